@@ -1,0 +1,1 @@
+//! The figures of the design, one command each.

@@ -1,0 +1,1 @@
+//! Blocks in a bucket: which there are, which count, how they come and go.

@@ -1,0 +1,1 @@
+//! Labels, matchers, durations, ULIDs: the words everything else is written in.

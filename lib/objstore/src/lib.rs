@@ -1,0 +1,1 @@
+//! Buckets: one trait, S3, filesystem and memory behind it.

@@ -1,0 +1,1 @@
+//! What every component shares: flags, logs, metrics, probes, servers, shutdown, budgets.

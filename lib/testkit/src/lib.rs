@@ -1,0 +1,1 @@
+//! Fakes, fault injection and golden data for tests.

@@ -1,0 +1,1 @@
+//! The sidecar: ships Prometheus' blocks and answers StoreAPI from its remote read.

@@ -1,0 +1,1 @@
+//! The store gateway: StoreAPI answered from blocks in a bucket.

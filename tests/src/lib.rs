@@ -1,0 +1,1 @@
+//! Tests that cross components, and those against real servers.
