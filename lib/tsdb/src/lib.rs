@@ -1,1 +1,8 @@
 //! The on-disk formats of a Prometheus block, read and written as bytes.
+
+pub mod crc;
+pub mod encoding;
+mod error;
+
+pub use crc::crc32c;
+pub use error::Corruption;
