@@ -1,1 +1,22 @@
 //! Buckets: one trait, S3, filesystem and memory behind it.
+//!
+//! A [`Bucket`] is a flat map from keys to immutable-by-convention objects, listed like a file system. Every
+//! implementation keeps the promises written at the trait; [`conformance`] checks them. What every caller wants on
+//! top of the few required operations is in [`BucketExt`]; what is added around a bucket (a key prefix, metrics,
+//! retries, deadlines) is in the decorators.
+//!
+//! This crate never reads more than it was asked for, never hands out a short answer as a whole one, and never
+//! leaves half an object behind under its key.
+
+mod bucket;
+mod error;
+mod ext;
+pub mod key;
+mod memory;
+
+pub use bucket::{
+    Bucket, ByteSource, GetBody, ListEntry, ObjectMeta, PendingUpload, RangeBody, SharedBucket, UploadSource,
+};
+pub use error::{Error, ErrorKind, Operation, Result};
+pub use ext::BucketExt;
+pub use memory::MemoryBucket;
