@@ -1,1 +1,7 @@
 //! What every component shares: flags, logs, metrics, probes, servers, shutdown, budgets.
+
+pub mod budget;
+pub mod clock;
+pub mod limits;
+pub mod metrics;
+pub mod yaml;
