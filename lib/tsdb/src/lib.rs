@@ -3,6 +3,7 @@
 pub mod crc;
 pub mod encoding;
 mod error;
+pub mod meta;
 
 pub use crc::crc32c;
 pub use error::Corruption;
