@@ -11,6 +11,7 @@
 mod bucket;
 mod error;
 mod ext;
+mod filesystem;
 pub mod key;
 mod memory;
 
@@ -19,4 +20,5 @@ pub use bucket::{
 };
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use ext::BucketExt;
+pub use filesystem::FilesystemBucket;
 pub use memory::MemoryBucket;
