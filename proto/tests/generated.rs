@@ -45,7 +45,9 @@ fn generate(out: &Path) {
         .btree_map(["."])
         .enable_type_names()
         .type_name_domain(["."], "type.googleapis.com");
+    // Stubs: what a server does not offer is Unimplemented, and `Series` is served by `StoreService`.
     tonic_prost_build::configure()
+        .generate_default_stubs(true)
         .out_dir(out)
         .compile_fds_with_config(compile(true).file_descriptor_set(), config)
         .expect("generate code");

@@ -292,7 +292,9 @@ pub mod info_server {
         async fn info(
             &self,
             request: tonic::Request<super::InfoRequest>,
-        ) -> std::result::Result<tonic::Response<super::InfoResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::InfoResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct InfoServer<T> {

@@ -847,32 +847,37 @@ pub mod store_server {
         async fn info(
             &self,
             request: tonic::Request<super::InfoRequest>,
-        ) -> std::result::Result<tonic::Response<super::InfoResponse>, tonic::Status>;
-        /// Server streaming response type for the Series method.
-        type SeriesStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::SeriesResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<super::InfoResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Sorted by labels; warnings and hints may come anywhere between.
         async fn series(
             &self,
             request: tonic::Request<super::SeriesRequest>,
-        ) -> std::result::Result<tonic::Response<Self::SeriesStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::SeriesResponse>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn label_names(
             &self,
             request: tonic::Request<super::LabelNamesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::LabelNamesResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn label_values(
             &self,
             request: tonic::Request<super::LabelValuesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::LabelValuesResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct StoreServer<T> {
@@ -1001,7 +1006,7 @@ pub mod store_server {
                     > tonic::server::ServerStreamingService<super::SeriesRequest>
                     for SeriesSvc<T> {
                         type Response = super::SeriesResponse;
-                        type ResponseStream = T::SeriesStream;
+                        type ResponseStream = BoxStream<super::SeriesResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1576,17 +1581,16 @@ pub mod rules_server {
     /// Generated trait containing gRPC methods that should be implemented for use with RulesServer.
     #[async_trait]
     pub trait Rules: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Rules method.
-        type RulesStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::RulesResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         /// One group per message.
         async fn rules(
             &self,
             request: tonic::Request<super::RulesRequest>,
-        ) -> std::result::Result<tonic::Response<Self::RulesStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::RulesResponse>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct RulesServer<T> {
@@ -1672,7 +1676,7 @@ pub mod rules_server {
                     > tonic::server::ServerStreamingService<super::RulesRequest>
                     for RulesSvc<T> {
                         type Response = super::RulesResponse;
-                        type ResponseStream = T::RulesStream;
+                        type ResponseStream = BoxStream<super::RulesResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -2067,16 +2071,15 @@ pub mod targets_server {
     /// Generated trait containing gRPC methods that should be implemented for use with TargetsServer.
     #[async_trait]
     pub trait Targets: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Targets method.
-        type TargetsStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::TargetsResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn targets(
             &self,
             request: tonic::Request<super::TargetsRequest>,
-        ) -> std::result::Result<tonic::Response<Self::TargetsStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::TargetsResponse>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct TargetsServer<T> {
@@ -2162,7 +2165,7 @@ pub mod targets_server {
                     > tonic::server::ServerStreamingService<super::TargetsRequest>
                     for TargetsSvc<T> {
                         type Response = super::TargetsResponse;
-                        type ResponseStream = T::TargetsStream;
+                        type ResponseStream = BoxStream<super::TargetsResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -2468,19 +2471,15 @@ pub mod metadata_server {
     /// Generated trait containing gRPC methods that should be implemented for use with MetadataServer.
     #[async_trait]
     pub trait Metadata: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the MetricMetadata method.
-        type MetricMetadataStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::MetricMetadataResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn metric_metadata(
             &self,
             request: tonic::Request<super::MetricMetadataRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::MetricMetadataStream>,
+            tonic::Response<BoxStream<super::MetricMetadataResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct MetadataServer<T> {
@@ -2566,7 +2565,7 @@ pub mod metadata_server {
                     > tonic::server::ServerStreamingService<super::MetricMetadataRequest>
                     for MetricMetadataSvc<T> {
                         type Response = super::MetricMetadataResponse;
-                        type ResponseStream = T::MetricMetadataStream;
+                        type ResponseStream = BoxStream<super::MetricMetadataResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -2858,16 +2857,15 @@ pub mod exemplars_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ExemplarsServer.
     #[async_trait]
     pub trait Exemplars: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Exemplars method.
-        type ExemplarsStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ExemplarsResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn exemplars(
             &self,
             request: tonic::Request<super::ExemplarsRequest>,
-        ) -> std::result::Result<tonic::Response<Self::ExemplarsStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::ExemplarsResponse>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct ExemplarsServer<T> {
@@ -2953,7 +2951,7 @@ pub mod exemplars_server {
                     > tonic::server::ServerStreamingService<super::ExemplarsRequest>
                     for ExemplarsSvc<T> {
                         type Response = super::ExemplarsResponse;
-                        type ResponseStream = T::ExemplarsStream;
+                        type ResponseStream = BoxStream<super::ExemplarsResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -3424,26 +3422,24 @@ pub mod query_server {
     /// Generated trait containing gRPC methods that should be implemented for use with QueryServer.
     #[async_trait]
     pub trait Query: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Query method.
-        type QueryStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::QueryResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn query(
             &self,
             request: tonic::Request<super::QueryRequest>,
-        ) -> std::result::Result<tonic::Response<Self::QueryStream>, tonic::Status>;
-        /// Server streaming response type for the QueryRange method.
-        type QueryRangeStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::QueryRangeResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::QueryResponse>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn query_range(
             &self,
             request: tonic::Request<super::QueryRangeRequest>,
-        ) -> std::result::Result<tonic::Response<Self::QueryRangeStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::QueryRangeResponse>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct QueryServer<T> {
@@ -3529,7 +3525,7 @@ pub mod query_server {
                     > tonic::server::ServerStreamingService<super::QueryRequest>
                     for QuerySvc<T> {
                         type Response = super::QueryResponse;
-                        type ResponseStream = T::QueryStream;
+                        type ResponseStream = BoxStream<super::QueryResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -3575,7 +3571,7 @@ pub mod query_server {
                     > tonic::server::ServerStreamingService<super::QueryRangeRequest>
                     for QueryRangeSvc<T> {
                         type Response = super::QueryRangeResponse;
-                        type ResponseStream = T::QueryRangeStream;
+                        type ResponseStream = BoxStream<super::QueryRangeResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -3912,19 +3908,15 @@ pub mod status_server {
     /// Generated trait containing gRPC methods that should be implemented for use with StatusServer.
     #[async_trait]
     pub trait Status: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the TSDBStatistics method.
-        type TSDBStatisticsStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::TsdbStatisticsResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn tsdb_statistics(
             &self,
             request: tonic::Request<super::TsdbStatisticsRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::TSDBStatisticsStream>,
+            tonic::Response<BoxStream<super::TsdbStatisticsResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct StatusServer<T> {
@@ -4010,7 +4002,7 @@ pub mod status_server {
                     > tonic::server::ServerStreamingService<super::TsdbStatisticsRequest>
                     for TSDBStatisticsSvc<T> {
                         type Response = super::TsdbStatisticsResponse;
-                        type ResponseStream = T::TSDBStatisticsStream;
+                        type ResponseStream = BoxStream<super::TsdbStatisticsResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

@@ -1,0 +1,165 @@
+//! Writes StoreAPI answers without building messages first.
+//!
+//! A [`SeriesFrameBuilder`] puts complete gRPC messages (a header of 5 bytes, then a `SeriesResponse`) one after
+//! the other into one buffer. Labels come encoded, chunk data as slices; the lengths are computed first, then
+//! every byte is written once, in the order and form that protobuf libraries write it in.
+
+mod parts;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use parts::{ChunkPart, ChunkParts, SeriesParts};
+
+use crate::thanos::{SeriesResponse, series_response};
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use wire::{Header, bytes_field_len};
+
+/// The longest message peers take: gRPC libraries count its length in an `i32`.
+pub const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
+
+/// Bytes before each gRPC message: a flag and the length.
+const MESSAGE_HEADER_BYTES: usize = 5;
+
+const RESPONSE_SERIES: u8 = 1;
+const RESPONSE_WARNING: u8 = 2;
+const RESPONSE_BATCH: u8 = 4;
+const BATCH_SERIES: u8 = 1;
+
+/// A message would be longer than peers take; nothing of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "message of {bytes} bytes is longer than gRPC allows ({MAX_MESSAGE_BYTES} bytes), ask for a shorter time range"
+)]
+pub struct MessageTooLong {
+    /// The length it would have had.
+    pub bytes: usize,
+}
+
+/// Collects framed `SeriesResponse` messages.
+#[derive(Debug, Default)]
+pub struct SeriesFrameBuilder {
+    buffer: BytesMut,
+    /// Series lengths of the batch being written, kept to be computed once.
+    series_lens: Vec<usize>,
+}
+
+/// Appends one `Series.labels` field to `out`: what [`SeriesParts::labels`] is a sequence of.
+pub fn encode_label(name: &str, value: &str, out: &mut Vec<u8>) {
+    let body_len = bytes_field_or_nothing_len(name.len()) + bytes_field_or_nothing_len(value.len());
+    let mut header = Header::default();
+    header.bytes_key(parts::SERIES_LABELS, body_len);
+    if !name.is_empty() {
+        header.bytes_key(1, name.len());
+    }
+    out.extend_from_slice(header.as_slice());
+    out.extend_from_slice(name.as_bytes());
+    if !value.is_empty() {
+        let mut header = Header::default();
+        header.bytes_key(2, value.len());
+        out.extend_from_slice(header.as_slice());
+        out.extend_from_slice(value.as_bytes());
+    }
+}
+
+impl SeriesFrameBuilder {
+    /// Starts with an empty buffer of `capacity_bytes`; it grows when a message needs more.
+    pub fn with_capacity(capacity_bytes: usize) -> Self {
+        Self {
+            buffer: BytesMut::with_capacity(capacity_bytes),
+            series_lens: Vec::new(),
+        }
+    }
+
+    /// Returns the number of bytes written since the last [`Self::take`].
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Returns whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Hands out all messages written so far.
+    pub fn take(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
+    /// Makes room for `additional_bytes` more at once.
+    pub fn reserve(&mut self, additional_bytes: usize) {
+        self.buffer.reserve(additional_bytes);
+    }
+
+    /// Writes a message with one series.
+    pub fn series(&mut self, series: &SeriesParts<'_>) -> Result<(), MessageTooLong> {
+        let series_len = series.encoded_len();
+        self.start_message(bytes_field_len(series_len))?;
+        let mut header = Header::default();
+        header.bytes_key(RESPONSE_SERIES, series_len);
+        self.buffer.put_slice(header.as_slice());
+        series.write(&mut self.buffer);
+        Ok(())
+    }
+
+    /// Writes a message with all of `batch`, in its order; an empty one writes nothing.
+    pub fn batch(&mut self, batch: &[SeriesParts<'_>]) -> Result<(), MessageTooLong> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.series_lens.clear();
+        self.series_lens
+            .extend(batch.iter().map(SeriesParts::encoded_len));
+        let batch_len = self.series_lens.iter().map(|len| bytes_field_len(*len)).sum();
+        self.start_message(bytes_field_len(batch_len))?;
+        let mut header = Header::default();
+        header.bytes_key(RESPONSE_BATCH, batch_len);
+        self.buffer.put_slice(header.as_slice());
+        for (series, series_len) in batch.iter().zip(&self.series_lens) {
+            let mut header = Header::default();
+            header.bytes_key(BATCH_SERIES, *series_len);
+            self.buffer.put_slice(header.as_slice());
+            series.write(&mut self.buffer);
+        }
+        Ok(())
+    }
+
+    /// Writes a message with a warning.
+    pub fn warning(&mut self, text: &str) -> Result<(), MessageTooLong> {
+        self.start_message(bytes_field_len(text.len()))?;
+        let mut header = Header::default();
+        header.bytes_key(RESPONSE_WARNING, text.len());
+        self.buffer.put_slice(header.as_slice());
+        self.buffer.put_slice(text.as_bytes());
+        Ok(())
+    }
+
+    /// Writes a message with hints; see [`crate::hints::pack`].
+    pub fn hints(&mut self, hints: prost_types::Any) -> Result<(), MessageTooLong> {
+        self.response(&SeriesResponse {
+            result: Some(series_response::Result::Hints(hints)),
+        })
+    }
+
+    /// Writes a message that exists already.
+    pub fn response(&mut self, response: &SeriesResponse) -> Result<(), MessageTooLong> {
+        self.start_message(response.encoded_len())?;
+        response.encode_raw(&mut self.buffer);
+        Ok(())
+    }
+
+    /// Writes the header of a message of `len` bytes and makes room for all of it.
+    fn start_message(&mut self, len: usize) -> Result<(), MessageTooLong> {
+        let wire_len = i32::try_from(len).map_err(|_| MessageTooLong { bytes: len })?;
+        self.buffer.reserve(MESSAGE_HEADER_BYTES + len);
+        self.buffer.put_u8(0); // not compressed
+        self.buffer.put_i32(wire_len);
+        Ok(())
+    }
+}
+
+/// Proto3 leaves out what is empty.
+fn bytes_field_or_nothing_len(len: usize) -> usize {
+    if len == 0 { 0 } else { bytes_field_len(len) }
+}

@@ -1,0 +1,147 @@
+//! What a message is written from: slices of fetched buffers.
+
+use super::wire::{Header, bytes_field_len, number_field_len};
+use crate::thanos::chunk::Encoding;
+use bytes::{BufMut, BytesMut};
+
+pub(super) const SERIES_LABELS: u8 = 1;
+const SERIES_CHUNKS: u8 = 2;
+const AGGR_CHUNK_MIN_TIME: u8 = 1;
+const AGGR_CHUNK_MAX_TIME: u8 = 2;
+const CHUNK_TYPE: u8 = 1;
+const CHUNK_DATA: u8 = 2;
+const CHUNK_HASH: u8 = 3;
+
+/// One series: `Series` on the wire.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SeriesParts<'a> {
+    /// The encoded labels one after the other, as [`super::encode_label`] writes them, in the order of their names.
+    pub labels: &'a [u8],
+    /// In the order in which they are to be sent.
+    pub chunks: &'a [ChunkParts<'a>],
+}
+
+/// One time range of a series: `AggrChunk` on the wire.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChunkParts<'a> {
+    /// First timestamp, in milliseconds.
+    pub mint: i64,
+    /// Last timestamp, in milliseconds.
+    pub maxt: i64,
+    /// All samples.
+    pub raw: Option<ChunkPart<'a>>,
+    /// Samples per window.
+    pub count: Option<ChunkPart<'a>>,
+    /// Sum per window.
+    pub sum: Option<ChunkPart<'a>>,
+    /// Smallest value per window.
+    pub min: Option<ChunkPart<'a>>,
+    /// Largest value per window.
+    pub max: Option<ChunkPart<'a>>,
+    /// Counter with resets taken out.
+    pub counter: Option<ChunkPart<'a>>,
+}
+
+/// One encoded chunk: `Chunk` on the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkPart<'a> {
+    /// How `data` is encoded.
+    pub encoding: Encoding,
+    /// Payload without length, encoding byte and checksum.
+    pub data: &'a [u8],
+    /// xxh64 of `data`; 0 leaves it to the receiver.
+    pub hash: u64,
+}
+
+impl<'a> ChunkParts<'a> {
+    /// A chunk of raw samples.
+    pub fn raw(mint: i64, maxt: i64, part: ChunkPart<'a>) -> Self {
+        Self {
+            mint,
+            maxt,
+            raw: Some(part),
+            ..Self::default()
+        }
+    }
+
+    /// The parts with their field numbers, ascending.
+    fn parts(&self) -> impl Iterator<Item = (u8, &ChunkPart<'a>)> {
+        [
+            (3, self.raw.as_ref()),
+            (4, self.count.as_ref()),
+            (5, self.sum.as_ref()),
+            (6, self.min.as_ref()),
+            (7, self.max.as_ref()),
+            (8, self.counter.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(field, part)| part.map(|part| (field, part)))
+    }
+
+    fn encoded_len(&self) -> usize {
+        let parts: usize = self
+            .parts()
+            .map(|(_, part)| bytes_field_len(part.encoded_len()))
+            .sum();
+        number_field_len(self.mint as u64) + number_field_len(self.maxt as u64) + parts
+    }
+
+    /// Writes the field of `Series` that holds this chunk.
+    fn write(&self, out: &mut BytesMut) {
+        let mut header = Header::default();
+        header.bytes_key(SERIES_CHUNKS, self.encoded_len());
+        header.number(AGGR_CHUNK_MIN_TIME, self.mint as u64);
+        header.number(AGGR_CHUNK_MAX_TIME, self.maxt as u64);
+        for (field, part) in self.parts() {
+            part.write(field, header, out);
+            header = Header::default();
+        }
+        out.put_slice(header.as_slice());
+    }
+}
+
+impl ChunkPart<'_> {
+    fn encoded_len(&self) -> usize {
+        let data = if self.data.is_empty() {
+            0
+        } else {
+            bytes_field_len(self.data.len())
+        };
+        number_field_len(self.encoding as u64) + data + number_field_len(self.hash)
+    }
+
+    /// Writes `before` and then the field that holds this part.
+    fn write(&self, field: u8, mut before: Header, out: &mut BytesMut) {
+        before.bytes_key(field, self.encoded_len());
+        before.number(CHUNK_TYPE, self.encoding as u64);
+        if !self.data.is_empty() {
+            before.bytes_key(CHUNK_DATA, self.data.len());
+        }
+        out.put_slice(before.as_slice());
+        out.put_slice(self.data);
+        if self.hash != 0 {
+            let mut after = Header::default();
+            after.number(CHUNK_HASH, self.hash);
+            out.put_slice(after.as_slice());
+        }
+    }
+}
+
+impl SeriesParts<'_> {
+    /// Returns the length of the `Series` message, which is what it adds to an answer, to within a few bytes.
+    pub fn encoded_len(&self) -> usize {
+        let chunks: usize = self
+            .chunks
+            .iter()
+            .map(|chunk| bytes_field_len(chunk.encoded_len()))
+            .sum();
+        self.labels.len() + chunks
+    }
+
+    pub(super) fn write(&self, out: &mut BytesMut) {
+        out.put_slice(self.labels);
+        for chunk in self.chunks {
+            chunk.write(out);
+        }
+    }
+}
