@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod clock;
+pub mod flags;
 pub mod limits;
 pub mod metrics;
 pub mod yaml;

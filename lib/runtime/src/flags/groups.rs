@@ -1,0 +1,197 @@
+//! Flags that several components share.
+
+use super::{
+    FlagError, Flags,
+    spec::{FlagGroup, FlagSpec, Kind},
+};
+use crate::{budget::Budget, limits};
+
+/// The flag that sets the process' [`Budget`].
+pub const MEMORY_BUDGET: &str = "sabre.memory-budget";
+
+const LATER_TLS: &str =
+    "TLS comes with a later version, terminate it in a sidecar proxy or the mesh until then";
+const NO_TRACES: &str = "traces are not exported yet";
+const GO_RUNTIME: &str = "there is no Go runtime, memory is bounded by --sabre.memory-budget";
+const TLS_DETAIL: &str = "it only matters with --grpc-server-tls-cert";
+
+const LOGGING: &[FlagSpec] = &[
+    FlagSpec::new(
+        "log.level",
+        Kind::Choice(&["error", "warn", "info", "debug"]),
+        "info",
+        "Log from this level up",
+    ),
+    FlagSpec::new(
+        "log.format",
+        Kind::Choice(&["logfmt", "json", "journald"]),
+        "logfmt",
+        "Format of log lines",
+    ),
+    FlagSpec::new("debug.name", Kind::Text, "", "Name put on every log line").hidden(),
+];
+
+const PROCESS: &[FlagSpec] = &[
+    FlagSpec::new(
+        MEMORY_BUDGET,
+        Kind::Size,
+        "",
+        "Bytes that buffers may hold in all, 60 % of the container's or machine's memory when it is not given",
+    ),
+    FlagSpec::new("tracing.config", Kind::Content, "", "Where traces go").ignored(NO_TRACES),
+    FlagSpec::new(
+        "enable-auto-gomemlimit",
+        Kind::Bool,
+        "false",
+        "Memory limit of the Go runtime",
+    )
+    .ignored(GO_RUNTIME),
+    FlagSpec::new(
+        "auto-gomemlimit.ratio",
+        Kind::Float,
+        "0.9",
+        "Share of memory for the Go runtime",
+    )
+    .ignored(GO_RUNTIME),
+];
+
+const HTTP: &[FlagSpec] = &[
+    FlagSpec::new(
+        "http-address",
+        Kind::Address,
+        "0.0.0.0:10902",
+        "Where HTTP is served: metrics, probes and APIs",
+    ),
+    FlagSpec::new(
+        "http-grace-period",
+        Kind::DURATION,
+        "2m",
+        "How long requests may finish at shutdown",
+    ),
+    FlagSpec::new(
+        "http.config",
+        Kind::Text,
+        "",
+        "File with TLS and basic authentication of the HTTP server",
+    )
+    .refused(LATER_TLS),
+];
+
+const GRPC_SERVER: &[FlagSpec] = &[
+    FlagSpec::new(
+        "grpc-address",
+        Kind::Address,
+        "0.0.0.0:10901",
+        "Where gRPC is served: StoreAPI and others",
+    ),
+    FlagSpec::new(
+        "grpc-grace-period",
+        Kind::DURATION,
+        "2m",
+        "How long calls may finish at shutdown",
+    ),
+    FlagSpec::new(
+        "grpc-server-max-connection-age",
+        Kind::DURATION,
+        "60m",
+        "Age at which clients are asked to connect anew, so that load is spread again, 0 for never",
+    ),
+    FlagSpec::new(
+        "grpc-server-tls-cert",
+        Kind::Text,
+        "",
+        "Certificate file of the gRPC server",
+    )
+    .refused(LATER_TLS),
+    FlagSpec::new(
+        "grpc-server-tls-key",
+        Kind::Text,
+        "",
+        "Key file of the gRPC server",
+    )
+    .refused(LATER_TLS),
+    FlagSpec::new(
+        "grpc-server-tls-client-ca",
+        Kind::Text,
+        "",
+        "CA file that client certificates must come from",
+    )
+    .refused(LATER_TLS),
+    FlagSpec::new(
+        "grpc-server-tls-min-version",
+        Kind::Text,
+        "1.3",
+        "Lowest TLS version",
+    )
+    .ignored(TLS_DETAIL),
+    FlagSpec::new("grpc-server-tls-ciphers", Kind::Text, "", "Cipher suites")
+        .comma_lists()
+        .ignored(TLS_DETAIL),
+    FlagSpec::new("grpc-server-tls-curves", Kind::Text, "", "Curves")
+        .comma_lists()
+        .ignored(TLS_DETAIL),
+];
+
+const OBJSTORE: FlagSpec = FlagSpec::new(
+    "objstore.config",
+    Kind::Content,
+    "",
+    "The bucket as YAML: type, config, prefix",
+);
+
+const REQUEST_LOGGING: &[FlagSpec] = &[FlagSpec::new(
+    "request.logging-config",
+    Kind::Content,
+    "",
+    "Which requests are logged, as YAML",
+)];
+
+/// Flags of every command.
+pub fn global() -> Vec<FlagGroup> {
+    vec![
+        FlagGroup::new("Logging", LOGGING),
+        FlagGroup::new("Process", PROCESS),
+    ]
+}
+
+/// Flags of the HTTP server.
+pub fn http() -> FlagGroup {
+    FlagGroup::new("HTTP server", HTTP)
+}
+
+/// Flags of the gRPC server.
+pub fn grpc_server() -> FlagGroup {
+    FlagGroup::new("gRPC server", GRPC_SERVER)
+}
+
+/// The bucket, for components that can do without (`--objstore.config` and its file).
+pub fn objstore() -> FlagGroup {
+    FlagGroup::new("Bucket", &[OBJSTORE])
+}
+
+/// The bucket, for components that need one.
+pub fn objstore_required() -> FlagGroup {
+    FlagGroup::new("Bucket", &[OBJSTORE.required()])
+}
+
+/// Which requests are logged.
+pub fn request_logging() -> FlagGroup {
+    FlagGroup::new("Request log", REQUEST_LOGGING)
+}
+
+/// Makes the process' budget as [`MEMORY_BUDGET`] says.
+///
+/// # Errors
+/// When the flag's value is no size or zero.
+pub fn budget(flags: &Flags) -> Result<Budget, FlagError> {
+    let limit_bytes = flags
+        .bytes(MEMORY_BUDGET)?
+        .unwrap_or_else(limits::default_budget_bytes);
+    if limit_bytes == 0 {
+        return Err(FlagError::new(
+            MEMORY_BUDGET,
+            "a budget of no bytes allows nothing",
+        ));
+    }
+    Ok(Budget::new(limit_bytes, format!("--{MEMORY_BUDGET}")))
+}
