@@ -14,7 +14,7 @@ pub use parts::{ChunkPart, ChunkParts, SeriesParts};
 use crate::thanos::{SeriesResponse, series_response};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use wire::{Header, bytes_field_len};
+use wire::{Writer, bytes_field_len};
 
 /// The longest message peers take: gRPC libraries count its length in an `i32`.
 pub const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
@@ -26,6 +26,8 @@ const RESPONSE_SERIES: u8 = 1;
 const RESPONSE_WARNING: u8 = 2;
 const RESPONSE_BATCH: u8 = 4;
 const BATCH_SERIES: u8 = 1;
+const LABEL_NAME: u8 = 1;
+const LABEL_VALUE: u8 = 2;
 
 /// A message would be longer than peers take; nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,20 +49,18 @@ pub struct SeriesFrameBuilder {
 
 /// Appends one `Series.labels` field to `out`: what [`SeriesParts::labels`] is a sequence of.
 pub fn encode_label(name: &str, value: &str, out: &mut Vec<u8>) {
-    let body_len = bytes_field_or_nothing_len(name.len()) + bytes_field_or_nothing_len(value.len());
-    let mut header = Header::default();
-    header.bytes_key(parts::SERIES_LABELS, body_len);
-    if !name.is_empty() {
-        header.bytes_key(1, name.len());
-    }
-    out.extend_from_slice(header.as_slice());
-    out.extend_from_slice(name.as_bytes());
-    if !value.is_empty() {
-        let mut header = Header::default();
-        header.bytes_key(2, value.len());
-        out.extend_from_slice(header.as_slice());
-        out.extend_from_slice(value.as_bytes());
-    }
+    let field_len = |text: &str| {
+        if text.is_empty() {
+            0
+        } else {
+            bytes_field_len(text.len())
+        }
+    };
+    let mut writer = Writer::new(out);
+    writer.key(parts::SERIES_LABELS, field_len(name) + field_len(value));
+    writer.bytes(LABEL_NAME, name.as_bytes());
+    writer.bytes(LABEL_VALUE, value.as_bytes());
+    writer.finish();
 }
 
 impl SeriesFrameBuilder {
@@ -96,10 +96,10 @@ impl SeriesFrameBuilder {
     pub fn series(&mut self, series: &SeriesParts<'_>) -> Result<(), MessageTooLong> {
         let series_len = series.encoded_len();
         self.start_message(bytes_field_len(series_len))?;
-        let mut header = Header::default();
-        header.bytes_key(RESPONSE_SERIES, series_len);
-        self.buffer.put_slice(header.as_slice());
-        series.write(&mut self.buffer);
+        let mut writer = Writer::new(&mut self.buffer);
+        writer.key(RESPONSE_SERIES, series_len);
+        series.write(&mut writer);
+        writer.finish();
         Ok(())
     }
 
@@ -113,25 +113,23 @@ impl SeriesFrameBuilder {
             .extend(batch.iter().map(SeriesParts::encoded_len));
         let batch_len = self.series_lens.iter().map(|len| bytes_field_len(*len)).sum();
         self.start_message(bytes_field_len(batch_len))?;
-        let mut header = Header::default();
-        header.bytes_key(RESPONSE_BATCH, batch_len);
-        self.buffer.put_slice(header.as_slice());
+        let mut writer = Writer::new(&mut self.buffer);
+        writer.key(RESPONSE_BATCH, batch_len);
         for (series, series_len) in batch.iter().zip(&self.series_lens) {
-            let mut header = Header::default();
-            header.bytes_key(BATCH_SERIES, *series_len);
-            self.buffer.put_slice(header.as_slice());
-            series.write(&mut self.buffer);
+            writer.key(BATCH_SERIES, *series_len);
+            series.write(&mut writer);
         }
+        writer.finish();
         Ok(())
     }
 
     /// Writes a message with a warning.
     pub fn warning(&mut self, text: &str) -> Result<(), MessageTooLong> {
         self.start_message(bytes_field_len(text.len()))?;
-        let mut header = Header::default();
-        header.bytes_key(RESPONSE_WARNING, text.len());
-        self.buffer.put_slice(header.as_slice());
-        self.buffer.put_slice(text.as_bytes());
+        let mut writer = Writer::new(&mut self.buffer);
+        writer.key(RESPONSE_WARNING, text.len());
+        writer.data(text.as_bytes());
+        writer.finish();
         Ok(())
     }
 
@@ -157,9 +155,4 @@ impl SeriesFrameBuilder {
         self.buffer.put_i32(wire_len);
         Ok(())
     }
-}
-
-/// Proto3 leaves out what is empty.
-fn bytes_field_or_nothing_len(len: usize) -> usize {
-    if len == 0 { 0 } else { bytes_field_len(len) }
 }

@@ -1,13 +1,14 @@
 //! What a message is written from: slices of fetched buffers.
 
-use super::wire::{Header, bytes_field_len, number_field_len};
+use super::wire::{Writer, bytes_field_len, number_field_len};
 use crate::thanos::chunk::Encoding;
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 pub(super) const SERIES_LABELS: u8 = 1;
 const SERIES_CHUNKS: u8 = 2;
 const AGGR_CHUNK_MIN_TIME: u8 = 1;
 const AGGR_CHUNK_MAX_TIME: u8 = 2;
+const AGGR_CHUNK_RAW: u8 = 3;
 const CHUNK_TYPE: u8 = 1;
 const CHUNK_DATA: u8 = 2;
 const CHUNK_HASH: u8 = 3;
@@ -66,16 +67,17 @@ impl<'a> ChunkParts<'a> {
 
     /// The parts with their field numbers, ascending.
     fn parts(&self) -> impl Iterator<Item = (u8, &ChunkPart<'a>)> {
-        [
-            (3, self.raw.as_ref()),
-            (4, self.count.as_ref()),
-            (5, self.sum.as_ref()),
-            (6, self.min.as_ref()),
-            (7, self.max.as_ref()),
-            (8, self.counter.as_ref()),
-        ]
-        .into_iter()
-        .filter_map(|(field, part)| part.map(|part| (field, part)))
+        let parts = [
+            &self.raw,
+            &self.count,
+            &self.sum,
+            &self.min,
+            &self.max,
+            &self.counter,
+        ];
+        (AGGR_CHUNK_RAW..)
+            .zip(parts)
+            .filter_map(|(field, part)| part.as_ref().map(|part| (field, part)))
     }
 
     fn encoded_len(&self) -> usize {
@@ -86,17 +88,15 @@ impl<'a> ChunkParts<'a> {
         number_field_len(self.mint as u64) + number_field_len(self.maxt as u64) + parts
     }
 
-    /// Writes the field of `Series` that holds this chunk.
-    fn write(&self, out: &mut BytesMut) {
-        let mut header = Header::default();
-        header.bytes_key(SERIES_CHUNKS, self.encoded_len());
-        header.number(AGGR_CHUNK_MIN_TIME, self.mint as u64);
-        header.number(AGGR_CHUNK_MAX_TIME, self.maxt as u64);
+    fn write(&self, writer: &mut Writer<'_, impl BufMut>) {
+        writer.number(AGGR_CHUNK_MIN_TIME, self.mint as u64);
+        writer.number(AGGR_CHUNK_MAX_TIME, self.maxt as u64);
         for (field, part) in self.parts() {
-            part.write(field, header, out);
-            header = Header::default();
+            writer.key(field, part.encoded_len());
+            writer.number(CHUNK_TYPE, part.encoding as u64);
+            writer.bytes(CHUNK_DATA, part.data);
+            writer.number(CHUNK_HASH, part.hash);
         }
-        out.put_slice(header.as_slice());
     }
 }
 
@@ -108,22 +108,6 @@ impl ChunkPart<'_> {
             bytes_field_len(self.data.len())
         };
         number_field_len(self.encoding as u64) + data + number_field_len(self.hash)
-    }
-
-    /// Writes `before` and then the field that holds this part.
-    fn write(&self, field: u8, mut before: Header, out: &mut BytesMut) {
-        before.bytes_key(field, self.encoded_len());
-        before.number(CHUNK_TYPE, self.encoding as u64);
-        if !self.data.is_empty() {
-            before.bytes_key(CHUNK_DATA, self.data.len());
-        }
-        out.put_slice(before.as_slice());
-        out.put_slice(self.data);
-        if self.hash != 0 {
-            let mut after = Header::default();
-            after.number(CHUNK_HASH, self.hash);
-            out.put_slice(after.as_slice());
-        }
     }
 }
 
@@ -138,10 +122,11 @@ impl SeriesParts<'_> {
         self.labels.len() + chunks
     }
 
-    pub(super) fn write(&self, out: &mut BytesMut) {
-        out.put_slice(self.labels);
+    pub(super) fn write(&self, writer: &mut Writer<'_, impl BufMut>) {
+        writer.data(self.labels);
         for chunk in self.chunks {
-            chunk.write(out);
+            writer.key(SERIES_CHUNKS, chunk.encoded_len());
+            chunk.write(writer);
         }
     }
 }

@@ -1,16 +1,20 @@
 //! Protobuf keys and lengths. All field numbers here are below 16, so that every key is one byte.
 
+use bytes::BufMut;
+
 const VARINT: u8 = 0;
 const LENGTH_DELIMITED: u8 = 2;
 
-/// More than the longest run of keys and numbers written at once (chunk: 44 bytes).
-const HEADER_BYTES: usize = 64;
+/// More than the longest run of keys and numbers between two pieces of data (hash of one chunk, then all of the
+/// next one up to its data: 53 bytes).
+const PENDING_BYTES: usize = 64;
 
-/// Keys and numbers between two pieces of data, put together on the stack to be copied at once.
+/// Writes fields; keys and numbers between two pieces of data are put together on the stack and copied at once.
 #[derive(Debug)]
-pub(super) struct Header {
-    bytes: [u8; HEADER_BYTES],
-    len: usize,
+pub(super) struct Writer<'o, O: BufMut> {
+    out: &'o mut O,
+    pending: [u8; PENDING_BYTES],
+    pending_len: usize,
 }
 
 /// Returns how many bytes `value` takes as a varint.
@@ -30,18 +34,17 @@ pub(super) fn number_field_len(value: u64) -> usize {
     if value == 0 { 0 } else { 1 + varint_len(value) }
 }
 
-impl Default for Header {
-    fn default() -> Self {
+impl<'o, O: BufMut> Writer<'o, O> {
+    pub(super) fn new(out: &'o mut O) -> Self {
         Self {
-            bytes: [0; HEADER_BYTES],
-            len: 0,
+            out,
+            pending: [0; PENDING_BYTES],
+            pending_len: 0,
         }
     }
-}
 
-impl Header {
     /// Writes the key of field `number` and the length of the bytes that follow.
-    pub(super) fn bytes_key(&mut self, number: u8, len: usize) {
+    pub(super) fn key(&mut self, number: u8, len: usize) {
         self.push((number << 3) | LENGTH_DELIMITED);
         self.varint(len as u64);
     }
@@ -54,8 +57,29 @@ impl Header {
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    /// Writes bytes as they are.
+    pub(super) fn data(&mut self, bytes: &[u8]) {
+        self.flush();
+        self.out.put_slice(bytes);
+    }
+
+    /// Writes a field of bytes; nothing if there are none.
+    pub(super) fn bytes(&mut self, number: u8, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.key(number, bytes.len());
+            self.data(bytes);
+        }
+    }
+
+    /// Hands over what is pending; the last call.
+    pub(super) fn finish(mut self) {
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        self.out
+            .put_slice(self.pending.get(..self.pending_len).unwrap_or_default());
+        self.pending_len = 0;
     }
 
     fn varint(&mut self, mut value: u64) {
@@ -67,10 +91,12 @@ impl Header {
     }
 
     fn push(&mut self, byte: u8) {
-        debug_assert!(self.len < HEADER_BYTES, "header is full");
-        if let Some(slot) = self.bytes.get_mut(self.len) {
+        if self.pending_len == PENDING_BYTES {
+            self.flush();
+        }
+        if let Some(slot) = self.pending.get_mut(self.pending_len) {
             *slot = byte;
-            self.len += 1;
+            self.pending_len += 1;
         }
     }
 }
@@ -83,10 +109,23 @@ mod tests {
     fn lengths_of_varints_are_exact() {
         for bit in 0..64 {
             for value in [1u64 << bit, (1u64 << bit) - 1, u64::MAX >> bit] {
-                let mut header = Header::default();
-                header.varint(value);
-                assert_eq!(varint_len(value), header.as_slice().len(), "{value:#x}");
+                let mut out = Vec::new();
+                let mut writer = Writer::new(&mut out);
+                writer.varint(value);
+                writer.finish();
+                assert_eq!(varint_len(value), out.len(), "{value:#x}");
             }
         }
+    }
+
+    #[test]
+    fn any_number_of_numbers_may_follow_each_other() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        for _ in 0..100 {
+            writer.number(1, u64::MAX);
+        }
+        writer.finish();
+        assert_eq!(out.len(), 1100);
     }
 }
