@@ -3,7 +3,10 @@
 pub mod crc;
 pub mod encoding;
 mod error;
+pub mod index;
 pub mod meta;
+pub mod postings;
+pub mod tombstones;
 
 pub use crc::crc32c;
 pub use error::Corruption;
