@@ -1,12 +1,23 @@
 //! Label matchers.
 
-use std::fmt;
+mod expression;
+mod glob;
+mod literals;
 
-use regex::Regex;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use thiserror::Error;
 
+use crate::go_regex::{RegexError, shortened};
 use crate::labels::is_legacy_name;
 use crate::quote::GoQuoted;
+
+use expression::Expression;
 
 /// How a matcher compares; the numbers are those of the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,20 +33,33 @@ pub enum MatchKind {
 }
 
 /// A condition on the value of one label.
-#[derive(Clone, Debug)]
+///
+/// Expressions are those of Go and match whole values. Those that need no engine get none: finite alternatives
+/// (`a|b`, `pod-[0-9]`, `x{2,3}`) are looked up in a sorted list, and texts with gaps (`api-.*`, `.*foo.+`) are compared
+/// piece by piece.
+///
+/// ```
+/// # use sabre_model::{MatchKind, Matcher};
+/// let matcher = Matcher::new(MatchKind::Re, "pod", "api-[01]|web")?;
+/// assert!(matcher.matches("api-1") && !matcher.matches("api-11"));
+/// assert_eq!(matcher.literals().unwrap(), ["api-0", "api-1", "web"]);
+/// # Ok::<(), sabre_model::MatcherError>(())
+/// ```
+#[derive(Clone)]
 pub struct Matcher {
     kind: MatchKind,
     name: String,
     value: String,
-    regex: Option<Regex>,
+    /// What `value` means, for `Re` and `Nre`.
+    expression: Option<Arc<Expression>>,
 }
 
-/// Why a matcher cannot be made.
-#[derive(Clone, Debug, PartialEq, Error)]
-#[error("matcher {matcher}: {source}")]
+/// Why a matcher cannot be made: its expression is not one of Go's, or it is too large.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("matcher {matcher}: {source} (at offset {})", .source.offset())]
 pub struct MatcherError {
     matcher: String,
-    source: regex::Error,
+    source: RegexError,
 }
 
 impl MatchKind {
@@ -64,38 +88,65 @@ impl MatchKind {
             MatchKind::Nre => "!~",
         }
     }
+
+    /// Whether it is `!=` or `!~`.
+    pub fn is_negative(self) -> bool {
+        matches!(self, MatchKind::Neq | MatchKind::Nre)
+    }
+
+    /// Whether it is `=~` or `!~`.
+    pub fn is_regex(self) -> bool {
+        matches!(self, MatchKind::Re | MatchKind::Nre)
+    }
+}
+
+impl MatcherError {
+    /// What is wrong with the expression.
+    pub fn regex_error(&self) -> &RegexError {
+        &self.source
+    }
 }
 
 impl Matcher {
-    /// Makes a matcher; the value of `Re` and `Nre` is an expression in Go's syntax that must match the whole of a label's value.
+    /// Makes a matcher; the value of `Re` and `Nre` is an expression in Go's syntax.
     pub fn new(
         kind: MatchKind,
         name: impl Into<String>,
         value: impl Into<String>,
     ) -> Result<Matcher, MatcherError> {
         let (name, value) = (name.into(), value.into());
-        let regex = match kind {
-            MatchKind::Eq | MatchKind::Neq => None,
-            MatchKind::Re | MatchKind::Nre => {
-                Some(Regex::new(&format!("^(?s:{value})$")).map_err(|source| {
-                    MatcherError {
-                        matcher: Displayed {
-                            kind,
-                            name: &name,
-                            value: &value,
-                        }
-                        .to_string(),
-                        source,
-                    }
-                })?)
-            }
+        let expression = if kind.is_regex() {
+            let made = Expression::new(&value).map_err(|source| {
+                let shown = Displayed {
+                    kind,
+                    name: &shortened(&name),
+                    value: &shortened(&value),
+                };
+                MatcherError {
+                    matcher: shown.to_string(),
+                    source,
+                }
+            });
+            Some(Arc::new(made?))
+        } else {
+            None
         };
         Ok(Matcher {
             kind,
             name,
             value,
-            regex,
+            expression,
         })
+    }
+
+    /// A matcher for one value.
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Matcher {
+        Matcher {
+            kind: MatchKind::Eq,
+            name: name.into(),
+            value: value.into(),
+            expression: None,
+        }
     }
 
     /// How it compares.
@@ -113,13 +164,13 @@ impl Matcher {
         &self.value
     }
 
-    /// Whether a label with this value satisfies the matcher; the value of a label that a series lacks is empty.
+    /// Whether a label with this value satisfies the matcher; a label that a series lacks has the empty value.
     pub fn matches(&self, value: &str) -> bool {
-        let found = match &self.regex {
+        let found = match &self.expression {
             None => self.value == value,
-            Some(regex) => regex.is_match(value),
+            Some(expression) => expression.is_match(value),
         };
-        found != matches!(self.kind, MatchKind::Neq | MatchKind::Nre)
+        found != self.kind.is_negative()
     }
 
     /// Whether a series without the label satisfies the matcher.
@@ -127,14 +178,54 @@ impl Matcher {
         self.matches("")
     }
 
-    /// The values that the expression of `Re` or `Nre` stands for, sorted, where they are few; else none.
+    /// The values that the expression of `Re` or `Nre` matches, sorted, if they are few or written one by one;
+    /// `None` for other expressions and for `Eq` and `Neq`.
     pub fn literals(&self) -> Option<&[String]> {
-        None
+        self.expression.as_ref()?.literals()
     }
 
-    /// What every value that the expression matches starts with, where that is known and not empty.
+    /// What all values start with that the expression of `Re` or `Nre` matches, if that is known and not empty.
     pub fn prefix(&self) -> Option<&str> {
-        None
+        self.expression.as_ref()?.prefix()
+    }
+
+    /// Whether this is `Re` or `Nre` with an expression like `.*`, which matches every value.
+    pub fn is_match_all(&self) -> bool {
+        self.expression
+            .as_ref()
+            .is_some_and(|expression| expression.is_match_all())
+    }
+
+    /// Whether this is `Re` or `Nre` with an expression like `.+`, which matches every value but the empty one.
+    pub fn is_match_nonempty(&self) -> bool {
+        self.expression
+            .as_ref()
+            .is_some_and(|expression| expression.is_match_nonempty())
+    }
+
+    /// The matcher that a label satisfies where it does not satisfy this one.
+    pub fn inverted(&self) -> Matcher {
+        let kind = match self.kind {
+            MatchKind::Eq => MatchKind::Neq,
+            MatchKind::Neq => MatchKind::Eq,
+            MatchKind::Re => MatchKind::Nre,
+            MatchKind::Nre => MatchKind::Re,
+        };
+        Matcher { kind, ..self.clone() }
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Matcher) -> bool {
+        (self.kind, &self.name, &self.value) == (other.kind, &other.name, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl Hash for Matcher {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.kind, &self.name, &self.value).hash(state);
     }
 }
 
@@ -157,6 +248,7 @@ impl fmt::Display for Displayed<'_> {
 }
 
 impl fmt::Display for Matcher {
+    /// `job=~"a|b"`, as Prometheus prints matchers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Displayed {
             kind: self.kind,
@@ -164,5 +256,11 @@ impl fmt::Display for Matcher {
             value: &self.value,
         }
         .fmt(f)
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

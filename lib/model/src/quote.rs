@@ -1,9 +1,11 @@
-//! Go's quoted strings, as label values and matchers are printed with.
+//! Go's quoted strings, which label values and matchers are printed with, and PromQL's, which have more kinds of quotes.
 
 use std::fmt::{self, Write};
+use std::str::CharIndices;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use thiserror::Error;
 
 /// Displays a text as Go's `strconv.Quote` writes it: in double quotes, with `\n`, `\x7f`, `\u00ad` and the like for
 /// what does not print.
@@ -45,27 +47,126 @@ fn is_print(c: char) -> bool {
     PRINTABLE.is_match(c.encode_utf8(&mut [0; 4]))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::GoQuoted;
+/// Why a quoted text cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct UnquoteError {
+    offset: usize,
+    problem: Problem,
+}
 
-    #[test]
-    fn quotes_as_go_does() {
-        let table = [
-            ("", r#""""#),
-            ("a b", r#""a b""#),
-            ("say \"hi\" \\", r#""say \"hi\" \\""#),
-            ("\x07\x08\x0c\n\r\t\x0b", r#""\a\b\f\n\r\t\v""#),
-            ("\0\x1b\x7f", r#""\x00\x1b\x7f""#),
-            ("żółw 猫 😀", r#""żółw 猫 😀""#),
-            (
-                "\u{ad}\u{200b}\u{a0}\u{fffd}",
-                "\"\\u00ad\\u200b\\u00a0\u{fffd}\"",
-            ),
-            ("\u{e0001}\u{10ffff}", r#""\U000e0001\U0010ffff""#),
-        ];
-        for (text, quoted) in table {
-            assert_eq!(GoQuoted(text).to_string(), quoted);
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+enum Problem {
+    #[error("quoted text has no end")]
+    Unterminated,
+    #[error("unknown escape \\{0} in quoted text")]
+    UnknownEscape(char),
+    #[error("escape in quoted text is no character or byte")]
+    BadNumber,
+    #[error("quoted text is not UTF-8")]
+    NotUtf8,
+}
+
+impl UnquoteError {
+    /// Where the text is wrong, in bytes from the opening quote.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+/// Reads the quoted text that `text` starts with, as PromQL does: `"…"` and `'…'` with Go's escapes and on one line,
+/// or `` `…` `` as it stands. Gives what is quoted and the length with its quotes in bytes.
+pub fn unquote_prefix(text: &str) -> Result<(String, usize), UnquoteError> {
+    let unterminated = UnquoteError {
+        offset: 0,
+        problem: Problem::Unterminated,
+    };
+    let mut chars = text.char_indices();
+    let quote = match chars.next() {
+        Some((_, quote @ ('"' | '\'' | '`'))) => quote,
+        _ => return Err(unterminated),
+    };
+    // Escapes can put a character together from bytes.
+    let mut bytes = Vec::new();
+    while let Some((offset, c)) = chars.next() {
+        match c {
+            c if c == quote => {
+                let not_utf8 = UnquoteError {
+                    offset: 0,
+                    problem: Problem::NotUtf8,
+                };
+                return Ok((String::from_utf8(bytes).map_err(|_| not_utf8)?, offset + 1));
+            }
+            '\\' if quote != '`' => {
+                let escaped = unescape(&mut chars, quote);
+                escaped
+                    .map_err(|problem| UnquoteError { offset, problem })?
+                    .push_to(&mut bytes);
+            }
+            '\n' if quote != '`' => return Err(unterminated),
+            c => Unescaped::Char(c).push_to(&mut bytes),
+        }
+    }
+    Err(unterminated)
+}
+
+/// What an escape stands for.
+enum Unescaped {
+    Char(char),
+    Byte(u8),
+}
+
+impl Unescaped {
+    fn push_to(self, bytes: &mut Vec<u8>) {
+        match self {
+            Unescaped::Char(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Unescaped::Byte(byte) => bytes.push(byte),
         }
     }
 }
+
+/// Reads an escape after its backslash.
+fn unescape(chars: &mut CharIndices<'_>, quote: char) -> Result<Unescaped, Problem> {
+    let (_, c) = chars.next().ok_or(Problem::Unterminated)?;
+    Ok(Unescaped::Char(match c {
+        'a' => '\x07',
+        'b' => '\x08',
+        'f' => '\x0c',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\x0b',
+        '\\' => '\\',
+        c if c == quote => c,
+        'x' => return byte(number(chars, 0, 2, 16)?),
+        '0'..='7' => return byte(number(chars, c.to_digit(8).unwrap_or(0), 2, 8)?),
+        'u' => char::from_u32(number(chars, 0, 4, 16)?).ok_or(Problem::BadNumber)?,
+        'U' => char::from_u32(number(chars, 0, 8, 16)?).ok_or(Problem::BadNumber)?,
+        c => return Err(Problem::UnknownEscape(c)),
+    }))
+}
+
+fn byte(value: u32) -> Result<Unescaped, Problem> {
+    u8::try_from(value)
+        .map(Unescaped::Byte)
+        .map_err(|_| Problem::BadNumber)
+}
+
+/// Reads so many digits after those that made `first`.
+fn number(chars: &mut CharIndices<'_>, first: u32, digits: u32, radix: u32) -> Result<u32, Problem> {
+    let mut value = first;
+    for _ in 0..digits {
+        let digit = chars
+            .next()
+            .and_then(|(_, c)| c.to_digit(radix))
+            .ok_or(Problem::BadNumber)?;
+        value = value
+            .checked_mul(radix)
+            .and_then(|v| v.checked_add(digit))
+            .ok_or(Problem::BadNumber)?;
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -162,20 +162,22 @@ impl fmt::Display for GoDuration {
         if self.0 < 0 {
             f.write_str("-")?;
         }
-        match ns {
-            ..MICROSECOND => write!(f, "{ns}ns"),
-            ..MILLISECOND => write_decimal(f, ns, MICROSECOND, 3, "\u{b5}s"),
-            ..SECOND => write_decimal(f, ns, MILLISECOND, 6, "ms"),
-            _ => {
-                if ns >= HOUR {
-                    write!(f, "{}h", ns / HOUR)?;
-                }
-                if ns >= MINUTE {
-                    write!(f, "{}m", ns % HOUR / MINUTE)?;
-                }
-                write_decimal(f, ns % MINUTE, SECOND, 9, "s")
-            }
+        if ns < MICROSECOND {
+            return write!(f, "{ns}ns");
         }
+        if ns < MILLISECOND {
+            return write_decimal(f, ns, MICROSECOND, 3, "\u{b5}s");
+        }
+        if ns < SECOND {
+            return write_decimal(f, ns, MILLISECOND, 6, "ms");
+        }
+        if ns >= HOUR {
+            write!(f, "{}h", ns / HOUR)?;
+        }
+        if ns >= MINUTE {
+            write!(f, "{}m", ns % HOUR / MINUTE)?;
+        }
+        write_decimal(f, ns % MINUTE, SECOND, 9, "s")
     }
 }
 

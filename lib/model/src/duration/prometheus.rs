@@ -91,7 +91,7 @@ pub(super) fn format(duration_ms: i64) -> String {
     for (name, unit_ms) in UNITS {
         // 90d is easier to read than 12w6d.
         let only_if_exact = matches!(name, "y" | "w");
-        if left < unit_ms || (only_if_exact && left % unit_ms != 0) {
+        if left < unit_ms || (only_if_exact && !left.is_multiple_of(unit_ms)) {
             continue;
         }
         text.push_str(&(left / unit_ms).to_string());
