@@ -102,13 +102,13 @@ impl Root {
             }
             _ => (ErrorKind::Other, format!("i/o error below {at}")),
         };
-        Error::new(kind, operation, &self.name, key, format!("{what}: {error}")).with_source(error)
+        Error::new(kind, operation, &self.name, key, format!("{what}: {error}"))
     }
 
     /// As [`Root::error`] while reading, where a file in place of a directory means that nothing is there.
     fn read_error(&self, operation: Operation, key: &str, error: io::Error) -> Error {
         match error.kind() {
-            io::ErrorKind::NotADirectory => Error::not_found(operation, &self.name, key).with_source(error),
+            io::ErrorKind::NotADirectory => Error::not_found(operation, &self.name, key),
             _ => self.error(operation, key, error),
         }
     }

@@ -9,16 +9,27 @@
 //! leaves half an object behind under its key.
 
 mod bucket;
+pub mod conformance;
+mod deadline;
 mod error;
 mod ext;
 mod filesystem;
 pub mod key;
 mod memory;
+mod metered;
+mod prefixed;
+mod retry;
+mod retrying;
 
 pub use bucket::{
     Bucket, ByteSource, GetBody, ListEntry, ObjectMeta, PendingUpload, RangeBody, SharedBucket, UploadSource,
 };
+pub use deadline::{Deadlines, TimedOut};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use ext::BucketExt;
 pub use filesystem::FilesystemBucket;
 pub use memory::MemoryBucket;
+pub use metered::Metered;
+pub use prefixed::Prefixed;
+pub use retry::RetryPolicy;
+pub use retrying::Retrying;

@@ -169,11 +169,13 @@ impl Bucket for MemoryBucket {
         key::check(Operation::Upload, &self.name, key)?;
         let fail = |what: String| Error::new(ErrorKind::Other, Operation::Upload, &self.name, key, what);
         let bytes = match source {
-            UploadSource::File(path) => tokio::task::spawn_blocking(move || std::fs::read(path))
-                .await
-                .map_err(|e| fail("the reading task failed".to_owned()).with_source(e))?
-                .map_err(|e| fail("cannot read the local file".to_owned()).with_source(e))?
-                .into(),
+            UploadSource::File(path) => tokio::task::spawn_blocking(move || {
+                std::fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))
+            })
+            .await
+            .map_err(|e| fail(format!("the reading task failed: {e}")))?
+            .map_err(&fail)?
+            .into(),
             UploadSource::Stream {
                 mut stream,
                 size_bytes,
@@ -182,7 +184,7 @@ impl Bucket for MemoryBucket {
                 while let Some(bytes) = stream
                     .try_next()
                     .await
-                    .map_err(|e| fail("the source failed".to_owned()).with_source(e))?
+                    .map_err(|e| fail(format!("the source of the upload failed: {e}")))?
                 {
                     all.extend_from_slice(&bytes);
                 }

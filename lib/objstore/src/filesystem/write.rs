@@ -103,7 +103,7 @@ pub(super) fn put(root: &Root, path: &Path, key: &str, bytes: &[u8]) -> Result<(
 pub(super) fn copy(root: &Root, path: &Path, key: &str, from: &Path) -> Result<()> {
     let source_error = |e: io::Error| {
         let what = format!("cannot read {}: {e}", from.display());
-        Error::new(ErrorKind::Other, Operation::Upload, &root.name, key, what).with_source(e)
+        Error::new(ErrorKind::Other, Operation::Upload, &root.name, key, what)
     };
     let mut source = File::open(from).map_err(source_error)?;
     let size = source.metadata().map_err(source_error)?.len();
@@ -139,7 +139,7 @@ pub(super) async fn stream(
     loop {
         let next = source.try_next().await.map_err(|e| {
             let what = format!("the source of the upload failed: {e}");
-            Error::new(ErrorKind::Other, Operation::Upload, &root.name, key, what).with_source(e)
+            Error::new(ErrorKind::Other, Operation::Upload, &root.name, key, what)
         })?;
         let is_last = next.is_none();
         if let Some(bytes) = next {
@@ -254,7 +254,7 @@ fn write_error(root: &Root, key: &str, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => {
             let what = format!("a directory below {} vanished: {error}", root.path.display());
-            Error::new(ErrorKind::Other, Operation::Upload, &root.name, key, what).with_source(error)
+            Error::new(ErrorKind::Other, Operation::Upload, &root.name, key, what)
         }
         _ => root.error(Operation::Upload, key, error),
     }
