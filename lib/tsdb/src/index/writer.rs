@@ -31,7 +31,8 @@ const MAX_FILE_BYTES: u64 = 16 * u32::MAX as u64;
 /// the rest.
 ///
 /// The bytes are those Prometheus writes for the same symbols, series and chunk references. In memory are the
-/// symbols, 12 bytes for each series and 8 for each label of a series. Writes are small: give it a buffer.
+/// symbols, the postings offset table while it is written, 4 bytes for each series and 8 for each label of a
+/// series (twice that where a list has just grown). Writes are small: give it a buffer.
 #[derive(Debug)]
 pub struct IndexWriter<W> {
     output: Output<W>,
