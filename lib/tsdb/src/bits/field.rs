@@ -1,0 +1,213 @@
+//! The fields of a histogram sample: how a number is written the first time, and how after another one.
+
+use super::{BitReader, BitWriter, read_varbit_int, read_varbit_uint, write_varbit_int, write_varbit_uint};
+use crate::error::Corruption;
+
+/// A number that every sample of a chunk has, with what its encoding remembers from sample to sample.
+pub trait Field: Sized + Clone + std::fmt::Debug {
+    /// The number.
+    type Value: Copy;
+    /// The fewest bits the first sample takes for it: bounds what a broken layout can make us allocate.
+    const MIN_FIRST_BITS: usize;
+
+    /// Reads it in the first sample of a chunk.
+    fn read_first(reader: &mut BitReader<'_>) -> Self;
+    /// Reads it in a later sample.
+    fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption>;
+    /// Writes it in the first sample of a chunk.
+    fn write_first(writer: &mut BitWriter, value: Self::Value) -> Self;
+    /// Writes it in a later sample.
+    fn write_next(&mut self, writer: &mut BitWriter, value: Self::Value);
+    /// Writes what stands in its place in a stale sample that is not the first.
+    fn write_stale(&mut self, writer: &mut BitWriter);
+    /// The number of the sample read or written last.
+    fn value(&self) -> Self::Value;
+}
+
+/// A count that does not fall as a rule: first itself, then the change of its change.
+#[derive(Debug, Clone, Copy)]
+pub struct CountField {
+    value: u64,
+    delta: i64,
+}
+
+impl Field for CountField {
+    type Value = u64;
+    const MIN_FIRST_BITS: usize = 1;
+
+    fn read_first(reader: &mut BitReader<'_>) -> Self {
+        Self {
+            value: read_varbit_uint(reader),
+            delta: 0,
+        }
+    }
+
+    fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption> {
+        self.delta = self.delta.wrapping_add(read_varbit_int(reader));
+        self.value = self.value.wrapping_add_signed(self.delta);
+        Ok(())
+    }
+
+    fn write_first(writer: &mut BitWriter, value: u64) -> Self {
+        write_varbit_uint(writer, value);
+        Self { value, delta: 0 }
+    }
+
+    fn write_next(&mut self, writer: &mut BitWriter, value: u64) {
+        let delta = value.wrapping_sub(self.value).cast_signed();
+        write_varbit_int(writer, delta.wrapping_sub(self.delta));
+        *self = Self { value, delta };
+    }
+
+    fn write_stale(&mut self, writer: &mut BitWriter) {
+        write_varbit_int(writer, 0);
+    }
+
+    fn value(&self) -> u64 {
+        self.value
+    }
+}
+
+/// A signed number: first itself, then the change of its change.
+#[derive(Debug, Clone, Copy)]
+pub struct DeltaField {
+    value: i64,
+    delta: i64,
+}
+
+impl Field for DeltaField {
+    type Value = i64;
+    const MIN_FIRST_BITS: usize = 1;
+
+    fn read_first(reader: &mut BitReader<'_>) -> Self {
+        Self {
+            value: read_varbit_int(reader),
+            delta: 0,
+        }
+    }
+
+    #[inline]
+    fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption> {
+        self.delta = self.delta.wrapping_add(read_varbit_int(reader));
+        self.value = self.value.wrapping_add(self.delta);
+        Ok(())
+    }
+
+    fn write_first(writer: &mut BitWriter, value: i64) -> Self {
+        write_varbit_int(writer, value);
+        Self { value, delta: 0 }
+    }
+
+    fn write_next(&mut self, writer: &mut BitWriter, value: i64) {
+        let delta = value.wrapping_sub(self.value);
+        write_varbit_int(writer, delta.wrapping_sub(self.delta));
+        *self = Self { value, delta };
+    }
+
+    fn write_stale(&mut self, writer: &mut BitWriter) {
+        write_varbit_int(writer, 0);
+    }
+
+    fn value(&self) -> i64 {
+        self.value
+    }
+}
+
+/// No window yet: no number of leading zeros reaches this.
+const NO_WINDOW: u32 = 0xff;
+
+/// A float: first its 64 bits, then the bits in which it differs from the one before.
+///
+/// The differing bits are given by a window, the numbers of zeros before and behind them.
+#[derive(Debug, Clone, Copy)]
+pub struct XorField {
+    bits: u64,
+    lead: u32,
+    trail: u32,
+}
+
+impl XorField {
+    /// A field whose value before was `bits` and that has no window yet.
+    pub fn starting_at(bits: u64) -> Self {
+        Self {
+            bits,
+            lead: NO_WINDOW,
+            trail: 0,
+        }
+    }
+
+    fn read_window(&mut self, reader: &mut BitReader<'_>) -> Result<u32, Corruption> {
+        if reader.bit() {
+            let lead = reader.read(5) as u32;
+            let significant = significant_bits(reader.read(6));
+            let trail = (64 - lead).checked_sub(significant);
+            self.trail = trail.ok_or_else(|| reader.corruption("xor window of more than 64 bits"))?;
+            self.lead = lead;
+        } else if self.lead == NO_WINDOW {
+            // Not written by anyone; what readers have always made of it.
+            (self.lead, self.trail) = (0, 0);
+        }
+        Ok(64 - self.lead - self.trail)
+    }
+}
+
+/// The number of significant bits that the six bits of a window stand for: 64 is written as 0.
+#[inline(always)]
+pub(crate) fn significant_bits(six: u64) -> u32 {
+    if six == 0 { 64 } else { six as u32 }
+}
+
+impl Field for XorField {
+    type Value = f64;
+    const MIN_FIRST_BITS: usize = 64;
+
+    fn read_first(reader: &mut BitReader<'_>) -> Self {
+        Self::starting_at(reader.read(64))
+    }
+
+    #[inline]
+    fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption> {
+        if reader.bit() {
+            let width = self.read_window(reader)?;
+            self.bits ^= reader.read(width) << self.trail;
+        }
+        Ok(())
+    }
+
+    fn write_first(writer: &mut BitWriter, value: f64) -> Self {
+        let bits = value.to_bits();
+        writer.write(bits, 64);
+        Self::starting_at(bits)
+    }
+
+    #[inline(always)]
+    fn write_next(&mut self, writer: &mut BitWriter, value: f64) {
+        let bits = value.to_bits();
+        let difference = bits ^ self.bits;
+        self.bits = bits;
+        if difference == 0 {
+            writer.bit(false);
+            return;
+        }
+        let lead = difference.leading_zeros().min(31);
+        let trail = difference.trailing_zeros();
+        if lead >= self.lead && trail >= self.trail {
+            writer.write(0b10, 2);
+            writer.write(difference >> self.trail, 64 - self.lead - self.trail);
+            return;
+        }
+        let significant = 64 - lead - trail;
+        let window = 0b11 << 11 | u64::from(lead) << 6 | u64::from(significant & 63);
+        writer.write(window, 13);
+        writer.write(difference >> trail, significant);
+        (self.lead, self.trail) = (lead, trail);
+    }
+
+    fn write_stale(&mut self, writer: &mut BitWriter) {
+        self.write_next(writer, 0.0);
+    }
+
+    fn value(&self) -> f64 {
+        f64::from_bits(self.bits)
+    }
+}

@@ -1,0 +1,137 @@
+//! Decoding histograms.
+
+use std::sync::Arc;
+
+use super::codec::Codec;
+use super::header::header_flag;
+use super::layout::read_layout;
+use super::state::State;
+use super::{HEADER_BYTES, SECTION};
+use crate::bits::{BitReader, Field};
+use crate::chunk::header_count;
+use crate::error::Corruption;
+use crate::histogram::{CounterResetHint, Layout, NativeHistogram};
+
+/// Decodes a chunk sample by sample: `HistogramIter::<i64>` or `HistogramIter::<f64>`.
+///
+/// The hint of a histogram is that readers give: gauge if the chunk says so, else unknown for the first one,
+/// whatever the header says, and not reset for the others. A stale histogram is empty and its hint unknown.
+#[derive(Debug, Clone)]
+pub struct HistogramIter<'a, B: Codec> {
+    reader: BitReader<'a>,
+    flag: CounterResetHint,
+    layout: Arc<Layout>,
+    state: Option<State<B>>,
+    total: u16,
+    read: u16,
+}
+
+impl<'a, B: Codec> HistogramIter<'a, B> {
+    /// Reads header and layout of the chunk `data`.
+    pub fn new(data: &'a [u8]) -> Result<Self, Corruption> {
+        let total = header_count(SECTION, data)?;
+        let flag = header_flag(data)?;
+        let mut reader = BitReader::new(SECTION, data, HEADER_BYTES);
+        let layout = if total == 0 {
+            Layout::empty()
+        } else {
+            Arc::new(read_layout(&mut reader)?)
+        };
+        Ok(Self {
+            reader,
+            flag,
+            layout,
+            state: None,
+            total,
+            read: 0,
+        })
+    }
+
+    /// Number of samples the header announces.
+    pub fn num_samples(&self) -> u16 {
+        self.total
+    }
+
+    /// The flag of the header.
+    pub fn flag(&self) -> CounterResetHint {
+        self.flag
+    }
+
+    /// The buckets of all histograms of the chunk that are not stale.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Decodes the next histogram into one that is there already, and returns its timestamp.
+    ///
+    /// After an error, or behind the last sample, there is nothing more.
+    pub fn next_into(&mut self, histogram: &mut NativeHistogram<B>) -> Result<Option<i64>, Corruption> {
+        if self.read >= self.total {
+            return Ok(None);
+        }
+        match self.advance() {
+            Ok(()) => {
+                let first = self.read == 0;
+                self.read += 1;
+                Ok(self.state.as_ref().map(|state| {
+                    self.fill(state, first, histogram);
+                    state.t
+                }))
+            }
+            Err(corruption) => {
+                self.read = self.total;
+                Err(corruption)
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), Corruption> {
+        match &mut self.state {
+            Some(state) => state.read_next(&mut self.reader)?,
+            None => self.state = Some(State::read_first(&mut self.reader, &self.layout)?),
+        }
+        Ok(())
+    }
+
+    fn fill(&self, state: &State<B>, first: bool, histogram: &mut NativeHistogram<B>) {
+        histogram.sum = state.sum.value();
+        histogram.positive.clear();
+        histogram.negative.clear();
+        if histogram.is_stale() {
+            histogram.hint = CounterResetHint::Unknown;
+            histogram.layout = Layout::empty();
+            histogram.count = B::Count::default();
+            histogram.zero_count = B::Count::default();
+            return;
+        }
+        histogram.hint = self.hint(first);
+        if !Arc::ptr_eq(&histogram.layout, &self.layout) {
+            histogram.layout = Arc::clone(&self.layout);
+        }
+        histogram.count = state.count.value();
+        histogram.zero_count = state.zero_count.value();
+        histogram.positive.extend(state.positive.iter().map(Field::value));
+        histogram.negative.extend(state.negative.iter().map(Field::value));
+    }
+
+    fn hint(&self, first: bool) -> CounterResetHint {
+        match self.flag {
+            CounterResetHint::Gauge => CounterResetHint::Gauge,
+            _ if first => CounterResetHint::Unknown,
+            _ => CounterResetHint::NotCounterReset,
+        }
+    }
+}
+
+impl<B: Codec> Iterator for HistogramIter<'_, B> {
+    type Item = Result<(i64, NativeHistogram<B>), Corruption>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut histogram = NativeHistogram {
+            layout: Arc::clone(&self.layout),
+            ..NativeHistogram::default()
+        };
+        let t = self.next_into(&mut histogram).transpose()?;
+        Some(t.map(|t| (t, histogram)))
+    }
+}
