@@ -12,7 +12,7 @@ use std::time::Instant;
 use sabre_tsdb::chunk::xor::{XorAppender, XorIter, decode};
 use sabre_tsdb::segment::scan;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 25;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let files: Result<Vec<Vec<u8>>, _> = std::env::args().skip(1).map(std::fs::read).collect();

@@ -157,6 +157,18 @@ pub(crate) fn significant_bits(six: u64) -> u32 {
     if six == 0 { 64 } else { six as u32 }
 }
 
+/// Writes two numbers, each with its width, at once if they fit one word.
+#[inline(always)]
+fn write_joined(writer: &mut BitWriter, first: (u64, u32), second: (u64, u32)) {
+    let width = first.1 + second.1;
+    if width <= 64 {
+        writer.write(first.0 << second.1 | second.0, width);
+    } else {
+        writer.write(first.0, first.1);
+        writer.write(second.0, second.1);
+    }
+}
+
 impl Field for XorField {
     type Value = f64;
     const MIN_FIRST_BITS: usize = 64;
@@ -192,14 +204,16 @@ impl Field for XorField {
         let lead = difference.leading_zeros().min(31);
         let trail = difference.trailing_zeros();
         if lead >= self.lead && trail >= self.trail {
-            writer.write(0b10, 2);
-            writer.write(difference >> self.trail, 64 - self.lead - self.trail);
+            write_joined(
+                writer,
+                (0b10, 2),
+                (difference >> self.trail, 64 - self.lead - self.trail),
+            );
             return;
         }
         let significant = 64 - lead - trail;
         let window = 0b11 << 11 | u64::from(lead) << 6 | u64::from(significant & 63);
-        writer.write(window, 13);
-        writer.write(difference >> trail, significant);
+        write_joined(writer, (window, 13), (difference >> trail, significant));
         (self.lead, self.trail) = (lead, trail);
     }
 

@@ -34,9 +34,9 @@ impl<'a> BitReader<'a> {
     #[inline(always)]
     pub fn peek(&self) -> u64 {
         let byte = self.position >> 3;
-        let word = match self.data.get(byte..).and_then(|rest| rest.first_chunk::<8>()) {
-            Some(bytes) => u64::from_be_bytes(*bytes),
-            None => tail_word(self.data, byte),
+        let word = match self.data.get(byte..byte + 8).map(<[u8; 8]>::try_from) {
+            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
+            _ => tail_word(self.data, byte),
         };
         word << (self.position & 7)
     }
