@@ -22,12 +22,15 @@
 //! ```
 
 mod labelled;
+mod process;
 mod registry;
 mod text;
 
 pub use labelled::{Buckets, Counters, Gauges, Histograms, LabelValues, Labelled};
+pub use process::BuildInfo;
 pub use prometheus_client::metrics::histogram::Histogram;
 pub use registry::Registry;
+pub(crate) use text::wants_openmetrics;
 pub use text::{CLASSIC_CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE};
 
 use std::sync::atomic::AtomicU64;

@@ -150,6 +150,18 @@ impl Tasks {
         self.start(name, Ending::OfAll, task);
     }
 
+    /// Starts a server, which is handed the token and cannot fail any more.
+    pub fn serve<F>(&mut self, name: &'static str, server: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let serving = server(self.stop.clone());
+        self.spawn(name, async move {
+            serving.await;
+            Ok(())
+        });
+    }
+
     /// Waits until all tasks have ended. Tasks that do not end within 150 s of being told to are given up.
     ///
     /// # Errors

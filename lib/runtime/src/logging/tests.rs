@@ -89,7 +89,7 @@ fn libraries_are_quieter_than_our_own_lines() {
 fn errors_are_written_with_their_causes() {
     let cause = Outer(std::io::Error::other("inner"));
     let text = logged(&[], || {
-        error!(err = &cause as &dyn std::error::Error, "sync failed")
+        error!(err = &cause as &dyn std::error::Error, "sync failed");
     });
     assert_eq!(
         stable(&text),
@@ -117,7 +117,7 @@ fn notices_of_ignored_flags_are_logged_once() {
     let flags = parse_groups(&groups::global(), &["--enable-auto-gomemlimit"]).unwrap();
     let capture = Capture::default();
     tracing::subscriber::with_default(LogOptions::default().subscriber(capture.clone()), || {
-        flags.log_notices()
+        flags.log_notices();
     });
     assert!(
         capture

@@ -38,6 +38,22 @@ pub(super) fn to_classic(openmetrics: &str) -> String {
     classic
 }
 
+/// Whether a scraper that sends this `Accept` header prefers OpenMetrics to the classic format.
+pub(crate) fn wants_openmetrics(accept: &str) -> bool {
+    let quality_of = |wanted: &str| {
+        let qualities = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next().filter(|media| *media == wanted)?;
+            parts
+                .find_map(|part| part.strip_prefix("q="))
+                .map_or(Some(1.0), |text| text.parse().ok())
+        });
+        qualities.fold(0.0_f64, f64::max)
+    };
+    let openmetrics = quality_of("application/openmetrics-text");
+    openmetrics > 0.0 && openmetrics >= quality_of("text/plain")
+}
+
 fn family_suffix(kind: Option<&str>) -> &'static str {
     match kind {
         Some("counter") => "_total",
@@ -119,6 +135,27 @@ mod tests {
         registry.register("a", "A", counter);
         assert!(registry.openmetrics().contains("a_total 1 # {trace_id=\"x\"} 1"));
         assert!(registry.classic().ends_with("a_total 1\n"));
+    }
+
+    #[test]
+    fn the_scraper_chooses_the_format() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,*/*;q=0.1";
+        let protobuf_first = "application/vnd.google.protobuf;encoding=delimited;q=0.7,\
+             application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.2,*/*;q=0.1";
+        for (accept, openmetrics) in [
+            (prometheus, true),
+            (protobuf_first, true),
+            ("application/openmetrics-text", true),
+            ("text/plain;version=0.0.4;q=1,*/*;q=0.1", false),
+            ("text/plain, application/openmetrics-text; q=0.5", false),
+            ("application/openmetrics-text;q=0", false),
+            ("application/openmetrics-text;q=x", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            assert_eq!(wants_openmetrics(accept), openmetrics, "{accept}");
+        }
     }
 
     #[test]

@@ -1,0 +1,188 @@
+//! The HTTP server of every component: `/metrics`, `/-/healthy`, `/-/ready`, and whatever routes the component adds.
+
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    flags::{FlagError, Flags, ListenAddress},
+    metrics::{CLASSIC_CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, Registry, wants_openmetrics},
+    probe::{Probe, Verdict},
+    server::accept::Acceptor,
+};
+pub use crate::{request_log::RequestLog, server::ServerError};
+pub use metrics::HttpMetrics;
+
+/// The longest body a handler reads whole, unless it says otherwise.
+const MAX_BODY_BYTES: usize = 16 << 20;
+/// The longest head of a request.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+/// How long a head may take, and how long a connection may stay idle: longer than any sensible scrape interval.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// Where and how HTTP is served.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// `--http-address`.
+    pub address: ListenAddress,
+    /// `--http-grace-period`.
+    pub grace: Duration,
+}
+
+/// A server that is not listening yet.
+#[derive(Debug)]
+pub struct HttpServer {
+    options: HttpOptions,
+    router: Router,
+    registry: Registry,
+    probe: Probe,
+}
+
+/// A server that listens, and answers once it is served.
+#[derive(Debug)]
+pub struct BoundHttpServer {
+    acceptor: Acceptor,
+    address: SocketAddr,
+    probe: Probe,
+}
+
+impl HttpOptions {
+    /// Reads `--http-address` and `--http-grace-period`.
+    ///
+    /// # Errors
+    /// When a flag was not declared or its value is wrong.
+    pub fn from_flags(flags: &Flags) -> Result<Self, FlagError> {
+        Ok(Self {
+            address: flags.address("http-address")?,
+            grace: flags.duration("http-grace-period")?,
+        })
+    }
+}
+
+impl HttpServer {
+    /// Makes a server with metrics and probes.
+    pub fn new(options: HttpOptions, registry: &Registry, probe: &Probe) -> Self {
+        let probes = Router::new()
+            .route("/-/healthy", get(healthy))
+            .route("/-/ready", get(ready))
+            .with_state(probe.clone());
+        let router = Router::new()
+            .route("/metrics", get(page))
+            .with_state(registry.clone())
+            .merge(probes);
+        Self {
+            options,
+            router,
+            registry: registry.clone(),
+            probe: probe.clone(),
+        }
+    }
+
+    /// Adds routes; see [`HttpMetrics::instrument`] for their metrics. Paths must differ from those that are there.
+    #[must_use]
+    pub fn routes(mut self, routes: Router) -> Self {
+        self.router = self.router.merge(routes);
+        self
+    }
+
+    /// Listens.
+    ///
+    /// # Errors
+    /// When the address is taken; the error names flag and address.
+    pub async fn bind(self) -> Result<BoundHttpServer, ServerError> {
+        let listener = self.options.address.bind("http-address").await?;
+        let address = listener.local_addr().map_err(ServerError::Address)?;
+        let mut protocol = auto::Builder::new(TokioExecutor::new()).http1_only();
+        protocol
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES);
+        let probe = self.probe.clone();
+        let acceptor = Acceptor {
+            name: "http",
+            listener,
+            protocol,
+            coalesce: false,
+            max_connection_age: None,
+            grace: self.options.grace,
+            connections: self
+                .registry
+                .gauge("sabre_http_connections", "Open HTTP connections"),
+            router: self.into_router(),
+        };
+        Ok(BoundHttpServer {
+            acceptor,
+            address,
+            probe,
+        })
+    }
+
+    fn into_router(self) -> Router {
+        self.router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+    }
+}
+
+impl BoundHttpServer {
+    /// The address that was bound, with the port the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled, then for the grace period what is in flight. The health probe is fine from
+    /// here on, and the readiness probe is not once `stop` is cancelled.
+    pub async fn serve(self, stop: CancellationToken) {
+        tracing::info!(address = %self.address, "listening for HTTP");
+        self.probe.set_healthy();
+        let probe = self.probe.clone();
+        let turn_away = async {
+            stop.cancelled().await;
+            probe.set_not_ready("shutting down");
+        };
+        tokio::join!(self.acceptor.serve(stop.clone()), turn_away);
+    }
+}
+
+async fn healthy(State(probe): State<Probe>) -> Response {
+    answer(&probe.state().healthy)
+}
+
+async fn ready(State(probe): State<Probe>) -> Response {
+    answer(&probe.state().ready)
+}
+
+/// The bodies are Thanos'; the reason is in the log and not here, where anybody may ask.
+fn answer(verdict: &Verdict) -> Response {
+    match verdict {
+        Ok(()) => (StatusCode::OK, "OK").into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "NOT OK").into_response(),
+    }
+}
+
+async fn page(State(registry): State<Registry>, headers: HeaderMap) -> Response {
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let openmetrics = wants_openmetrics(&accepted.collect::<Vec<_>>().join(","));
+    let (content_type, text) = match openmetrics {
+        true => (OPENMETRICS_CONTENT_TYPE, registry.openmetrics()),
+        false => (CLASSIC_CONTENT_TYPE, registry.classic()),
+    };
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}

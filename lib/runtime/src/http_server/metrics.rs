@@ -1,0 +1,204 @@
+//! The metrics of HTTP handlers, under Thanos' names.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode},
+    middleware::{self, Next},
+    response::Response,
+};
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use tokio::time::Instant;
+
+use crate::{
+    metrics::{Counters, Gauge, Gauges, Histograms, Registry},
+    observed_body::{ObservedBody, Observer},
+    request_log::{Protocol, RequestLog},
+};
+
+const DURATION_BUCKETS: [f64; 17] = [
+    0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 3.0, 6.0, 9.0, 20.0, 30.0, 60.0, 90.0, 120.0, 240.0, 360.0, 720.0,
+];
+const SIZE_BUCKETS: [f64; 10] = [
+    64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0,
+];
+const LABELS: [&str; 3] = ["code", "handler", "method"];
+
+/// Metrics of requests by code, handler and method. Clones share them.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    requests: Counters<3>,
+    duration: Histograms<3>,
+    request_size: Histograms<3>,
+    response_size: Histograms<3>,
+    inflight: Gauges<2>,
+    log: RequestLog,
+}
+
+#[derive(Debug, Clone)]
+struct Handler {
+    metrics: HttpMetrics,
+    name: &'static str,
+}
+
+/// A request in flight.
+struct Call {
+    metrics: HttpMetrics,
+    handler: &'static str,
+    method: &'static str,
+    code: StatusCode,
+    request_bytes: u64,
+    response_bytes: u64,
+    start: Instant,
+    inflight: Gauge,
+    log: Option<Logged>,
+}
+
+struct Logged {
+    path: String,
+    port: u16,
+}
+
+impl HttpMetrics {
+    /// Makes the metrics.
+    pub fn new(registry: &Registry) -> Self {
+        let sizes = |name, help| registry.histograms(name, help, LABELS, &SIZE_BUCKETS);
+        Self {
+            requests: registry.counters("http_requests_total", "HTTP requests", LABELS),
+            duration: registry.histograms(
+                "http_request_duration_seconds",
+                "Time that HTTP requests took",
+                LABELS,
+                &DURATION_BUCKETS,
+            ),
+            request_size: sizes("http_request_size_bytes", "Size of HTTP requests"),
+            response_size: sizes("http_response_size_bytes", "Size of HTTP responses"),
+            inflight: registry.gauges(
+                "http_inflight_requests",
+                "HTTP requests being served",
+                ["handler", "method"],
+            ),
+            log: RequestLog::default(),
+        }
+    }
+
+    /// Logs requests as `log` says.
+    #[must_use]
+    pub fn with_log(mut self, log: RequestLog) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Counts the requests of `routes` under the name `handler`, such as `query_range`.
+    pub fn instrument(&self, handler: &'static str, routes: Router) -> Router {
+        let state = Handler {
+            metrics: self.clone(),
+            name: handler,
+        };
+        routes.layer(middleware::from_fn_with_state(state, observe))
+    }
+}
+
+async fn observe(State(handler): State<Handler>, request: Request, next: Next) -> Response {
+    let mut call = Call::new(&handler, &request);
+    let response = next.run(request).await;
+    call.code = response.status();
+    response.map(|body| Body::new(ObservedBody::new(body, call)))
+}
+
+impl Call {
+    fn new(handler: &Handler, request: &Request) -> Self {
+        let method = method_label(request.method());
+        let inflight = handler.metrics.inflight.with([handler.name, method]);
+        inflight.inc();
+        let log = handler.metrics.log.wants(Protocol::Http).then(|| Logged {
+            path: request.uri().path().to_owned(),
+            port: port_of(request.headers()),
+        });
+        if let Some(logged) = &log {
+            handler.metrics.log.http_start(&logged.path, logged.port, method);
+        }
+        Self {
+            metrics: handler.metrics.clone(),
+            handler: handler.name,
+            method,
+            // What a client that left before the answer gets, as nginx calls it.
+            code: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            request_bytes: approximate_size(request),
+            response_bytes: 0,
+            start: Instant::now(),
+            inflight,
+            log,
+        }
+    }
+}
+
+impl Observer for Call {
+    fn frame(&mut self, frame: &Frame<Bytes>) {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        self.response_bytes = self.response_bytes.saturating_add(length as u64);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let took = self.start.elapsed();
+        let code = self.code.as_str();
+        let labels = [code, self.handler, self.method];
+        self.metrics.requests.with(labels).inc();
+        self.metrics.duration.with(labels).observe(took.as_secs_f64());
+        self.metrics
+            .request_size
+            .with(labels)
+            .observe(self.request_bytes as f64);
+        self.metrics
+            .response_size
+            .with(labels)
+            .observe(self.response_bytes as f64);
+        self.inflight.dec();
+        if let Some(logged) = &self.log {
+            self.metrics
+                .log
+                .http_end(&logged.path, logged.port, self.method, self.code, took);
+        }
+    }
+}
+
+/// Methods are a closed set, so that a stranger cannot make labels.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::DELETE => "delete",
+        Method::HEAD => "head",
+        Method::OPTIONS => "options",
+        Method::PATCH => "patch",
+        _ => "unknown",
+    }
+}
+
+/// Head and body, as far as their sizes are known before they are read.
+fn approximate_size(request: &Request) -> u64 {
+    let line = request.method().as_str().len() + request.uri().path().len();
+    let query = request.uri().query().map_or(0, str::len);
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let body = request.body().size_hint().exact().unwrap_or(0);
+    body.saturating_add((line + query + headers) as u64)
+}
+
+fn port_of(headers: &HeaderMap) -> u16 {
+    let host = headers
+        .get(axum::http::header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    host.rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok())
+        .unwrap_or_default()
+}
