@@ -16,6 +16,7 @@ mod error;
 mod escape;
 mod names;
 mod parse;
+mod pieces;
 mod print;
 mod syntax;
 mod template;
@@ -43,7 +44,7 @@ pub const MAX_WEIGHT: usize = 128 << 10;
 pub const MAX_PROGRAM_BYTES: usize = 10 << 20;
 
 /// What a class of Unicode such as `\pL` weighs: it has hundreds of ranges.
-const UNICODE_WEIGHT: usize = 128;
+const UNICODE_WEIGHT: usize = 512;
 
 /// One level of ours is at most four of the crate's: a group, what it holds, and a flag group with its content.
 const CRATE_NESTING: u32 = (MAX_NESTING * 4 + 16) as u32;

@@ -10,6 +10,8 @@
 //! | [`block_id`] | [`BlockId`]: ULIDs |
 //! | [`duration`] | durations of Go and of Prometheus |
 //! | [`time`] | RFC 3339, and times relative to now |
+//! | [`series_order`] | the order of series once labels were added to all of them |
+//! | [`shard`] | which series belong to a shard of a request |
 //! | [`size`] | sizes in bytes as flags give them |
 //! | [`quote`] | quoted strings of Go and of PromQL |
 //!

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::go_regex::{RegexError, shortened};
-use crate::labels::is_legacy_name;
+use crate::labels::{Labels, is_legacy_name};
 use crate::quote::GoQuoted;
 
 use expression::Expression;
@@ -171,6 +171,11 @@ impl Matcher {
             Some(expression) => expression.is_match(value),
         };
         found != self.kind.is_negative()
+    }
+
+    /// Whether a series with these labels satisfies the matcher.
+    pub fn matches_lset(&self, lset: &Labels) -> bool {
+        self.matches(lset.get(&self.name).unwrap_or(""))
     }
 
     /// Whether a series without the label satisfies the matcher.

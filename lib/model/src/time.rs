@@ -175,7 +175,8 @@ impl Fields {
         let (year, month, day) = self.date;
         let (hour, minute, second) = self.time;
         let (offset_hours, offset_minutes) = self.offset;
-        if offset_hours.abs() > 23 || offset_minutes.abs() > 59 {
+        // One more than there is of each, as in Go.
+        if offset_hours.abs() > 24 || offset_minutes.abs() > 60 {
             return None;
         }
         let civil = DateTime::from_parts(

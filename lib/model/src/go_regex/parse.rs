@@ -3,6 +3,7 @@
 use super::class::{self, Class};
 use super::cursor::Cursor;
 use super::error::{RegexError, RegexErrorKind};
+use super::pieces::{Frame, Piece};
 use super::syntax::{Flags, Look, Node};
 use super::{MAX_NESTING, MAX_PATTERN_BYTES, MAX_WEIGHT, escape};
 
@@ -14,26 +15,6 @@ pub(super) struct Parsed {
     pub(super) node: Node,
     /// The names of the groups that capture, in order.
     pub(super) groups: Vec<Option<String>>,
-}
-
-/// A part of an expression with what its limits need.
-struct Piece {
-    node: Node,
-    /// Levels in it.
-    height: usize,
-    /// The greatest product of counts of repetitions nested in it.
-    repeats: u32,
-}
-
-/// A group that is not closed yet, or the whole.
-struct Frame {
-    /// The alternatives before the last bar.
-    alternatives: Vec<Piece>,
-    /// What came since.
-    sequence: Vec<Piece>,
-    capture: bool,
-    /// The flags to go back to where the group ends.
-    flags_before: Flags,
 }
 
 struct Parser<'p> {
@@ -363,59 +344,6 @@ impl Parser<'_> {
         self.cursor.check_height(&piece, start)?;
         self.current.sequence.push(piece);
         Ok(())
-    }
-}
-
-impl Frame {
-    fn new(capture: bool, flags_before: Flags) -> Frame {
-        Frame {
-            alternatives: Vec::new(),
-            sequence: Vec::new(),
-            capture,
-            flags_before,
-        }
-    }
-
-    /// What came since the last bar, as one piece.
-    fn take_sequence(&mut self) -> Piece {
-        combine(std::mem::take(&mut self.sequence), Node::Concat)
-    }
-
-    /// The whole group as one piece.
-    fn finish(mut self) -> Piece {
-        let last = self.take_sequence();
-        self.alternatives.push(last);
-        let piece = combine(self.alternatives, Node::Alternate);
-        if !self.capture {
-            return piece;
-        }
-        Piece {
-            node: Node::Capture(Box::new(piece.node)),
-            height: piece.height + 1,
-            ..piece
-        }
-    }
-}
-
-/// Makes one piece of several; one alone stays what it is.
-fn combine(mut pieces: Vec<Piece>, make: impl Fn(Vec<Node>) -> Node) -> Piece {
-    match pieces.pop() {
-        None => Piece {
-            node: Node::Empty,
-            height: 1,
-            repeats: 1,
-        },
-        Some(only) if pieces.is_empty() => only,
-        Some(last) => {
-            pieces.push(last);
-            let height = 1 + pieces.iter().map(|piece| piece.height).max().unwrap_or(0);
-            let repeats = pieces.iter().map(|piece| piece.repeats).max().unwrap_or(1);
-            Piece {
-                node: make(pieces.into_iter().map(|piece| piece.node).collect()),
-                height,
-                repeats,
-            }
-        }
     }
 }
 

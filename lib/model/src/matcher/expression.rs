@@ -35,7 +35,7 @@ impl Expression {
         }
         let translated = translate(pattern, Captures::Drop)?;
         let hir = without_edges(&translated.to_hir(pattern)?, true, true);
-        if let Some(literals) = literals::enumerate(&hir) {
+        if let Some(literals) = literals::enumerate(&hir, pattern.len()) {
             return Ok(Expression::from_literals(literals));
         }
         if let Some(glob) = Glob::from_hir(&hir) {

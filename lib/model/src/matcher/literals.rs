@@ -38,26 +38,34 @@ pub(super) fn written_out(pattern: &str) -> Option<Vec<String>> {
     Some(list)
 }
 
-/// The texts that an expression matches, in no order and some perhaps twice, if they are few or written out.
-pub(super) fn enumerate(hir: &Hir) -> Option<Vec<String>> {
+/// The texts that an expression matches, in no order and some perhaps twice, if they are few or written out, that is
+/// not more than a pattern of this length could list.
+pub(super) fn enumerate(hir: &Hir, pattern_bytes: usize) -> Option<Vec<String>> {
+    texts_of(hir, MAX_PRODUCT.max(pattern_bytes / 2 + 1))
+}
+
+fn texts_of(hir: &Hir, max_texts: usize) -> Option<Vec<String>> {
     match hir.kind() {
         HirKind::Empty => Some(vec![String::new()]),
         HirKind::Literal(literal) => Some(vec![std::str::from_utf8(&literal.0).ok()?.to_owned()]),
         HirKind::Class(class) => members(class),
         HirKind::Look(_) => None,
-        HirKind::Repetition(repetition) => repeated(repetition),
-        HirKind::Capture(capture) => enumerate(&capture.sub),
+        HirKind::Repetition(repetition) => repeated(repetition, max_texts),
+        HirKind::Capture(capture) => texts_of(&capture.sub, max_texts),
         HirKind::Concat(parts) => {
             let mut texts = vec![String::new()];
             for part in parts {
-                texts = product(&texts, &enumerate(part)?)?;
+                texts = product(&texts, &texts_of(part, max_texts)?)?;
             }
             Some(texts)
         }
         HirKind::Alternation(parts) => {
             let mut texts = Vec::new();
             for part in parts {
-                texts.append(&mut enumerate(part)?);
+                texts.append(&mut texts_of(part, max_texts)?);
+                if texts.len() > max_texts {
+                    return None;
+                }
             }
             Some(texts)
         }
@@ -89,9 +97,9 @@ fn members(class: &Class) -> Option<Vec<String>> {
     )
 }
 
-fn repeated(repetition: &Repetition) -> Option<Vec<String>> {
+fn repeated(repetition: &Repetition, max_texts: usize) -> Option<Vec<String>> {
     let max = repetition.max.filter(|max| *max as usize <= MAX_PRODUCT)?;
-    let one = enumerate(&repetition.sub)?;
+    let one = texts_of(&repetition.sub, max_texts)?;
     let mut power = vec![String::new()];
     let mut texts = Vec::new();
     for count in 0..=max {

@@ -47,6 +47,13 @@ fn a_label_that_is_missing_has_the_empty_value() {
 }
 
 #[test]
+fn sets_of_labels_are_matched_by_the_label_of_the_name() {
+    let lset = Labels::from_pairs([("x", "a"), ("y", "b")]).unwrap();
+    assert!(re("a|b").matches_lset(&lset) && !re("b").matches_lset(&lset));
+    assert!(Matcher::equal("z", "").matches_lset(&lset) && !Matcher::equal("z", "a").matches_lset(&lset));
+}
+
+#[test]
 fn finite_expressions_are_lists() {
     let table: [(&str, &[&str]); 20] = [
         ("", &[""]),
@@ -121,6 +128,13 @@ fn lists_that_are_written_out_may_be_long() {
             .len(),
         1_000
     );
+}
+
+#[test]
+fn many_small_classes_are_not_multiplied_out() {
+    let value = "[a-p][a-p]x|".repeat(5_000);
+    assert_eq!(re(&value).literals(), None);
+    assert!(re(&value).matches("ppx") && re(&value).matches("") && !re(&value).matches("qqx"));
 }
 
 #[test]
