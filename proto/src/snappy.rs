@@ -1,7 +1,7 @@
 //! Requests compressed with Thanos' gRPC compressor `snappy` (the framed format), which tonic does not know.
 //!
-//! A layer in front of all services: it turns such requests into uncompressed ones and leaves all others alone.
-//! Every StoreAPI call has one request message, so the request is read whole.
+//! A wrapper around a service: it turns such requests into uncompressed ones and leaves all others alone. Every call
+//! of Thanos has one request message, so the request is read whole.
 
 #[cfg(test)]
 mod tests;
@@ -16,19 +16,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service};
+use tonic::codegen::Service;
+use tonic::server::NamedService;
 
 const ENCODING: &str = "grpc-encoding";
 const MESSAGE_HEADER_BYTES: usize = 5;
 const STORED: u8 = 0;
 const COMPRESSED: u8 = 1;
-
-/// Adds [`SnappyRequests`] to a server.
-#[derive(Debug, Clone, Copy)]
-pub struct SnappyRequestLayer {
-    /// Longest request, compressed and not.
-    pub max_request_bytes: usize,
-}
 
 /// Decompresses requests whose `grpc-encoding` is `snappy`.
 #[derive(Debug, Clone)]
@@ -37,15 +31,18 @@ pub struct SnappyRequests<S> {
     max_request_bytes: usize,
 }
 
-impl<S> Layer<S> for SnappyRequestLayer {
-    type Service = SnappyRequests<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        SnappyRequests {
+impl<S> SnappyRequests<S> {
+    /// Wraps a service; requests longer than `max_request_bytes`, compressed or not, are refused.
+    pub fn new(inner: S, max_request_bytes: usize) -> Self {
+        Self {
             inner,
-            max_request_bytes: self.max_request_bytes,
+            max_request_bytes,
         }
     }
+}
+
+impl<S: NamedService> NamedService for SnappyRequests<S> {
+    const NAME: &'static str = S::NAME;
 }
 
 impl<S, R> Service<http::Request<Body>> for SnappyRequests<S>

@@ -1,7 +1,7 @@
 use super::*;
 use crate::flat::{ChunkPart, ChunkParts, SeriesFrameBuilder, SeriesParts, encode_label};
 use crate::raw_body::{FrameSender, frame_channel};
-use crate::snappy::SnappyRequestLayer;
+use crate::snappy::SnappyRequests;
 use crate::thanos::chunk::Encoding;
 use crate::thanos::store_client::StoreClient;
 use crate::thanos::{
@@ -145,11 +145,8 @@ async fn serve() -> (Arc<Fake>, Endpoint) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().expect("address")));
     let fake = Arc::new(Fake::default());
-    let server = Server::builder()
-        .layer(SnappyRequestLayer {
-            max_request_bytes: DEFAULT_MAX_REQUEST_BYTES,
-        })
-        .add_service(StoreService::new(Arc::clone(&fake)));
+    let service = SnappyRequests::new(StoreService::new(Arc::clone(&fake)), DEFAULT_MAX_REQUEST_BYTES);
+    let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     (fake, endpoint.expect("endpoint"))
 }
