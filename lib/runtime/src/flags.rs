@@ -32,7 +32,6 @@ mod app;
 mod content;
 pub mod groups;
 mod help;
-mod size;
 mod spec;
 mod tokens;
 mod values;

@@ -10,11 +10,12 @@
 //! # type Failure = Box<dyn std::error::Error + Send + Sync>;
 //! async fn run(flags: &sabre_runtime::flags::Flags) -> Result<(), Failure> {
 //!     logging::init(flags)?;
+//!     flags.log_notices();
 //!     let (http, grpc) = (HttpOptions::from_flags(flags)?, GrpcOptions::from_flags(flags)?);
 //!     let budget = groups::budget(flags)?;
 //!
 //!     let registry = Registry::new();
-//!     registry.process_figures();
+//!     registry.register_process();
 //!     budget.register_metrics(&registry);
 //!     let probe = Probe::new(&registry);
 //!     let http = HttpServer::new(http, &registry, &probe).bind().await?;
@@ -34,6 +35,8 @@ pub mod budget;
 pub mod clock;
 pub mod cpu;
 pub mod flags;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grpc_server;
 pub mod http_server;
 pub mod limits;

@@ -113,7 +113,7 @@ impl LogOptions {
     }
 }
 
-/// Sets up logging for the process as the flags say, and logs what is worth saying about the flags themselves.
+/// Sets up logging for the process as the flags say; [`Flags::log_notices`] then says what is to be said about them.
 ///
 /// # Errors
 /// When a flag is wrong or logging is set up already.
@@ -123,6 +123,5 @@ pub fn init(flags: &Flags) -> Result<(), LogError> {
     if flags.text("log.format")? == "journald" {
         tracing::info!("--log.format=journald is accepted and ignored, lines are logfmt on standard error");
     }
-    flags.log_notices();
     Ok(())
 }

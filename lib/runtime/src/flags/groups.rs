@@ -139,12 +139,21 @@ const OBJSTORE: FlagSpec = FlagSpec::new(
     "The bucket as YAML: type, config, prefix",
 );
 
-const REQUEST_LOGGING: &[FlagSpec] = &[FlagSpec::new(
-    "request.logging-config",
-    Kind::Content,
-    "",
-    "Which requests are logged, as YAML",
-)];
+const REQUEST_LOGGING: &[FlagSpec] = &[
+    FlagSpec::new(
+        "request.logging-config",
+        Kind::Content,
+        "",
+        "Which requests are logged, as YAML",
+    ),
+    FlagSpec::new(
+        "log.request.decision",
+        Kind::Text,
+        "",
+        "Which requests are logged",
+    )
+    .ignored("Thanos dropped it for --request.logging-config"),
+];
 
 /// Flags of every command.
 pub fn global() -> Vec<FlagGroup> {

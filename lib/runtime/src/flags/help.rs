@@ -110,6 +110,7 @@ fn value_name(kind: &Kind) -> String {
         Kind::Int | Kind::Float => "number".to_owned(),
         Kind::Duration(_) => "duration".to_owned(),
         Kind::Size => "size".to_owned(),
+        Kind::Time => "time".to_owned(),
         Kind::Choice(words) => words
             .iter()
             .copied()
@@ -134,6 +135,7 @@ fn help_text(spec: &FlagSpec) -> String {
         Kind::Duration(DurationSyntax::Prometheus) => notes.push("such as 15d or 2w".to_owned()),
         Kind::Duration(_) => notes.push("such as 90s or 2h".to_owned()),
         Kind::Size => notes.push("such as 250MB or 2GiB".to_owned()),
+        Kind::Time => notes.push("such as 2026-01-31T12:00:00Z or -2d".to_owned()),
         Kind::Bool if spec.default == "true" => notes.push(format!("--no-{} turns it off", spec.name)),
         _ => {}
     }

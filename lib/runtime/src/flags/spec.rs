@@ -40,6 +40,8 @@ pub enum Kind {
     Duration(DurationSyntax),
     /// A number of bytes, `250MB`, with units of 1024.
     Size,
+    /// A point in time as in RFC 3339, or a duration from the moment of its use such as `-2d`.
+    Time,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A listen address in Go's style, see [`super::ListenAddress`].

@@ -1,3 +1,5 @@
+use sabre_model::time::TimeOrDuration;
+
 use super::*;
 
 const STORE: &[FlagSpec] = &[
@@ -10,7 +12,7 @@ const STORE: &[FlagSpec] = &[
         "Keep index-headers on disk",
     ),
     FlagSpec::new("output", Kind::Choice(&["", "wide", "json"]), "", "Format").short('o'),
-    FlagSpec::new("min-time", Kind::Text, "0000-01-01T00:00:00Z", "Start"),
+    FlagSpec::new("min-time", Kind::Time, "0000-01-01T00:00:00Z", "Start"),
     FlagSpec::new(
         "sync-block-duration",
         Kind::DURATION,
@@ -149,7 +151,7 @@ fn a_value_is_cut_at_the_first_equals_sign_only() {
         Some(indented)
     );
     assert_eq!(
-        store(&["--data-dir==", "--min-time="])
+        store(&["--data-dir==", "--endpoint="])
             .unwrap()
             .text("data-dir")
             .unwrap(),
@@ -290,7 +292,7 @@ fn wrong_values_name_the_flag() {
         ("--retention=1.5h", "--retention: "),
         (
             "--index-cache-size=much",
-            "--index-cache-size: a size such as 250MB",
+            "--index-cache-size: not a size in bytes: \"much\"",
         ),
         (
             "--concurrency=0",
@@ -333,6 +335,24 @@ fn wrong_values_name_the_flag() {
             .unwrap_err()
             .to_string()
             .contains("--nonsense: this command has no such flag")
+    );
+}
+
+#[test]
+fn times_are_fixed_or_relative() {
+    let flags = store(&["--min-time=-1d"]).unwrap();
+    assert_eq!(
+        flags.time("min-time").unwrap(),
+        TimeOrDuration::Relative(-86_400_000)
+    );
+    assert_eq!(
+        store(&[]).unwrap().time("min-time").unwrap(),
+        TimeOrDuration::Time(-62_167_219_200_000)
+    );
+    assert!(
+        store(&["--min-time=yesterday"])
+            .unwrap_err()
+            .contains("--min-time: neither a time")
     );
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use clap::ArgMatches;
-use sabre_model::duration;
+use sabre_model::{duration, size, time::TimeOrDuration};
 
 use super::{
     ListenAddress, app,
@@ -158,6 +158,14 @@ impl Flags {
             Ok(duration_ms) => Ok(Duration::from_millis(duration_ms)),
             Err(_) => Err(FlagError::new(name, "a duration below zero makes no sense here")),
         }
+    }
+
+    /// A point in time, or a duration from the moment of its use.
+    ///
+    /// # Errors
+    /// When the value is neither.
+    pub fn time(&self, name: &str) -> Result<TimeOrDuration, FlagError> {
+        self.read(name, parse_time)
     }
 
     /// A number of bytes; `None` when there is neither a value nor a default.
@@ -319,6 +327,7 @@ fn check(spec: &FlagSpec, text: &str) -> Result<(), String> {
         Kind::Float => parse_float(text).map(drop),
         Kind::Duration(syntax) => parse_duration_ms(syntax, text).map(drop),
         Kind::Size => parse_size(text).map(drop),
+        Kind::Time => parse_time(text).map(drop),
         Kind::Choice(words) if words.contains(&text) => Ok(()),
         Kind::Choice(words) => Err(format!("one of {} is wanted, not {text:?}", words.join(", "))),
         Kind::Address => text
@@ -358,5 +367,9 @@ fn parse_duration_ms(syntax: DurationSyntax, text: &str) -> Result<i64, String> 
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    super::size::parse_bytes(text)
+    size::parse_bytes(text).map_err(|error| error.to_string())
+}
+
+fn parse_time(text: &str) -> Result<TimeOrDuration, String> {
+    TimeOrDuration::parse(text).map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
+use sabre_model::time::UtcTime;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -206,34 +207,14 @@ fn json_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// RFC 3339 in UTC with nanoseconds, as Go's `RFC3339Nano` but of fixed width.
+/// RFC 3339 in UTC with as many decimals as are needed, as Go's `RFC3339Nano`.
 fn timestamp() -> String {
     let now = clock::since_epoch();
-    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    let (year, month, day) = civil_date(now_ms.div_euclid(86_400_000));
-    let seconds = now_ms.div_euclid(1_000).rem_euclid(86_400);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z",
-        now.subsec_nanos()
+    UtcTime::from_unix(
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        now.subsec_nanos(),
     )
-}
-
-/// Year, month and day of a number of days since 1970-01-01, by counting in eras of 400 years that begin in March.
-fn civil_date(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    .to_string()
 }
 
 fn caller(metadata: &Metadata<'_>) -> String {
@@ -248,26 +229,5 @@ fn level(metadata: &Metadata<'_>) -> &'static str {
         Level::WARN => "warn",
         Level::INFO => "info",
         _ => "debug",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::civil_date;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (days, date) in [
-            (0, (1970, 1, 1)),
-            (58, (1970, 2, 28)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_454, (2026, 1, 1)),
-            (20_512, (2026, 2, 28)),
-            (20_818, (2026, 12, 31)),
-        ] {
-            assert_eq!(civil_date(days), date);
-        }
     }
 }

@@ -17,7 +17,8 @@ fn logged(arguments: &[&str], work: impl FnOnce()) -> String {
 fn stable(line: &str) -> String {
     let (ts, rest) = line.split_once(' ').unwrap();
     assert!(
-        ts.starts_with("ts=20") && ts.ends_with('Z') && ts.len() == "ts=2026-01-02T03:04:05.000000006Z".len()
+        ts.starts_with("ts=20") && ts.ends_with('Z') && ts.contains('T'),
+        "{ts}"
     );
     let (caller, rest) = rest.split_once(' ').unwrap();
     assert!(caller.starts_with("caller=tests.rs:"), "{caller}");

@@ -43,7 +43,7 @@ struct Figures {
 
 impl Registry {
     /// Exports the version as `thanos_build_info`.
-    pub fn build_info(&self, build: BuildInfo) {
+    pub fn register_build_info(&self, build: BuildInfo) {
         let labels = [
             "version",
             "revision",
@@ -73,7 +73,7 @@ impl Registry {
     }
 
     /// Exports CPU time, memory, file descriptors and the start of the process as `process_*`.
-    pub fn process_figures(&self) {
+    pub fn register_process(&self) {
         self.collector(
             "process",
             Box::new(ProcessCollector {
@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn this_process_is_exported() {
         let registry = Registry::new();
-        registry.process_figures();
-        registry.process_figures();
-        registry.build_info(BuildInfo {
+        registry.register_process();
+        registry.register_process();
+        registry.register_build_info(BuildInfo {
             version: "0.1.0",
             revision: "abc",
             branch: "main",
