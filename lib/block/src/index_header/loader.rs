@@ -1,0 +1,254 @@
+//! Brings a block's index-header up: from the data directory if a good one is there, else from the bucket.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use sabre_model::BlockId;
+use sabre_objstore::SharedBucket;
+
+use super::{
+    HeaderOptions, IndexHeader, PageCache,
+    build::{Sink, write_header},
+};
+use crate::{
+    blocking,
+    error::{Cause, Result},
+    layout::{INDEX_HEADER_FILE, block_of_dir},
+};
+
+/// Opens index-headers, and builds them where need be.
+#[derive(Debug, Clone)]
+pub struct HeaderLoader {
+    bucket: SharedBucket,
+    data_dir: Option<PathBuf>,
+    pages: Arc<PageCache>,
+    options: HeaderOptions,
+}
+
+/// An index-header and what it took to get it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The header.
+    pub header: IndexHeader,
+    /// How long it took to build; `None` if there was a good one.
+    pub build: Option<Duration>,
+    /// How long it took to open and verify.
+    pub open: Duration,
+}
+
+/// A file that is deleted unless it got its name.
+#[derive(Debug)]
+struct TempFile {
+    path: PathBuf,
+    file: Arc<File>,
+    is_done: bool,
+}
+
+impl HeaderLoader {
+    /// Keeps headers in `<data_dir>/<block>/index-header`, or without a directory in memory.
+    pub fn new(
+        bucket: SharedBucket,
+        data_dir: Option<PathBuf>,
+        pages: Arc<PageCache>,
+        options: HeaderOptions,
+    ) -> Self {
+        Self {
+            bucket,
+            data_dir,
+            pages,
+            options,
+        }
+    }
+
+    /// Where the header of `block` is kept; `None` if headers are kept in memory.
+    pub fn path(&self, block: BlockId) -> Option<PathBuf> {
+        let data_dir = self.data_dir.as_ref()?;
+        Some(data_dir.join(block.to_string()).join(INDEX_HEADER_FILE))
+    }
+
+    /// Opens the header of `block`. One that is missing, broken or made from an index of another size than
+    /// `index_size_bytes` (from a listing; `None` if not known) is built again.
+    pub async fn load(&self, block: BlockId, index_size_bytes: Option<u64>) -> Result<Loaded> {
+        if let Some(path) = self.path(block) {
+            let started = Instant::now();
+            match self.open(block, path).await {
+                Ok(header) if index_size_bytes.is_none_or(|size| size == header.index_size_bytes()) => {
+                    return Ok(Loaded {
+                        header,
+                        build: None,
+                        open: started.elapsed(),
+                    });
+                }
+                Ok(header) => tracing::warn!(
+                    %block,
+                    header_of_bytes = header.index_size_bytes(),
+                    index_bytes = index_size_bytes,
+                    "index-header belongs to another index, building it again"
+                ),
+                Err(error) if error.is_gone() => {}
+                Err(error) if matches!(error.cause(), Cause::Cancelled) => return Err(error),
+                Err(error) => tracing::warn!(%error, "index-header cannot be used, building it again"),
+            }
+        }
+        self.build(block, index_size_bytes).await
+    }
+
+    /// Builds the header of `block` whatever is there, and puts it in its place.
+    pub async fn build(&self, block: BlockId, index_size_bytes: Option<u64>) -> Result<Loaded> {
+        match self.build_once(block, index_size_bytes).await {
+            // A bit may have flipped on the way: what is broken in the bucket will be broken again.
+            Err(error) if error.is_corrupt() => {
+                tracing::warn!(%error, "index-header came out broken, building it once more");
+                self.build_once(block, index_size_bytes).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Deletes what is kept of `block` on disk.
+    pub async fn remove(&self, block: BlockId) -> Result<()> {
+        let Some(dir) = self
+            .path(block)
+            .and_then(|path| path.parent().map(Path::to_owned))
+        else {
+            return Ok(());
+        };
+        let shown = dir.display().to_string();
+        blocking::run(block, &shown, move || match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    /// Deletes what is kept on disk of other blocks than these: left by a process that is no more.
+    pub async fn retain(&self, blocks: HashSet<BlockId>) -> io::Result<()> {
+        let Some(data_dir) = self.data_dir.clone() else {
+            return Ok(());
+        };
+        let cleaned = tokio::task::spawn_blocking(move || remove_other_blocks(&data_dir, &blocks)).await;
+        cleaned.map_err(io::Error::other)?
+    }
+
+    async fn open(&self, block: BlockId, path: PathBuf) -> Result<IndexHeader> {
+        let (pages, options) = (Arc::clone(&self.pages), self.options);
+        blocking::run_block(block, move || IndexHeader::open(block, &path, &pages, options)).await
+    }
+
+    async fn build_once(&self, block: BlockId, index_size_bytes: Option<u64>) -> Result<Loaded> {
+        let started = Instant::now();
+        let Some(path) = self.path(block) else {
+            let mut bytes = Vec::new();
+            write_header(&*self.bucket, block, index_size_bytes, &mut bytes).await?;
+            let build = Some(started.elapsed());
+            let (opening, options) = (Instant::now(), self.options);
+            let header = blocking::run_block(block, move || {
+                IndexHeader::from_bytes(block, Bytes::from(bytes), options)
+            })
+            .await?;
+            return Ok(Loaded {
+                header,
+                build,
+                open: opening.elapsed(),
+            });
+        };
+        let mut file = TempFile::create(block, &path).await?;
+        write_header(&*self.bucket, block, index_size_bytes, &mut file).await?;
+        let build = Some(started.elapsed());
+        let opening = Instant::now();
+        // Verified before it gets its name, so that a broken one never has it.
+        let header = self.open(block, file.path.clone()).await?;
+        let shown = path.display().to_string();
+        let target = path.clone();
+        blocking::run(block, &shown, move || Ok(file.publish(&target)?)).await?;
+        Ok(Loaded {
+            header: header.renamed(&path),
+            build,
+            open: opening.elapsed(),
+        })
+    }
+}
+
+/// Removes the directories of blocks that are not among `blocks`, and nothing else.
+fn remove_other_blocks(data_dir: &Path, blocks: &HashSet<BlockId>) -> io::Result<()> {
+    let entries = match fs::read_dir(data_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let block = entry.file_name().to_str().and_then(block_of_dir);
+        if block.is_some_and(|block| !blocks.contains(&block)) && entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl TempFile {
+    /// Makes the file that will be called `target`, beside it.
+    async fn create(block: BlockId, target: &Path) -> Result<Self> {
+        let path = target.with_extension("tmp");
+        let shown = path.display().to_string();
+        blocking::run(block, &shown, move || {
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir)?;
+            }
+            // A writer that was stopped may still have the old one open: it shall not write into this one.
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+            let file = File::options().write(true).create_new(true).open(&path)?;
+            Ok(Self {
+                path,
+                file: Arc::new(file),
+                is_done: false,
+            })
+        })
+        .await
+    }
+
+    fn publish(mut self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, target)?;
+        self.is_done = true;
+        match target.parent() {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.is_done
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(path = %self.path.display(), %error, "temporary file stays behind");
+        }
+    }
+}
+
+impl Sink for TempFile {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        let written = tokio::task::spawn_blocking(move || (&*file).write_all(&bytes)).await;
+        written.map_err(io::Error::other)?
+    }
+}
+
+impl Sink for Vec<u8> {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.extend_from_slice(&bytes);
+        Ok(())
+    }
+}

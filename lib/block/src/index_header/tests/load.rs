@@ -1,0 +1,157 @@
+//! Headers come from disk if they can, and from the bucket if they must.
+
+use std::fs;
+
+use sabre_model::Labels;
+use sabre_objstore::{Bucket, MemoryBucket};
+
+use super::{
+    super::*,
+    fixture::{assert_equal, block, bucket_with, expected_header, index_v2, many_series},
+};
+use crate::layout::{INDEX_FILE, key};
+
+fn loader(bucket: &Arc<MemoryBucket>, dir: Option<&Path>) -> HeaderLoader {
+    let pages = PageCache::new(1 << 20);
+    let bucket = Arc::<MemoryBucket>::clone(bucket);
+    HeaderLoader::new(bucket, dir.map(Path::to_owned), pages, HeaderOptions::default())
+}
+
+#[tokio::test]
+async fn the_file_is_that_of_thanos_to_the_byte() {
+    let index = index_v2(&many_series(100));
+    let bucket = bucket_with(&index).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let built = loader.load(block(), None).await.unwrap();
+    assert!(built.build.is_some());
+    let path = dir.path().join(block().to_string()).join("index-header");
+    assert_eq!(loader.path(block()), Some(path.clone()));
+    assert_eq!(fs::read(&path).unwrap(), expected_header(&index));
+    assert_equal(&built.header, &index);
+    let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+    assert_eq!(files, 1, "no temporary file stays behind");
+
+    // Whatever the bucket holds now: it is not asked.
+    bucket.delete(&key(block(), INDEX_FILE)).await.unwrap();
+    let opened = loader.load(block(), Some(index.len() as u64)).await.unwrap();
+    assert!(opened.build.is_none());
+    assert_equal(&opened.header, &index);
+
+    loader.remove(block()).await.unwrap();
+    loader.remove(block()).await.unwrap();
+    assert!(!path.exists());
+    assert_equal(&opened.header, &index);
+}
+
+#[tokio::test]
+async fn a_large_index_is_read_in_parts() {
+    // The symbols alone are several parts long.
+    let series: Vec<_> = (0..1200)
+        .map(|n| Labels::from_pairs([("a", format!("{n:05}{}", "x".repeat(8_000)))]).unwrap())
+        .collect();
+    let index = index_v2(&series);
+    let bucket = bucket_with(&index).await;
+    for dir in [None, Some(tempfile::tempdir().unwrap())] {
+        let loader = loader(&bucket, dir.as_ref().map(|dir| dir.path()));
+        let loaded = loader.load(block(), Some(index.len() as u64)).await.unwrap();
+        assert_eq!(loaded.header.size_bytes(), expected_header(&index).len() as u64);
+        assert_equal(&loaded.header, &index);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_is_built_again() {
+    let index = index_v2(&many_series(100));
+    let bucket = bucket_with(&index).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let path = loader.path(block()).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let good = expected_header(&index);
+    let flipped: Vec<_> = good
+        .iter()
+        .enumerate()
+        .map(|(n, byte)| byte ^ u8::from(n == 100))
+        .collect();
+    for broken in [&[][..], b"nonsense", &good[..good.len() / 2], &flipped] {
+        fs::write(&path, broken).unwrap();
+        let loaded = loader.load(block(), None).await.unwrap();
+        assert!(loaded.build.is_some());
+        assert_eq!(fs::read(&path).unwrap(), good);
+    }
+}
+
+#[tokio::test]
+async fn a_file_made_from_another_index_is_built_again() {
+    let (old, new) = (index_v2(&many_series(50)), index_v2(&many_series(51)));
+    let bucket = bucket_with(&new).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let path = loader.path(block()).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, expected_header(&old)).unwrap();
+    let loaded = loader.load(block(), Some(new.len() as u64)).await.unwrap();
+    assert!(loaded.build.is_some());
+    assert_equal(&loaded.header, &new);
+}
+
+#[tokio::test]
+async fn what_a_stopped_builder_left_is_no_hindrance() {
+    let index = index_v2(&many_series(10));
+    let bucket = bucket_with(&index).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let path = loader.path(block()).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path.with_extension("tmp"), "half a header").unwrap();
+    assert_equal(&loader.load(block(), None).await.unwrap().header, &index);
+    assert!(!path.with_extension("tmp").exists());
+}
+
+#[tokio::test]
+async fn nothing_stays_behind_when_the_bucket_fails() {
+    let bucket = Arc::new(MemoryBucket::new("empty"));
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    assert!(loader.load(block(), Some(1000)).await.unwrap_err().is_gone());
+    assert_eq!(
+        fs::read_dir(dir.path().join(block().to_string()))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn directories_of_other_blocks_are_removed_and_nothing_else() {
+    let bucket = Arc::new(MemoryBucket::new("b"));
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let other = BlockId::from_parts(1, [1; 10]);
+    for name in [block().to_string(), other.to_string(), "meta-syncer".to_owned()] {
+        fs::create_dir_all(dir.path().join(name)).unwrap();
+    }
+    loader
+        .retain(std::collections::HashSet::from([block()]))
+        .await
+        .unwrap();
+    assert!(dir.path().join(block().to_string()).exists());
+    assert!(!dir.path().join(other.to_string()).exists());
+    assert!(dir.path().join("meta-syncer").exists());
+    fs::remove_dir_all(dir.path()).unwrap();
+    loader.retain(std::collections::HashSet::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_of_version_3_is_read_as_2() {
+    let mut index = index_v2(&many_series(10));
+    let as_v2 = expected_header(&index);
+    index[4] = 3;
+    let bucket = bucket_with(&index).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let loaded = loader.load(block(), None).await.unwrap();
+    assert_eq!(loaded.header.index_version(), sabre_tsdb::index::Version::V2);
+    assert_eq!(fs::read(loader.path(block()).unwrap()).unwrap(), as_v2);
+}
