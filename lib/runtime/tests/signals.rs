@@ -1,5 +1,7 @@
 //! Signals, on a process of their own: this test starts itself again as that process.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
 use std::{
     io::{BufRead as _, BufReader, Lines},
     process::{Child, ChildStdout, Command, Stdio},
