@@ -204,8 +204,8 @@ fn requests_are_encoded_as_they_were_sent() {
 struct Replay(Vec<Case>);
 
 impl Replay {
-    fn answer(&self, call: Call) -> Result<Answer, Status> {
-        let case = self.0.iter().find(|case| case.call == call);
+    fn answer(&self, call: &Call) -> Result<Answer, Status> {
+        let case = self.0.iter().find(|case| case.call == *call);
         let expected = case.map(|case| case.expected.clone());
         expected
             .unwrap_or(Err(Code::NotFound))
@@ -219,7 +219,7 @@ impl Store for Replay {
         &self,
         request: Request<LabelNamesRequest>,
     ) -> Result<Response<LabelNamesResponse>, Status> {
-        match self.answer(Call::LabelNames(request.into_inner()))? {
+        match self.answer(&Call::LabelNames(request.into_inner()))? {
             Answer::LabelNames(response) => Ok(Response::new(response)),
             _ => Err(Status::internal("another call")),
         }
@@ -229,7 +229,7 @@ impl Store for Replay {
         &self,
         request: Request<LabelValuesRequest>,
     ) -> Result<Response<LabelValuesResponse>, Status> {
-        match self.answer(Call::LabelValues(request.into_inner()))? {
+        match self.answer(&Call::LabelValues(request.into_inner()))? {
             Answer::LabelValues(response) => Ok(Response::new(response)),
             _ => Err(Status::internal("another call")),
         }
@@ -243,7 +243,7 @@ impl RawSeries for Replay {
         request: Request<SeriesRequest>,
         _: Option<Instant>,
     ) -> Result<FrameReceiver, Status> {
-        let Answer::Series(answer) = self.answer(Call::Series(request.into_inner()))? else {
+        let Answer::Series(answer) = self.answer(&Call::Series(request.into_inner()))? else {
             return Err(Status::internal("another call"));
         };
         let mut builder = SeriesFrameBuilder::default();
