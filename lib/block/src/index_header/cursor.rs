@@ -107,19 +107,18 @@ impl<'a> Cursor<'a> {
 
     /// Reads an unsigned LEB128 number of at most 64 bits.
     pub(super) fn uvarint(&mut self) -> Result<u64, Fault> {
-        let start = self.position;
-        let mut value = 0u64;
-        for i in 0..MAX_UVARINT_BYTES {
-            let byte = self.byte()?;
-            if i == MAX_UVARINT_BYTES - 1 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte < 0x80 {
+        if self.remaining() >= MAX_UVARINT_BYTES as u64 {
+            let from = self.offset_in_window()?;
+            let bytes = self
+                .window
+                .get(from..)
+                .and_then(<[u8]>::first_chunk::<MAX_UVARINT_BYTES>);
+            if let Some((value, length)) = bytes.and_then(|bytes| uvarint_of(*bytes)) {
+                self.position = self.position.saturating_add(length);
                 return Ok(value);
             }
         }
-        Err(corrupt_at(self.section, start, "uvarint of more than 64 bits"))
+        self.uvarint_bytewise()
     }
 
     /// Reads a length and takes that many bytes.
@@ -159,6 +158,22 @@ impl<'a> Cursor<'a> {
             self.position = self.position.saturating_add(piece.len() as u64);
         }
         Ok(crc.value())
+    }
+
+    /// As [`Cursor::uvarint`], at the end of a window or of the section, and for what is broken.
+    fn uvarint_bytewise(&mut self) -> Result<u64, Fault> {
+        let start = self.position;
+        let mut bytes = [0; MAX_UVARINT_BYTES];
+        for slot in &mut bytes {
+            *slot = self.byte()?;
+            if *slot < 0x80 {
+                break;
+            }
+        }
+        match uvarint_of(bytes) {
+            Some((value, _)) => Ok(value),
+            None => Err(corrupt_at(self.section, start, "uvarint of more than 64 bits")),
+        }
     }
 
     fn text_length(&mut self) -> Result<u64, Fault> {
@@ -236,6 +251,23 @@ impl<'a> Cursor<'a> {
             self.remaining(),
         ))
     }
+}
+
+/// The number that `bytes` begin with, and its length; `None` if it has more than 64 bits.
+fn uvarint_of(bytes: [u8; MAX_UVARINT_BYTES]) -> Option<(u64, u64)> {
+    let mut value = 0u64;
+    let mut length = 0;
+    for byte in bytes {
+        if length == MAX_UVARINT_BYTES as u64 - 1 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << (7 * length);
+        length += 1;
+        if byte < 0x80 {
+            return Some((value, length));
+        }
+    }
+    None
 }
 
 /// An error of `section` at offset `position` of the file.

@@ -148,20 +148,30 @@ impl SampledTable {
             return Ok(());
         };
         search.seek(prefix)?;
-        let mut value = String::new();
-        while search.cursor.position() < search.end {
-            skip_head(&mut search.cursor)?;
-            let text = search.cursor.text()?;
+        let cursor = &mut search.cursor;
+        // Where a list ends is only known from the next entry: so the one before waits for it.
+        let mut waiting: Option<u64> = None;
+        let (mut value, mut next_value) = (String::new(), String::new());
+        while cursor.position() < search.end {
+            let entry = cursor.position();
+            skip_head(cursor)?;
+            let text = cursor.text()?;
             if !text.starts_with(prefix) {
+                cursor.seek(entry);
                 break;
             }
-            value.clear();
-            value.push_str(text);
-            let list_start = search.cursor.uvarint()?;
-            let range = self.range(&mut search.cursor, list_start)?;
-            if visit(&value, range) == ControlFlow::Break(()) {
-                break;
+            next_value.clear();
+            next_value.push_str(text);
+            let list_start = cursor.uvarint()?;
+            if let Some(waiting_start) = waiting.replace(list_start)
+                && visit(&value, list(cursor, waiting_start, list_start)?) == ControlFlow::Break(())
+            {
+                return Ok(());
             }
+            std::mem::swap(&mut value, &mut next_value);
+        }
+        if let Some(list_start) = waiting {
+            let _ = visit(&value, self.range(cursor, list_start)?);
         }
         Ok(())
     }
@@ -178,11 +188,7 @@ impl SampledTable {
             cursor.seek(next_entry);
             list_end
         };
-        if list_end <= list_start {
-            let what = format!("a list at {list_start} would end at {list_end}");
-            return Err(cursor.corrupt(what));
-        }
-        Ok(list_start..list_end)
+        list(cursor, list_start, list_end)
     }
 
     fn search<'a, 'v>(&'a self, source: &'a Source, name: &str) -> Option<Search<'a, 'v>> {
@@ -265,41 +271,62 @@ impl<'v> Search<'_, 'v> {
 
     /// Goes to the first entry whose value is not less than `value`, or to the end of the label.
     fn seek(&mut self, value: &'v str) -> Result<(), Fault> {
-        if self.previous.is_some_and(|previous| value < previous) {
-            (self.run, self.entry) = (0, self.position_of(0));
-        }
+        let goes_on = self.previous.is_some_and(|previous| previous <= value);
         self.previous = Some(value);
-        let run = self.last_run_from(self.run, value)?;
-        if run > self.run {
-            (self.run, self.entry) = (run, self.position_of(run));
+        if goes_on {
+            // Often the next value is near: only if this run has it not, look for its run.
+            if self.scan(self.position_of(self.run.saturating_add(1)), value)? {
+                return Ok(());
+            }
+            let run = self.last_run_ahead(value)?;
+            if run > self.run {
+                self.go_to(run);
+            }
+        } else {
+            let run = self.last_run_between(0, self.samples.len(), value)?;
+            self.go_to(run);
         }
+        self.scan(self.end, value).map(|_| ())
+    }
+
+    /// Goes on to the first entry before `end` whose value is not less than `value`; false if there is none.
+    fn scan(&mut self, end: u64, value: &str) -> Result<bool, Fault> {
         self.cursor.seek(self.entry);
-        while self.entry < self.end {
+        while self.entry < end {
             skip_head(&mut self.cursor)?;
             if *self.cursor.text_bytes()? >= *value.as_bytes() {
-                break;
+                self.cursor.seek(self.entry);
+                return Ok(true);
             }
             self.cursor.uvarint()?;
             self.entry = self.cursor.position();
         }
-        self.cursor.seek(self.entry);
-        Ok(())
+        Ok(false)
     }
 
-    /// The last run from `low` on that begins with a value not greater than `value`; `low` if there is none.
-    fn last_run_from(&mut self, mut low: usize, value: &str) -> Result<usize, Fault> {
-        // Values mostly come in ascending order, so look ahead in growing steps before halving.
-        let mut high = self.samples.len();
+    fn go_to(&mut self, run: usize) {
+        (self.run, self.entry) = (run, self.position_of(run));
+    }
+
+    /// The last run from this one on that begins with a value not greater than `value`.
+    fn last_run_ahead(&mut self, value: &str) -> Result<usize, Fault> {
+        let mut low = self.run;
         let mut step = 1usize;
-        while low.saturating_add(step) < high {
+        loop {
             let probe = low.saturating_add(step);
+            if probe >= self.samples.len() {
+                return self.last_run_between(low, self.samples.len(), value);
+            }
             if !self.begins_at_or_before(probe, value)? {
-                high = probe;
-                break;
+                return self.last_run_between(low, probe, value);
             }
             low = probe;
             step = step.saturating_mul(2);
         }
+    }
+
+    /// The last run before `high` that begins with a value not greater than `value`; `low` if no later one does.
+    fn last_run_between(&mut self, mut low: usize, mut high: usize, value: &str) -> Result<usize, Fault> {
         while high.saturating_sub(low) > 1 {
             let middle = low.midpoint(high);
             if self.begins_at_or_before(middle, value)? {
@@ -322,6 +349,14 @@ impl<'v> Search<'_, 'v> {
             .get(run)
             .map_or(self.end, |sample| self.start.saturating_add(u64::from(*sample)))
     }
+}
+
+/// The range of a list, which must not be empty.
+fn list(cursor: &Cursor<'_>, start: u64, end: u64) -> Result<Range<u64>, Fault> {
+    if end <= start {
+        return Err(cursor.corrupt(format!("a list at {start} would end at {end}")));
+    }
+    Ok(start..end)
 }
 
 /// Reads an entry up to its value.
