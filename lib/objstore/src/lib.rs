@@ -9,6 +9,7 @@
 //! leaves half an object behind under its key.
 
 mod bucket;
+pub mod config;
 pub mod conformance;
 mod deadline;
 mod error;
@@ -20,6 +21,7 @@ mod metered;
 mod prefixed;
 mod retry;
 mod retrying;
+mod s3;
 
 pub use bucket::{
     Bucket, ByteSource, GetBody, ListEntry, ObjectMeta, PendingUpload, RangeBody, SharedBucket, UploadSource,

@@ -2,9 +2,13 @@
 
 #[cfg(feature = "full")]
 pub mod blocks;
+#[cfg(feature = "full")]
+pub mod fault;
 pub mod golden;
 #[cfg(feature = "full")]
 pub mod grpc;
+#[cfg(feature = "full")]
+pub mod s3;
 #[cfg(feature = "full")]
 pub mod series;
 #[cfg(feature = "full")]

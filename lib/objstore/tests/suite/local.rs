@@ -7,6 +7,7 @@ use sabre_objstore::{
     TimedOut, conformance,
 };
 use sabre_runtime::metrics::Registry;
+use sabre_testkit::fault::FaultBucket;
 
 #[tokio::test]
 async fn memory() {
@@ -21,7 +22,8 @@ async fn filesystem() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_decorators() {
-    let timed = TimedOut::new(MemoryBucket::new("memory"), Deadlines::default());
+    let faultless = FaultBucket::new(Arc::new(MemoryBucket::new("memory")));
+    let timed = TimedOut::new(faultless, Deadlines::default());
     let retrying: SharedBucket = Arc::new(Retrying::new(timed, RetryPolicy::default()));
     let prefixed = Prefixed::wrap(retrying, "a/b").unwrap();
     conformance::run(Arc::new(Metered::new(prefixed, &Registry::new()))).await;

@@ -1,0 +1,200 @@
+//! Where credentials are found, tried in a process of its own, as the environment belongs to all of a process.
+
+use std::process::{Command, Output};
+
+use sabre_objstore::{Bucket, config};
+use sabre_testkit::s3::{Answer, ScriptedServer};
+
+const STS_ANSWER: &str = "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+    <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>KEY-OF-STS</AccessKeyId>\
+    <SecretAccessKey>secret</SecretAccessKey><SessionToken>token-of-sts</SessionToken>\
+    <Expiration>2126-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
+    </AssumeRoleWithWebIdentityResponse>";
+
+const CONTAINER_ANSWER: &str = "{\"AccessKeyId\":\"KEY-OF-POD\",\"SecretAccessKey\":\"secret\",\
+    \"Token\":\"token-of-pod\",\"Expiration\":\"2126-01-01T00:00:00Z\"}";
+
+/// S3, STS and the agent of a node in one.
+async fn server() -> ScriptedServer {
+    ScriptedServer::start_with(|request| {
+        let body = String::from_utf8_lossy(&request.body);
+        if request.target.starts_with("/v1/credentials") {
+            Answer::new(200).body(CONTAINER_ANSWER)
+        } else if body.contains("WebIdentityToken=refused") {
+            Answer::new(403).body(
+                "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized to perform \
+                 sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>",
+            )
+        } else if body.contains("Action=AssumeRoleWithWebIdentity") {
+            Answer::new(200)
+                .header("content-type", "text/xml")
+                .body(STS_ANSWER)
+        } else {
+            Answer::new(404)
+        }
+    })
+    .await
+    .unwrap()
+}
+
+/// Runs [`child`] with this environment and nothing else of ours.
+async fn run(server: &ScriptedServer, env: Vec<(&'static str, String)>) -> Output {
+    let config = format!(
+        "type: S3\nconfig: {{bucket: b, endpoint: \"{0}\", insecure: true, sts_endpoint: \"http://{0}\", \
+         max_retries: 1}}",
+        server.endpoint()
+    );
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "credentials::child", "--ignored", "--nocapture"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("SABRE_TEST_CONFIG", config)
+        .envs(env);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+/// Asks for an object as the environment says, and prints what came of it.
+#[tokio::test]
+#[ignore = "run by the other tests"]
+async fn child() {
+    let config = std::env::var("SABRE_TEST_CONFIG").unwrap();
+    let bucket = config::from_yaml(&config, "test").unwrap();
+    match bucket.exists("k").await {
+        Ok(found) => println!("found: {found}"),
+        Err(error) => println!("error: {:?}: {error}", error.kind()),
+    }
+}
+
+/// The key and the token that S3 was asked with.
+fn asked_with(server: &ScriptedServer) -> (String, Option<String>) {
+    let request = server
+        .requests()
+        .into_iter()
+        .find(|request| request.method == "HEAD")
+        .unwrap();
+    let authorization = request.header("authorization").unwrap();
+    let key = authorization
+        .split_once("Credential=")
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .unwrap()
+        .0;
+    (
+        key.to_owned(),
+        request.header("x-amz-security-token").map(str::to_owned),
+    )
+}
+
+fn token_file(content: &str) -> (tempfile::NamedTempFile, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    let path = file.path().display().to_string();
+    (file, path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_of_a_service_account() {
+    let server = server().await;
+    let (_file, path) = token_file("the-web-identity-token\n");
+    let env = vec![
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", path),
+        ("AWS_ROLE_ARN", "arn:aws:iam::1:role/sabre".to_owned()),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+    ];
+    let output = run(&server, env).await;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("found: false"),
+        "{output:?}"
+    );
+    let exchange = server.requests().remove(0);
+    let body = String::from_utf8_lossy(&exchange.body).into_owned();
+    assert!(
+        body.ends_with("WebIdentityToken=the-web-identity-token"),
+        "{body}"
+    );
+    assert!(
+        body.contains("RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fsabre"),
+        "{body}"
+    );
+    assert_eq!(
+        asked_with(&server),
+        ("KEY-OF-STS".to_owned(), Some("token-of-sts".to_owned()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_refused() {
+    let server = server().await;
+    let (_file, path) = token_file("refused");
+    let env = vec![
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", path),
+        ("AWS_ROLE_ARN", "arn:aws:iam::1:role/sabre".to_owned()),
+    ];
+    let output = run(&server, env).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "AccessDenied",
+        "role/sabre",
+        "Not authorized to perform sts:AssumeRole",
+        "trust policy",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_of_pod_identity() {
+    let server = server().await;
+    let (_file, path) = token_file("the-pod-token");
+    let uri = format!("http://{}/v1/credentials", server.endpoint());
+    let env = vec![
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path),
+    ];
+    let output = run(&server, env).await;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("found: false"),
+        "{output:?}"
+    );
+    assert_eq!(
+        server.requests().remove(0).header("authorization"),
+        Some("the-pod-token")
+    );
+    assert_eq!(
+        asked_with(&server),
+        ("KEY-OF-POD".to_owned(), Some("token-of-pod".to_owned()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile() {
+    let server = server().await;
+    let (_file, path) =
+        token_file("[default]\naws_access_key_id = KEY-OF-PROFILE\naws_secret_access_key = s\n");
+    let output = run(&server, vec![("AWS_SHARED_CREDENTIALS_FILE", path)]).await;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("found: false"),
+        "{output:?}"
+    );
+    assert_eq!(asked_with(&server), ("KEY-OF-PROFILE".to_owned(), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn none_at_all() {
+    let server = server().await;
+    let output = run(&server, vec![]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "error: AccessDenied",
+        "no credentials",
+        "AWS_WEB_IDENTITY_TOKEN_FILE (IRSA)",
+        "Pod Identity",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(server.requests().is_empty());
+}
