@@ -1,1 +1,64 @@
 //! The store gateway: StoreAPI answered from blocks in a bucket.
+//!
+//! Bytes flow, samples do not: postings, series entries and chunks are read by ranges, verified, merged by labels and
+//! copied once into the answer, which streams. What a request holds is a window of the answer, reserved from the
+//! process's budget before it starts.
+//!
+//! | question | here |
+//! |---|---|
+//! | which blocks are served | `sync`, `view`, `backoff` |
+//! | which of them answer a request | `block_set`, `view` |
+//! | which series match | `postings_plan` (what to read), `postings` (reading it), `refs` |
+//! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `label_table`, `overlay` |
+//! | what is the answer's order | `key`, `merge`, `merged` |
+//! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
+//! | how do they go out | `aggregates`, `encode`, `series` |
+//! | who may, and how much | `gateway`, `admission`, `limits` |
+//! | how does it start | [`flags`], [`run`] |
+
+mod admission;
+mod aggregates;
+mod backoff;
+mod block;
+mod block_set;
+mod config;
+mod config_flags;
+mod cpu;
+mod encode;
+mod error;
+mod fetch;
+pub mod flags;
+mod gateway;
+mod key;
+mod label_calls;
+mod label_table;
+mod limits;
+mod merge;
+mod merged;
+mod metrics;
+mod overlay;
+mod partition;
+mod picks;
+mod postings;
+mod postings_plan;
+mod prefetch;
+mod ranges;
+mod refs;
+mod request;
+pub mod run;
+mod series;
+mod series_decode;
+mod series_part;
+mod series_stream;
+mod service;
+mod stats;
+mod sync;
+mod view;
+
+pub use config::StoreConfig;
+pub use config_flags::ConfigError;
+pub use error::RequestError;
+pub use gateway::StoreGateway;
+pub use limits::{LimitExceeded, LimitSettings};
+pub use metrics::StoreMetrics;
+pub use sync::SyncOutcome;

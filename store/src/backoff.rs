@@ -1,0 +1,79 @@
+//! Blocks that could not be loaded, and when to try them again.
+
+use std::collections::HashMap;
+
+use sabre_model::BlockId;
+
+/// The longest pause between two tries.
+const MAX_PAUSE_MS: i64 = 6 * 3_600_000;
+
+/// The pause after the first failure.
+const FIRST_PAUSE_MS: i64 = 60_000;
+
+/// Failed blocks; each failure in a row doubles the pause.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failed: HashMap<BlockId, Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    in_a_row: u32,
+    next_try_ms: i64,
+}
+
+impl Backoff {
+    /// Whether the block may be tried now.
+    pub(crate) fn allows(&self, block: BlockId, now_ms: i64) -> bool {
+        self.failed
+            .get(&block)
+            .is_none_or(|failure| failure.next_try_ms <= now_ms)
+    }
+
+    /// Notes a failure and says how long the block is left alone, in milliseconds.
+    pub(crate) fn failed(&mut self, block: BlockId, now_ms: i64) -> i64 {
+        let failure = self.failed.entry(block).or_insert(Failure {
+            in_a_row: 0,
+            next_try_ms: 0,
+        });
+        let doubled = FIRST_PAUSE_MS
+            .checked_shl(failure.in_a_row)
+            .filter(|pause| *pause > 0);
+        let pause_ms = doubled.unwrap_or(MAX_PAUSE_MS).min(MAX_PAUSE_MS);
+        failure.in_a_row = failure.in_a_row.saturating_add(1).min(32);
+        failure.next_try_ms = now_ms.saturating_add(pause_ms);
+        pause_ms
+    }
+
+    /// Forgets all blocks but those to keep.
+    pub(crate) fn retain(&mut self, keep: impl Fn(BlockId) -> bool) {
+        self.failed.retain(|block, _| keep(*block));
+    }
+
+    /// Notes a success.
+    pub(crate) fn succeeded(&mut self, block: BlockId) {
+        self.failed.remove(&block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_end_with_a_success() {
+        let block = BlockId::from_parts(1, [1; 10]);
+        let mut backoff = Backoff::default();
+        assert!(backoff.allows(block, 0));
+        assert_eq!(backoff.failed(block, 1000), FIRST_PAUSE_MS);
+        assert!(!backoff.allows(block, 1000 + FIRST_PAUSE_MS - 1));
+        assert!(backoff.allows(block, 1000 + FIRST_PAUSE_MS));
+        assert_eq!(backoff.failed(block, 0), 2 * FIRST_PAUSE_MS);
+        for _ in 0..100 {
+            assert!(backoff.failed(block, 0) <= MAX_PAUSE_MS);
+        }
+        assert_eq!(backoff.failed(block, 0), MAX_PAUSE_MS);
+        backoff.succeeded(block);
+        assert!(backoff.allows(block, 0));
+    }
+}

@@ -1,0 +1,164 @@
+//! A block that is served: what is known of it, and ranged reads of its objects.
+
+use std::fmt;
+
+use bytes::Bytes;
+use sabre_block::{BlockError, Cause, index_header::IndexHeader, layout};
+use sabre_model::{BlockId, Labels};
+use sabre_objstore::{Bucket, SharedBucket};
+use sabre_runtime::budget::Reservation;
+use sabre_tsdb::{Corruption, index::Version, meta::BlockMeta};
+
+use crate::{block_set::BlockSpan, ranges};
+
+/// What is assumed of the largest series entry when the block does not say.
+const DEFAULT_SERIES_BYTES: u64 = 4 << 10;
+
+/// Most bytes that the statistics of a block may add to a read of its series.
+const MAX_SERIES_BYTES: u64 = 64 << 10;
+
+/// Reads of a block: which of the store's settings they follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadEstimates {
+    /// Asked for when nothing tells how long a chunk is.
+    pub(crate) chunk_bytes: u32,
+    /// Upper bound of what is asked for behind the start of the last series of a read.
+    pub(crate) series_bytes: u64,
+}
+
+impl Default for ReadEstimates {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: ranges::DEFAULT_CHUNK_BYTES,
+            series_bytes: MAX_SERIES_BYTES,
+        }
+    }
+}
+
+/// A block whose index-header is open.
+pub(crate) struct ServedBlock {
+    /// Range and resolution.
+    pub(crate) span: BlockSpan,
+    /// External labels.
+    pub(crate) external: Labels,
+    /// Symbols and postings table of the index.
+    pub(crate) header: IndexHeader,
+    /// What to ask for when the index does not tell how long a chunk is.
+    pub(crate) chunk_bytes: u32,
+    /// What to ask for behind the start of the last series of a read.
+    pub(crate) series_bytes: u64,
+    /// Names of the segments, in the order that chunk references count them.
+    segments: Vec<String>,
+    index_key: String,
+    bucket: SharedBucket,
+    /// What the index-header takes.
+    _memory: Reservation,
+}
+
+impl ServedBlock {
+    /// Puts together what the sync has found.
+    pub(crate) fn new(
+        bucket: SharedBucket,
+        meta: &BlockMeta,
+        (header, memory): (IndexHeader, Reservation),
+        segments: Vec<String>,
+        estimates: ReadEstimates,
+    ) -> Self {
+        let id = meta.ulid;
+        let stats = meta.thanos.as_ref().map(|thanos| &thanos.index_stats);
+        let series_max = stats
+            .and_then(|stats| u64::try_from(stats.series_max_size).ok())
+            .filter(|&max| max > 0);
+        Self {
+            span: BlockSpan {
+                id,
+                mint_ms: meta.min_time,
+                maxt_ms: meta.max_time,
+                resolution_ms: meta.resolution_ms(),
+            },
+            external: meta.ext_labels(),
+            chunk_bytes: ranges::estimated_bytes(
+                stats.map_or(0, |stats| stats.chunk_max_size),
+                estimates.chunk_bytes,
+            ),
+            series_bytes: series_max
+                .unwrap_or(DEFAULT_SERIES_BYTES)
+                .min(estimates.series_bytes.max(64)),
+            header,
+            segments,
+            index_key: layout::key(id, layout::INDEX_FILE),
+            bucket,
+            _memory: memory,
+        }
+    }
+
+    /// The block.
+    pub(crate) fn id(&self) -> BlockId {
+        self.span.id
+    }
+
+    /// Where in the index the series with this reference begins.
+    pub(crate) fn series_offset(&self, reference: u32) -> u64 {
+        self.header.index_version().series_offset(reference)
+    }
+
+    /// Series begin at multiples of this.
+    pub(crate) fn series_alignment(&self) -> u64 {
+        match self.header.index_version() {
+            Version::V1 => 1,
+            Version::V2 => 16,
+        }
+    }
+
+    /// The bytes `start..end` of the index, or fewer where it ends.
+    pub(crate) async fn read_index(&self, start: u64, end: u64) -> Result<Bytes, BlockError> {
+        self.read(&self.index_key, layout::INDEX_FILE, start, end).await
+    }
+
+    /// The bytes `start..end` of a segment, or fewer where it ends.
+    pub(crate) async fn read_segment(&self, segment: u32, start: u64, end: u64) -> Result<Bytes, BlockError> {
+        let Some(name) = usize::try_from(segment).ok().and_then(|at| self.segments.get(at)) else {
+            let what = format!("the index refers to segment {segment} of {}", self.segments.len());
+            return Err(BlockError::new(
+                self.id(),
+                layout::INDEX_FILE,
+                Corruption::at("index series", 0, what),
+            ));
+        };
+        let key = layout::segment_key(self.id(), name);
+        self.read(&key, &self.segment_file(segment), start, end).await
+    }
+
+    /// What errors call a segment.
+    pub(crate) fn segment_file(&self, segment: u32) -> String {
+        let name = usize::try_from(segment).ok().and_then(|at| self.segments.get(at));
+        format!("{}/{}", layout::CHUNKS_DIR, name.map_or("?", String::as_str))
+    }
+
+    /// An error in a segment.
+    pub(crate) fn segment_error(&self, segment: u32, cause: impl Into<Cause>) -> BlockError {
+        BlockError::new(self.id(), self.segment_file(segment), cause)
+    }
+
+    /// An error in the index.
+    pub(crate) fn index_error(&self, cause: impl Into<Cause>) -> BlockError {
+        BlockError::new(self.id(), layout::INDEX_FILE, cause)
+    }
+
+    async fn read(&self, key: &str, file: &str, start: u64, end: u64) -> Result<Bytes, BlockError> {
+        let len = end.saturating_sub(start);
+        match self.bucket.get_range(key, start, len).await {
+            Ok(body) => Ok(body.bytes),
+            Err(error) => Err(BlockError::new(self.id(), file, error)),
+        }
+    }
+}
+
+impl fmt::Debug for ServedBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedBlock")
+            .field("span", &self.span)
+            .field("external", &self.external)
+            .finish_non_exhaustive()
+    }
+}

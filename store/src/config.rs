@@ -1,0 +1,69 @@
+//! How a store gateway works.
+
+use std::{path::PathBuf, time::Duration};
+
+use sabre_block::{fetcher::DiscoveryStrategy, filter::TimePartition};
+use sabre_model::relabel::RelabelConfig;
+
+use crate::limits::LimitSettings;
+
+/// The settings of a store gateway.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Index-headers and metas are kept here.
+    pub data_dir: PathBuf,
+    /// Keep index-headers on disk; else they are held in memory.
+    pub cache_index_header: bool,
+    /// How often the blocks of the bucket are looked up.
+    pub sync_interval: Duration,
+    /// How many index-headers are loaded at once.
+    pub block_sync_concurrency: usize,
+    /// How many metas are read at once.
+    pub meta_fetch_concurrency: usize,
+    /// How blocks are found.
+    pub discovery: DiscoveryStrategy,
+    /// The part of time that is served; all of it if `None`.
+    pub time_partition: Option<TimePartition>,
+    /// Only blocks whose external labels, with `__block_id` added, these keep are served.
+    pub selector: Vec<RelabelConfig>,
+    /// Younger blocks are not served.
+    pub consistency_delay_ms: i64,
+    /// Blocks with an older deletion mark are not served.
+    pub ignore_deletion_marks_delay_ms: i64,
+    /// Limits of every request.
+    pub limits: LimitSettings,
+    /// How many `Series` calls run at once.
+    pub series_concurrency: usize,
+    /// Every so many values of a label one position is kept in memory.
+    pub posting_offsets_sampling: u32,
+    /// Bytes of index-header pages that are kept in memory.
+    pub page_cache_bytes: u64,
+    /// Asked for when the index does not tell how long a chunk is.
+    pub estimated_chunk_bytes: u32,
+    /// Asked for behind the start of the last series of a read, at most.
+    pub estimated_series_bytes: u64,
+}
+
+impl StoreConfig {
+    /// Thanos' defaults, with a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            cache_index_header: true,
+            sync_interval: Duration::from_secs(15 * 60),
+            block_sync_concurrency: 20,
+            meta_fetch_concurrency: 32,
+            discovery: DiscoveryStrategy::default(),
+            time_partition: None,
+            selector: Vec::new(),
+            consistency_delay_ms: 0,
+            ignore_deletion_marks_delay_ms: 24 * 3_600_000,
+            limits: LimitSettings::default(),
+            series_concurrency: 20,
+            posting_offsets_sampling: 32,
+            page_cache_bytes: 16 << 20,
+            estimated_chunk_bytes: 16_000,
+            estimated_series_bytes: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Fetches the chunks of a merged batch: as few reads as it takes, all of them at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use sabre_runtime::budget::Reservation;
+
+use crate::{
+    block::ServedBlock,
+    error::RequestError,
+    limits::RequestLimits,
+    merged::MergedBatch,
+    partition::{GAP_BYTES, PART_BYTES, partition},
+    picks::Pick,
+    ranges,
+    stats::RequestStats,
+};
+
+/// How many reads of one batch run at once.
+const PARALLEL_READS: usize = 16;
+
+/// A merged batch with the bytes of its chunks.
+#[derive(Debug)]
+pub(crate) struct FetchedBatch {
+    merged: MergedBatch,
+    parts: Vec<Bytes>,
+    /// By pick: which part, and where in it the record begins.
+    places: Vec<Place>,
+    /// Records that were longer than the index made believe, by pick.
+    whole: Vec<(usize, Bytes)>,
+}
+
+/// Where the bytes of a chunk are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    part: u32,
+    offset: u32,
+}
+
+/// A read to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Read {
+    stream: u32,
+    segment: u32,
+    start: u64,
+    end: u64,
+}
+
+/// Fetches all chunks of `merged`, whose streams are those of `blocks`.
+pub(crate) async fn fetch(
+    blocks: &[Arc<ServedBlock>],
+    limits: &RequestLimits,
+    stats: &RequestStats,
+    merged: MergedBatch,
+) -> Result<FetchedBatch, RequestError> {
+    let (reads, places) = plan(&merged);
+    let bytes = reads.iter().map(|read| read.end.saturating_sub(read.start)).sum();
+    limits.bytes(bytes)?;
+    stats.chunks.touched.add(merged.picks().len() as u64);
+    stats.chunks.touched_bytes.add(
+        merged
+            .picks()
+            .iter()
+            .map(|merged| u64::from(merged.pick.len_bytes))
+            .sum(),
+    );
+    stats.chunks.fetched.add(merged.picks().len() as u64);
+    stats.chunks.fetched_bytes.add(bytes);
+    let parts = stream::iter(reads)
+        .map(|read| async move {
+            let Some(block) = blocks.get(read.stream as usize) else {
+                return Ok(Bytes::new());
+            };
+            block.read_segment(read.segment, read.start, read.end).await
+        })
+        .buffered(PARALLEL_READS)
+        .try_collect()
+        .await
+        .map_err(RequestError::Block)?;
+    Ok(FetchedBatch {
+        merged,
+        parts,
+        places,
+        whole: Vec::new(),
+    })
+}
+
+/// The reads for a batch, and where in them each chunk lies.
+fn plan(merged: &MergedBatch) -> (Vec<Read>, Vec<Place>) {
+    let picks = merged.picks();
+    let mut by_stream: Vec<Vec<u32>> = Vec::new();
+    for (at, pick) in (0u32..).zip(picks) {
+        let stream = pick.stream as usize;
+        if by_stream.len() <= stream {
+            by_stream.resize_with(stream + 1, Vec::new);
+        }
+        if let Some(members) = by_stream.get_mut(stream) {
+            members.push(at);
+        }
+    }
+    let pick_of = |at: &u32| picks.get(*at as usize).map(|merged| merged.pick);
+    let mut reads = Vec::new();
+    let mut places = vec![Place::default(); picks.len()];
+    for (stream, mut members) in (0u32..).zip(by_stream) {
+        let order = |at: &u32| pick_of(at).map(|pick| pick.chunk_ref);
+        if !members.is_sorted_by_key(order) {
+            members.sort_by_key(order);
+        }
+        let segment_of = |at: &u32| pick_of(at).map(|pick| ranges::segment(pick.chunk_ref));
+        for members in members.chunk_by(|a, b| segment_of(a) == segment_of(b)) {
+            let Some(segment) = members.first().and_then(segment_of) else {
+                continue;
+            };
+            let spans = members.iter().filter_map(pick_of).map(|pick| span(&pick));
+            for part in partition(spans, GAP_BYTES, PART_BYTES) {
+                let number = u32::try_from(reads.len()).unwrap_or(u32::MAX);
+                for at in members.get(part.members.clone()).unwrap_or_default() {
+                    let Some(pick) = pick_of(at) else { continue };
+                    let offset = ranges::offset(pick.chunk_ref).saturating_sub(part.start);
+                    if let Some(place) = places.get_mut(*at as usize) {
+                        *place = Place {
+                            part: number,
+                            offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                        };
+                    }
+                }
+                reads.push(Read {
+                    stream,
+                    segment,
+                    start: part.start,
+                    end: part.end,
+                });
+            }
+        }
+    }
+    (reads, places)
+}
+
+fn span(pick: &Pick) -> (u64, u64) {
+    let start = ranges::offset(pick.chunk_ref);
+    (start, start.saturating_add(u64::from(pick.len_bytes)))
+}
+
+impl FetchedBatch {
+    /// A batch of series without chunks.
+    pub(crate) fn without_chunks(merged: MergedBatch) -> Self {
+        Self {
+            merged,
+            parts: Vec::new(),
+            places: Vec::new(),
+            whole: Vec::new(),
+        }
+    }
+
+    /// The series.
+    pub(crate) fn merged(&self) -> &MergedBatch {
+        &self.merged
+    }
+
+    /// The bytes from the start of a chunk's record on.
+    pub(crate) fn record_bytes(&self, pick: usize) -> &[u8] {
+        if let Some((_, whole)) = self.whole.iter().find(|(other, _)| *other == pick) {
+            return whole;
+        }
+        let place = self.places.get(pick).copied().unwrap_or_default();
+        let part = self.parts.get(place.part as usize);
+        part.and_then(|part| part.get(place.offset as usize..))
+            .unwrap_or_default()
+    }
+
+    /// Reads again a record that takes more bytes than were fetched.
+    pub(crate) async fn fetch_whole(
+        &mut self,
+        blocks: &[Arc<ServedBlock>],
+        limits: &RequestLimits,
+        pick: usize,
+        bytes: u64,
+        room: Reservation,
+    ) -> Result<(), RequestError> {
+        limits.bytes(bytes)?;
+        let Some(merged) = self.merged.picks().get(pick).copied() else {
+            return Ok(());
+        };
+        let Some(block) = blocks.get(merged.stream as usize) else {
+            return Ok(());
+        };
+        let start = ranges::offset(merged.pick.chunk_ref);
+        let segment = ranges::segment(merged.pick.chunk_ref);
+        let read = block
+            .read_segment(segment, start, start.saturating_add(bytes))
+            .await;
+        let whole = read.map_err(RequestError::Block)?;
+        if (whole.len() as u64) < bytes {
+            let short = sabre_tsdb::Corruption::short("chunk segment", start, bytes, whole.len() as u64);
+            return Err(RequestError::Block(block.segment_error(segment, short)));
+        }
+        self.whole.push((pick, room.attach(whole)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        merged::{MergeLimits, Merger},
+        picks::SeriesBatch,
+    };
+
+    fn merged(streams: &[&[u64]]) -> MergedBatch {
+        let mut merger = Merger::new(streams.len(), 0);
+        for (stream, refs) in streams.iter().enumerate() {
+            let picks: Vec<Pick> = refs
+                .iter()
+                .map(|&chunk_ref| Pick {
+                    mint_ms: 0,
+                    maxt_ms: 0,
+                    chunk_ref,
+                    len_bytes: 100,
+                })
+                .collect();
+            let mut batch = SeriesBatch::default();
+            batch.push(b"a", &picks);
+            merger.supply(stream, Some(batch));
+        }
+        let mut out = MergedBatch::default();
+        let all = MergeLimits {
+            series: 10,
+            fetch_bytes: u64::MAX,
+            memory_bytes: usize::MAX,
+        };
+        while let crate::merged::Stop::Need(stream) = merger.fill(&mut out, all) {
+            merger.supply(stream, None);
+        }
+        out
+    }
+
+    #[test]
+    fn chunks_of_a_segment_are_read_together_whatever_their_order() {
+        let batch = merged(&[&[8, 108, 1 << 32 | 8], &[500, 8]]);
+        let (reads, places) = plan(&batch);
+        let read = |stream, segment, start, end| Read {
+            stream,
+            segment,
+            start,
+            end,
+        };
+        assert_eq!(
+            reads,
+            [read(0, 0, 8, 208), read(0, 1, 8, 108), read(1, 0, 8, 600)]
+        );
+        for (pick, place) in batch.picks().iter().zip(places) {
+            let read = reads[place.part as usize];
+            assert_eq!(read.stream, pick.stream);
+            assert_eq!(
+                read.start + u64::from(place.offset),
+                ranges::offset(pick.pick.chunk_ref)
+            );
+        }
+    }
+
+    #[test]
+    fn far_chunks_are_read_apart() {
+        let (reads, _) = plan(&merged(&[&[8, 8 + GAP_BYTES * 2]]));
+        assert_eq!(reads.len(), 2);
+    }
+}

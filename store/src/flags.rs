@@ -1,0 +1,293 @@
+//! The flags of `sabre store`; what they mean is in [`StoreConfig`](crate::StoreConfig).
+
+use sabre_model::time::TimeOrDuration;
+use sabre_runtime::flags::{CommandSpec, FlagGroup, FlagSpec, Kind, groups};
+
+const NO_POOL: &str = "memory is bounded by --sabre.memory-budget, there is no pool for chunks";
+pub(crate) const NO_INDEX_CACHE: &str = "there is no index cache, what a query needs is read by ranges";
+const SMALL_HEADERS: &str =
+    "index-headers are read by page and take little memory, all are opened by the sync";
+const WHOLE_POSTINGS: &str = "postings are always read whole, answers are the same";
+const NO_PAGES: &str = "the store has no web pages yet";
+const NO_PARQUET: &str = "serve the blocks themselves, they are still in the bucket";
+
+const TIME: Kind = Kind::Checked {
+    noun: "time",
+    check: check_time,
+};
+
+const BLOCKS: &[FlagSpec] = &[
+    FlagSpec::new(
+        "data-dir",
+        Kind::Text,
+        "./data",
+        "Directory for index-headers and metas, may be lost at any time",
+    ),
+    FlagSpec::new(
+        "cache-index-header",
+        Kind::Bool,
+        "true",
+        "Keep index-headers in the data directory, else in memory",
+    ),
+    FlagSpec::new(
+        "sync-block-duration",
+        Kind::DURATION,
+        "15m",
+        "How often the blocks of the bucket are looked up",
+    ),
+    FlagSpec::new(
+        "block-discovery-strategy",
+        Kind::Choice(&["concurrent", "recursive"]),
+        "",
+        "How blocks are found: by one listing of the bucket (recursive, done when the flag is not given), or by asking \
+         for every block's meta.json (concurrent)",
+    ),
+    FlagSpec::new(
+        "block-sync-concurrency",
+        Kind::Int,
+        "20",
+        "Index-headers that are loaded at once",
+    )
+    .at_least(1),
+    FlagSpec::new(
+        "block-meta-fetch-concurrency",
+        Kind::Int,
+        "32",
+        "Metas that are read at once",
+    )
+    .at_least(1),
+    FlagSpec::new(
+        "min-time",
+        TIME,
+        "0000-01-01T00:00:00Z",
+        "Serve nothing older: RFC 3339, or a duration before now such as -2d",
+    ),
+    FlagSpec::new(
+        "max-time",
+        TIME,
+        "9999-12-31T23:59:59Z",
+        "Serve nothing newer: RFC 3339, or a duration before now such as -2d",
+    ),
+    FlagSpec::new(
+        "selector.relabel-config",
+        Kind::Content,
+        "",
+        "Relabel rules as YAML; blocks whose external labels they drop are not served",
+    ),
+    FlagSpec::new(
+        "consistency-delay",
+        Kind::DURATION,
+        "0s",
+        "Blocks that were uploaded within this time are not served yet",
+    ),
+    FlagSpec::new(
+        "ignore-deletion-marks-delay",
+        Kind::DURATION,
+        "24h",
+        "Blocks are served until their deletion mark is this old",
+    ),
+    FlagSpec::new(
+        "store.index-header-posting-offsets-in-mem-sampling",
+        Kind::Int,
+        "32",
+        "Of so many values of a label one position is kept in memory",
+    )
+    .at_least(1)
+    .hidden(),
+    FlagSpec::new(
+        "store.enable-index-header-lazy-reader",
+        Kind::Bool,
+        "false",
+        "Open index-headers when they are used",
+    )
+    .ignored(SMALL_HEADERS),
+    FlagSpec::new(
+        "store.index-header-lazy-reader-idle-timeout",
+        Kind::DURATION,
+        "5m",
+        "Close them when unused for so long",
+    )
+    .hidden()
+    .ignored(SMALL_HEADERS),
+    FlagSpec::new(
+        "store.index-header-lazy-download-strategy",
+        Kind::Choice(&["eager", "lazy"]),
+        "eager",
+        "Make them at the sync or at first use",
+    )
+    .ignored(SMALL_HEADERS),
+    FlagSpec::new(
+        "objstore-parquet.config",
+        Kind::Content,
+        "",
+        "Second bucket, with blocks as Parquet",
+    )
+    .refused(NO_PARQUET),
+];
+
+const REQUESTS: &[FlagSpec] = &[
+    FlagSpec::new(
+        "store.limits.request-series",
+        Kind::Int,
+        "0",
+        "Most series a request may touch, 0 for no limit",
+    )
+    .at_least(0),
+    FlagSpec::new(
+        "store.limits.request-samples",
+        Kind::Int,
+        "0",
+        "Most samples a request may touch, at 120 a chunk, 0 for no limit",
+    )
+    .at_least(0),
+    FlagSpec::new(
+        "store.grpc.touched-series-limit",
+        Kind::Int,
+        "0",
+        "Old name of --store.limits.request-series",
+    )
+    .at_least(0),
+    FlagSpec::new(
+        "store.grpc.series-sample-limit",
+        Kind::Int,
+        "0",
+        "Old name of --store.limits.request-samples",
+    )
+    .at_least(0),
+    FlagSpec::new(
+        "store.grpc.downloaded-bytes-limit",
+        Kind::Size,
+        "0",
+        "Most bytes a request may read from the bucket, 0 for no limit",
+    ),
+    FlagSpec::new(
+        "store.grpc.series-max-concurrency",
+        Kind::Int,
+        "20",
+        "Series calls that run at once, the others wait",
+    )
+    .at_least(0),
+    FlagSpec::new(
+        "debug.estimated-max-series-size",
+        Kind::Size,
+        "64KB",
+        "Most bytes read for a series whose length is not known",
+    )
+    .hidden(),
+    FlagSpec::new(
+        "debug.estimated-max-chunk-size",
+        Kind::Size,
+        "16000",
+        "Most bytes read for a chunk whose length is not known",
+    )
+    .hidden(),
+    FlagSpec::new("debug.series-batch-size", Kind::Int, "10000", "Series in a batch")
+        .hidden()
+        .ignored("batches are as large as the memory of a request allows"),
+    FlagSpec::new(
+        "chunk-pool-size",
+        Kind::Size,
+        "2GB",
+        "Most bytes of chunks in memory",
+    )
+    .ignored(NO_POOL),
+    FlagSpec::new(
+        "store.enable-lazy-expanded-postings",
+        Kind::Bool,
+        "false",
+        "Leave out large postings lists",
+    )
+    .ignored(WHOLE_POSTINGS),
+    FlagSpec::new(
+        "store.posting-group-max-key-series-ratio",
+        Kind::Float,
+        "100",
+        "When lists are left out",
+    )
+    .hidden()
+    .ignored(WHOLE_POSTINGS),
+    FlagSpec::new(
+        "matcher-cache-size",
+        Kind::Int,
+        "0",
+        "Compiled expressions that are kept",
+    )
+    .ignored("expressions compile in microseconds"),
+];
+
+const CACHES: &[FlagSpec] = &[
+    FlagSpec::new(
+        "index-cache-size",
+        Kind::Size,
+        "250MB",
+        "Size of the index cache in memory",
+    )
+    .ignored(NO_INDEX_CACHE),
+    FlagSpec::new(
+        "index-cache.config",
+        Kind::Content,
+        "",
+        "Index cache as YAML; only type IN-MEMORY is accepted, and has no effect",
+    ),
+    FlagSpec::new(
+        "store.caching-bucket.config",
+        Kind::Content,
+        "",
+        "Cache of bucket reads as YAML; only type IN-MEMORY is accepted, and has no effect",
+    )
+    .hidden(),
+];
+
+const PAGES: &[FlagSpec] = &[
+    FlagSpec::new("web.disable", Kind::Bool, "false", "Serve no web pages").ignored(NO_PAGES),
+    FlagSpec::new("web.external-prefix", Kind::Text, "", "Prefix of links").ignored(NO_PAGES),
+    FlagSpec::new(
+        "web.prefix-header",
+        Kind::Text,
+        "",
+        "Header with the prefix of links",
+    )
+    .ignored(NO_PAGES),
+    FlagSpec::new("web.disable-cors", Kind::Bool, "false", "Send no CORS headers").ignored(NO_PAGES),
+    FlagSpec::new(
+        "bucket-web-label",
+        Kind::Text,
+        "",
+        "Label that titles the block viewer",
+    )
+    .ignored(NO_PAGES),
+    FlagSpec::new(
+        "disable-admin-operations",
+        Kind::Bool,
+        "false",
+        "Forbid marking blocks",
+    )
+    .ignored("the store never marks blocks"),
+];
+
+/// The command, for the table of the binary.
+pub fn command() -> CommandSpec {
+    CommandSpec::new("store", "Serve the blocks of a bucket to queriers")
+        .group(groups::objstore_required())
+        .group(FlagGroup::new("Blocks", BLOCKS))
+        .group(FlagGroup::new("Requests", REQUESTS))
+        .group(FlagGroup::new("Caches", CACHES))
+        .group(FlagGroup::new("Web pages", PAGES))
+        .group(groups::request_logging())
+        .group(groups::http())
+        .group(groups::grpc_server())
+        .example(
+            "Serve a bucket",
+            "sabre store --data-dir=/var/sabre/store --objstore.config-file=bucket.yaml",
+        )
+        .example(
+            "Serve only what is older than two weeks",
+            "sabre store --objstore.config-file=bucket.yaml --max-time=-2w",
+        )
+}
+
+fn check_time(text: &str) -> Result<(), String> {
+    TimeOrDuration::parse(text)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}

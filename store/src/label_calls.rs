@@ -1,0 +1,260 @@
+//! `LabelNames` and `LabelValues`.
+
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use sabre_model::{BlockId, MatchKind, Matcher};
+use sabre_runtime::budget::{Budget, Reservation};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    admission::{self, Opened},
+    block::ServedBlock,
+    cpu,
+    error::RequestError,
+    key,
+    limits::RequestLimits,
+    overlay::Overlay,
+    request::LabelQuery,
+    series::ended_early,
+    series_decode::{SeriesDecoder, SeriesFilter},
+    series_stream::{BlockSeries, STREAM_MIN_BYTES},
+    stats::RequestStats,
+    view::{Selected, View},
+};
+
+/// How many blocks are looked at at once.
+const PARALLEL_BLOCKS: usize = 4;
+
+/// What a name or value takes in memory besides its text.
+const ENTRY_BYTES: u64 = 64;
+
+/// Memory is reserved in steps of this.
+const STEP_BYTES: u64 = 64 << 10;
+
+/// A call that is about to be answered.
+#[derive(Debug)]
+pub(crate) struct LabelCall {
+    pub(crate) view: Arc<View>,
+    pub(crate) query: LabelQuery,
+    pub(crate) budget: Budget,
+    pub(crate) limits: Arc<RequestLimits>,
+    pub(crate) stats: Arc<RequestStats>,
+}
+
+/// Names or values, sorted, and the blocks that were asked.
+#[derive(Debug, Default)]
+pub(crate) struct LabelAnswer {
+    pub(crate) texts: Vec<String>,
+    pub(crate) blocks: Vec<BlockId>,
+}
+
+/// What is asked of every block.
+#[derive(Clone, Debug)]
+enum Ask {
+    Names,
+    Values(Arc<str>),
+}
+
+/// Texts of an answer and the memory they take.
+#[derive(Debug)]
+struct Texts {
+    all: BTreeSet<String>,
+    bytes: u64,
+    budget: Budget,
+    paid: Option<Reservation>,
+}
+
+/// The names of the labels of the matching series.
+pub(crate) async fn names(call: LabelCall) -> Result<LabelAnswer, RequestError> {
+    answer(call, Ask::Names).await
+}
+
+/// The values of `label` in the matching series. For a label that leaves the answer there is none at all.
+pub(crate) async fn values(call: LabelCall, label: &str) -> Result<Option<LabelAnswer>, RequestError> {
+    if call.query.removed_labels.iter().any(|removed| removed == label) {
+        return Ok(None);
+    }
+    answer(call, Ask::Values(label.into())).await.map(Some)
+}
+
+async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> {
+    let query = &call.query;
+    let selected = call.view.select_labels(
+        query.mint_ms,
+        query.maxt_ms,
+        &query.matchers,
+        &query.block_matchers,
+    );
+    let blocks = selected.iter().map(|selected| selected.block.id()).collect();
+    let (by_header, by_series): (Vec<_>, Vec<_>) = selected
+        .into_iter()
+        .partition(|selected| selected.matchers.is_empty());
+    let by_series = by_series
+        .into_iter()
+        .map(|selected| with_label_present(selected, &ask))
+        .collect();
+    // All that has to be waited for comes before anything is held.
+    let needs = (PARALLEL_BLOCKS as u64 * STREAM_MIN_BYTES, 0);
+    let (opened, _memory) =
+        admission::open(by_series, needs, &call.budget, &call.limits, &call.stats).await?;
+    let call = Arc::new(call);
+    let from_headers = by_header.into_iter().map(|selected| {
+        let (call, ask) = (Arc::clone(&call), ask.clone());
+        async move { cpu::run_blocking(move || from_header(&call, &ask, &selected.block)).await? }.boxed()
+    });
+    let from_series = opened
+        .into_iter()
+        .map(|opened| from_series(Arc::clone(&call), ask.clone(), opened).boxed());
+    let all: Vec<_> = from_headers.chain(from_series).collect();
+    let mut answers = stream::iter(all).buffer_unordered(PARALLEL_BLOCKS);
+    let mut texts = Texts::new(call.budget.clone());
+    while let Some(mut of_block) = answers.try_next().await? {
+        for text in std::mem::take(&mut of_block.all) {
+            texts.add(text)?;
+        }
+    }
+    let mut texts: Vec<String> = texts.all.into_iter().collect();
+    if call.query.limit > 0 {
+        texts.truncate(call.query.limit);
+    }
+    Ok(LabelAnswer { texts, blocks })
+}
+
+/// Without matchers the index-header knows the answer.
+fn from_header(call: &LabelCall, ask: &Ask, block: &ServedBlock) -> Result<Texts, RequestError> {
+    let mut texts = Texts::new(call.budget.clone());
+    match ask {
+        Ask::Names => {
+            for name in block.header.label_names() {
+                texts.add(name.to_owned())?;
+            }
+            for (name, _) in &block.external.without(&call.query.removed_labels) {
+                texts.add(name.to_owned())?;
+            }
+        }
+        Ask::Values(label) => {
+            let mut outcome = Ok(());
+            let visited = block.header.for_each_value(label, "", |value, _| {
+                outcome = texts.add(value.to_owned());
+                if outcome.is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+            visited.map_err(RequestError::Block)?;
+            outcome?;
+            if let Some(value) = block.external.get(label) {
+                texts.add(value.to_owned())?;
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// Leaves out series without the label asked for, unless that cannot narrow the search much.
+fn with_label_present(selected: Selected, ask: &Ask) -> Selected {
+    let Ask::Values(label) = ask else { return selected };
+    let names_metric = |matcher: &Matcher| matcher.name() == "__name__" && matcher.kind() == MatchKind::Eq;
+    if selected.block.external.get(label).is_some() || selected.matchers.iter().any(names_metric) {
+        return selected;
+    }
+    // A matcher without an expression is always valid.
+    let present = Matcher::new(MatchKind::Neq, &**label, "").ok();
+    Selected {
+        matchers: selected.matchers.iter().cloned().chain(present).collect(),
+        ..selected
+    }
+}
+
+/// Collects from the labels of the selected series.
+async fn from_series(call: Arc<LabelCall>, ask: Ask, opened: Opened) -> Result<Texts, RequestError> {
+    let mut texts = Texts::new(call.budget.clone());
+    let block = opened.selected.block;
+    let overlay = Overlay::new(&block.external, &call.query.removed_labels);
+    let filter = SeriesFilter {
+        mint_ms: call.query.mint_ms,
+        maxt_ms: call.query.maxt_ms,
+        skip_chunks: true,
+        shard: None,
+        limits: Arc::clone(&call.limits),
+    };
+    let series = BlockSeries {
+        decoder: SeriesDecoder::unsorted(Arc::clone(&block), Arc::new(overlay), Arc::new(filter)),
+        block,
+        refs: opened.refs.cursor(),
+        budget: call.budget.clone(),
+        limits: Arc::clone(&call.limits),
+        stats: Arc::clone(&call.stats),
+    };
+    let (sender, mut receiver) = mpsc::channel(1);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(series.run(sender));
+    loop {
+        let batch = receiver.recv().await.unwrap_or_else(|| Err(ended_early()))?;
+        if batch.is_empty() {
+            return Ok(texts);
+        }
+        let ask = ask.clone();
+        texts = cpu::run(move || {
+            for at in 0..batch.len() {
+                texts.add_from_key(&ask, batch.key(at))?;
+            }
+            Ok::<_, RequestError>(texts)
+        })
+        .await??;
+    }
+}
+
+impl Texts {
+    fn new(budget: Budget) -> Self {
+        Self {
+            all: BTreeSet::new(),
+            bytes: 0,
+            budget,
+            paid: None,
+        }
+    }
+
+    fn add_from_key(&mut self, ask: &Ask, series_key: &[u8]) -> Result<(), RequestError> {
+        for (name, value) in key::labels(series_key) {
+            let text = match ask {
+                Ask::Names => name,
+                Ask::Values(label) if *name == *label.as_bytes() => value,
+                Ask::Values(_) => continue,
+            };
+            let text = String::from_utf8_lossy(&text);
+            if !text.is_empty() && !self.all.contains(&*text) {
+                self.add(text.into_owned())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, text: String) -> Result<(), RequestError> {
+        let bytes = text.len() as u64 + ENTRY_BYTES;
+        if !self.all.insert(text) {
+            return Ok(());
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        let paid = self.paid.as_ref().map_or(0, Reservation::bytes);
+        if self.bytes <= paid {
+            return Ok(());
+        }
+        let step = (self.bytes - paid).max(STEP_BYTES);
+        let is_paid = match &mut self.paid {
+            Some(paid) => paid.try_grow(step),
+            None => {
+                self.paid = self.budget.try_reserve(step);
+                self.paid.is_some()
+            }
+        };
+        if is_paid {
+            return Ok(());
+        }
+        Err(RequestError::NoMemory {
+            what: format!("an answer of {} names or values", self.all.len()),
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! The flow of a `Series` call: streams of blocks, merge, fetch, encode, send.
+//!
+//! ```text
+//! block 1: read, decode ─┐
+//! block 2: read, decode ─┼─ merge ─ fetch (some batches ahead) ─ encode ─ frames
+//! block n: read, decode ─┘
+//! ```
+//! Every arrow is a bounded channel, so a slow reader stops everything behind it. All tasks belong to the one future
+//! of [`answer`]: when that is dropped, they are aborted.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use sabre_proto::raw_body::FrameSender;
+use sabre_runtime::budget::Budget;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    admission::{self, Opened},
+    block::ServedBlock,
+    cpu,
+    encode::{EncodeError, EncodeOptions, encode},
+    error::RequestError,
+    fetch::FetchedBatch,
+    limits::RequestLimits,
+    merged::{MergeLimits, MergedBatch, Merger, Stop},
+    metrics::StoreMetrics,
+    overlay::Overlay,
+    picks::SeriesBatch,
+    prefetch::{ChunkSource, prefetch},
+    request::SeriesQuery,
+    series_decode::{SeriesDecoder, SeriesFilter},
+    series_stream::{BlockSeries, STREAM_MIN_BYTES},
+    stats::RequestStats,
+    view::Selected,
+};
+
+/// Bytes of chunks in a batch.
+pub(crate) const BATCH_BYTES: u64 = 2 << 20;
+
+/// Bytes of keys and picks in a batch.
+const BATCH_KEY_BYTES: usize = 512 << 10;
+
+/// Most series in the first batch, which is sent as early as can be; later ones are as large as memory allows.
+const FIRST_BATCH_SERIES: usize = 64;
+
+/// Memory of a request besides its streams: a batch that is merged, one that is fetched, one that is encoded, and
+/// the frames of the last one on their way out.
+pub(crate) const REQUEST_MIN_BYTES: u64 = 4 * (BATCH_BYTES + BATCH_KEY_BYTES as u64);
+
+/// A `Series` call that is about to be answered.
+#[derive(Debug)]
+pub(crate) struct SeriesCall {
+    pub(crate) query: SeriesQuery,
+    pub(crate) selected: Vec<Selected>,
+    pub(crate) budget: Budget,
+    pub(crate) limits: Arc<RequestLimits>,
+    pub(crate) stats: Arc<RequestStats>,
+    pub(crate) metrics: StoreMetrics,
+}
+
+/// Sends the whole answer. Returns early, with success, when the caller goes.
+pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), RequestError> {
+    let SeriesCall {
+        query,
+        selected,
+        budget,
+        limits,
+        stats,
+        metrics,
+    } = call;
+    let started = Instant::now();
+    let needs = (REQUEST_MIN_BYTES, STREAM_MIN_BYTES);
+    let (opened, _memory) = admission::open(selected, needs, &budget, &limits, &stats).await?;
+    let opened_after = started.elapsed();
+    let blocks: Arc<[Arc<ServedBlock>]> = opened
+        .iter()
+        .map(|opened| Arc::clone(&opened.selected.block))
+        .collect();
+    let options = EncodeOptions {
+        wanted: query.wanted,
+        series_per_message: query.series_per_message,
+    };
+    let mut tasks = JoinSet::new();
+    let batches = start_merge(&mut tasks, opened, &query, &budget, &limits, &stats);
+    let source = ChunkSource {
+        blocks,
+        skip_chunks: query.skip_chunks,
+        budget,
+        limits,
+        stats,
+    };
+    let mut fetched = prefetch(&mut tasks, batches, source.clone());
+    while let Some(batch) = fetched.next().await? {
+        for frame in encode_batch(&source, batch, options).await? {
+            if out.send(frame).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    metrics.durations(opened_after, started.elapsed().saturating_sub(opened_after));
+    Ok(())
+}
+
+/// Turns a batch into frames.
+async fn encode_batch(
+    source: &ChunkSource,
+    mut batch: FetchedBatch,
+    options: EncodeOptions,
+) -> Result<Vec<Bytes>, RequestError> {
+    loop {
+        let blocks = Arc::clone(&source.blocks);
+        let (back, outcome) = cpu::run(move || {
+            let outcome = encode(&blocks, &batch, options);
+            (batch, outcome)
+        })
+        .await?;
+        batch = back;
+        match outcome {
+            Ok(frames) => return Ok(frames),
+            Err(EncodeError::Failed(error)) => return Err(error),
+            Err(EncodeError::NeedMore { pick, bytes }) => source.fetch_whole(&mut batch, pick, bytes).await?,
+        }
+    }
+}
+
+/// Merged batches; an empty one, or an error, is the last.
+pub(crate) type MergedReceiver = mpsc::Receiver<Result<MergedBatch, RequestError>>;
+
+/// Starts the streams of all blocks and the merge of them.
+pub(crate) fn start_merge(
+    tasks: &mut JoinSet<()>,
+    opened: Vec<Opened>,
+    query: &SeriesQuery,
+    budget: &Budget,
+    limits: &Arc<RequestLimits>,
+    stats: &Arc<RequestStats>,
+) -> MergedReceiver {
+    let filter = Arc::new(SeriesFilter {
+        mint_ms: query.mint_ms,
+        maxt_ms: query.maxt_ms,
+        skip_chunks: query.skip_chunks,
+        shard: query.shard.clone(),
+        limits: Arc::clone(limits),
+    });
+    let mut streams = Vec::with_capacity(opened.len());
+    for Opened { selected, refs } in opened {
+        let overlay = Arc::new(Overlay::new(&selected.block.external, &query.removed_labels));
+        let (sender, receiver) = mpsc::channel(1);
+        let series = BlockSeries {
+            decoder: SeriesDecoder::new(Arc::clone(&selected.block), overlay, Arc::clone(&filter), 0),
+            block: selected.block,
+            refs: refs.cursor(),
+            budget: budget.clone(),
+            limits: Arc::clone(limits),
+            stats: Arc::clone(stats),
+        };
+        tasks.spawn(series.run(sender));
+        streams.push(receiver);
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    let merge = merge(streams, query.limit, Arc::clone(stats), sender.clone());
+    tasks.spawn(async move {
+        if let Err(error) = merge.await {
+            // A receiver that has gone wants no error either.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    receiver
+}
+
+/// Merges the streams and sends batches.
+async fn merge(
+    mut streams: Vec<mpsc::Receiver<Result<SeriesBatch, RequestError>>>,
+    limit: u64,
+    stats: Arc<RequestStats>,
+    out: mpsc::Sender<Result<MergedBatch, RequestError>>,
+) -> Result<(), RequestError> {
+    let mut merger = Merger::new(streams.len(), limit);
+    let mut limits = MergeLimits {
+        series: FIRST_BATCH_SERIES,
+        fetch_bytes: BATCH_BYTES,
+        memory_bytes: BATCH_KEY_BYTES,
+    };
+    let mut batch = MergedBatch::default();
+    loop {
+        let (back, filled, stop) = cpu::run(move || {
+            let stop = merger.fill(&mut batch, limits);
+            (merger, batch, stop)
+        })
+        .await?;
+        (merger, batch) = (back, filled);
+        if let Stop::Need(stream) = stop {
+            let next = match streams.get_mut(stream) {
+                Some(stream) => stream.recv().await.unwrap_or_else(|| Err(ended_early()))?,
+                None => SeriesBatch::default(),
+            };
+            merger.supply(stream, Some(next).filter(|next| !next.is_empty()));
+            continue;
+        }
+        stats.merged_series.add(batch.len() as u64);
+        let is_end = stop == Stop::End;
+        if is_end && !batch.is_empty() && out.send(Ok(std::mem::take(&mut batch))).await.is_err() {
+            return Ok(());
+        }
+        if out.send(Ok(std::mem::take(&mut batch))).await.is_err() || is_end {
+            return Ok(());
+        }
+        limits.series = usize::MAX;
+    }
+}
+
+/// A task that feeds the answer went away without a word: it panicked.
+pub(crate) fn ended_early() -> RequestError {
+    RequestError::Panic("a part of the answer ended early".to_owned())
+}

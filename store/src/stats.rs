@@ -1,0 +1,56 @@
+//! What one request touched and fetched.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count that many tasks add to.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+/// Things of one kind: postings lists, series or chunks.
+#[derive(Debug, Default)]
+pub(crate) struct DataStats {
+    /// Things the request asked for.
+    pub(crate) touched: Count,
+    /// Bytes of these.
+    pub(crate) touched_bytes: Count,
+    /// Things read.
+    pub(crate) fetched: Count,
+    /// Bytes read, those between the things included.
+    pub(crate) fetched_bytes: Count,
+}
+
+/// What one request touched and fetched.
+#[derive(Debug, Default)]
+pub(crate) struct RequestStats {
+    pub(crate) postings: DataStats,
+    pub(crate) series: DataStats,
+    pub(crate) chunks: DataStats,
+    pub(crate) series_refetches: Count,
+    pub(crate) chunk_refetches: Count,
+    /// Series in the answer.
+    pub(crate) merged_series: Count,
+}
+
+impl Count {
+    pub(crate) fn inc(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl DataStats {
+    /// Notes a read of so many things.
+    pub(crate) fn read(&self, things: u64, bytes: u64) {
+        self.touched.add(things);
+        self.fetched.add(things);
+        self.fetched_bytes.add(bytes);
+        self.touched_bytes.add(bytes);
+    }
+}
