@@ -15,6 +15,8 @@ mod deadline;
 mod error;
 mod ext;
 mod filesystem;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod key;
 mod memory;
 mod metered;

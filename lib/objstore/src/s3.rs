@@ -105,6 +105,13 @@ impl S3Bucket {
     }
 }
 
+/// For the fuzzer: everything that a header or a listed key goes through.
+pub(crate) fn read_server_text(text: &str) {
+    read::read_headers(text);
+    let _ = list::decode(text, true);
+    let _ = endpoint::region_of(text);
+}
+
 /// Splits the storage class off, which Thanos takes from the metadata.
 fn metadata(settings: &S3Settings) -> (HashMap<String, String>, Option<StorageClass>) {
     let mut metadata = HashMap::new();

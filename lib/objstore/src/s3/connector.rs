@@ -98,7 +98,11 @@ impl Connector {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Some(http.idle_conn_timeout).filter(|timeout| !timeout.is_zero()))
-            .pool_max_idle_per_host(http.max_idle_conns_per_host)
+            .pool_max_idle_per_host(match http.max_idle_conns_per_host {
+                // What Go takes 0 for.
+                0 => 2,
+                given => given,
+            })
             .build(connector);
         let user_agent =
             HeaderValue::from_str(&format!("sabre/{} thanos-{component}", env!("CARGO_PKG_VERSION")))

@@ -26,6 +26,8 @@ pub(crate) struct S3Settings {
     pub(super) endpoint: String,
     #[serde(deserialize_with = "null_is_default")]
     pub(super) region: String,
+    /// Changes nothing: the host is always used as it is configured. Thanos puts another name in its place, which
+    /// the private names of interface endpoints do not cover; who wants the dualstack host writes it down.
     #[serde(deserialize_with = "null_is_default")]
     pub(super) disable_dualstack: bool,
     #[serde(deserialize_with = "null_is_default")]

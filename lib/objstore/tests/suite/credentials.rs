@@ -1,4 +1,5 @@
-//! Where credentials are found, tried in a process of its own, as the environment belongs to all of a process.
+//! What the environment decides, credentials and proxies, tried in a process of its own, as the environment belongs to
+//! all of a process.
 
 use std::process::{Command, Output};
 
@@ -44,6 +45,10 @@ async fn run(server: &ScriptedServer, env: Vec<(&'static str, String)>) -> Outpu
          max_retries: 1}}",
         server.endpoint()
     );
+    run_child(config, env).await
+}
+
+async fn run_child(config: String, env: Vec<(&'static str, String)>) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -197,4 +202,31 @@ async fn none_at_all() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(server.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_of_the_environment() {
+    let proxy = ScriptedServer::start_with(|_| Answer::new(403)).await.unwrap();
+    let config =
+        "type: S3\nconfig: {bucket: b, endpoint: s3.invalid, access_key: a, secret_key: b, max_retries: 1}";
+    let env = vec![("HTTPS_PROXY", format!("http://user:word@{}", proxy.endpoint()))];
+    let output = run_child(config.to_owned(), env.clone()).await;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("error: Unavailable"),
+        "{output:?}"
+    );
+    let request = proxy.requests().remove(0);
+    assert_eq!(
+        (request.method.as_str(), request.target.as_str()),
+        ("CONNECT", "s3.invalid:443")
+    );
+    assert_eq!(request.header("proxy-authorization"), Some("Basic dXNlcjp3b3Jk"));
+
+    let before = proxy.requests().len();
+    let env = env
+        .into_iter()
+        .chain([("NO_PROXY", "s3.invalid".to_owned())])
+        .collect();
+    run_child(config.to_owned(), env).await;
+    assert_eq!(proxy.requests().len(), before);
 }
