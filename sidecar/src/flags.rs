@@ -1,0 +1,312 @@
+//! The flags of `sabre sidecar`, and what they mean.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sabre_block::upload::HashFunc;
+use sabre_model::time::TimeOrDuration;
+use sabre_runtime::flags::{CommandSpec, FlagGroup, FlagSpec, Flags, Kind, groups};
+use url::Url;
+
+use crate::{
+    heartbeat::FlagRules,
+    prometheus::{HttpClientConfig, http_config::HttpClient},
+    shipper::{Policy, ShipperConfig},
+};
+
+const NO_RELOADER: &str =
+    "the config reloader is not built yet, run prometheus-config-reloader beside Prometheus instead";
+const NO_LIMITS: &str =
+    "limits per request are not built yet, --sabre.memory-budget bounds the whole process";
+
+const PROMETHEUS: &[FlagSpec] = &[
+    FlagSpec::new(
+        "prometheus.url",
+        Kind::Checked {
+            noun: "url",
+            check: check_url,
+        },
+        "http://localhost:9090",
+        "Where Prometheus' API is; a path prefix is kept",
+    ),
+    FlagSpec::new(
+        "prometheus.ready_timeout",
+        Kind::DURATION,
+        "10m",
+        "How long shipping waits for Prometheus' external labels before the sidecar gives up",
+    ),
+    FlagSpec::new(
+        "prometheus.get_config_interval",
+        Kind::DURATION,
+        "30s",
+        "How often Prometheus is asked for its configuration, and whether it is there",
+    ),
+    FlagSpec::new(
+        "prometheus.get_config_timeout",
+        Kind::DURATION,
+        "30s",
+        "How long an answer of Prometheus may take",
+    ),
+    FlagSpec::new(
+        "prometheus.http-client",
+        Kind::Content,
+        "",
+        "YAML: authentication, TLS and connections towards Prometheus",
+    ),
+];
+
+const SHIPPING: &[FlagSpec] = &[
+    FlagSpec::new(
+        "tsdb.path",
+        Kind::Text,
+        "./data",
+        "Prometheus' data directory; blocks are shipped from here",
+    ),
+    FlagSpec::new(
+        "shipper.upload-compacted",
+        Kind::Bool,
+        "false",
+        "Ship blocks that Prometheus compacted, too",
+    ),
+    FlagSpec::new(
+        "shipper.ignore-unequal-block-size",
+        Kind::Bool,
+        "false",
+        "Ship although Prometheus compacts its blocks itself",
+    )
+    .hidden(),
+    FlagSpec::new(
+        "shipper.allow-out-of-order-uploads",
+        Kind::Bool,
+        "false",
+        "Go on with later blocks when one cannot be shipped",
+    )
+    .hidden(),
+    FlagSpec::new(
+        "shipper.skip-corrupted-blocks",
+        Kind::Bool,
+        "true",
+        "Ship the other blocks when one cannot be read; with --no-... nothing is shipped then, as in Thanos",
+    )
+    .hidden(),
+    FlagSpec::new(
+        "shipper.meta-file-name",
+        Kind::Text,
+        "thanos.shipper.json",
+        "State file in the data directory; Prometheus' storage.tsdb.delay-compact-file.path may point at it",
+    ),
+    FlagSpec::new(
+        "shipper.upload-concurrency",
+        Kind::Int,
+        "0",
+        "Files of a block that are sent at once; 0 is one",
+    )
+    .at_least(0),
+    FlagSpec::new(
+        "hash-func",
+        Kind::Choice(&["", "SHA256"]),
+        "",
+        "Hash of each file to write into meta.json",
+    ),
+];
+
+const STORE_API: &[FlagSpec] = &[
+    FlagSpec::new(
+        "min-time",
+        Kind::Checked {
+            noun: "time",
+            check: check_time,
+        },
+        "0000-01-01T00:00:00Z",
+        "Show queriers nothing older than this: RFC 3339, or a duration before now such as -2d",
+    ),
+    FlagSpec::new(
+        "store.limits.request-series",
+        Kind::Int,
+        "0",
+        "Series a call may touch",
+    )
+    .refused(NO_LIMITS),
+    FlagSpec::new(
+        "store.limits.request-samples",
+        Kind::Int,
+        "0",
+        "Samples a call may touch",
+    )
+    .refused(NO_LIMITS),
+];
+
+const RELOADER: &[FlagSpec] = &[
+    FlagSpec::new(
+        "reloader.config-file",
+        Kind::Text,
+        "",
+        "Configuration of Prometheus to watch",
+    )
+    .refused(NO_RELOADER),
+    FlagSpec::new(
+        "reloader.config-envsubst-file",
+        Kind::Text,
+        "",
+        "Where to write it with variables replaced",
+    )
+    .refused(NO_RELOADER),
+    FlagSpec::new("reloader.rule-dir", Kind::Text, "", "Directory of rules to watch")
+        .repeated()
+        .refused(NO_RELOADER),
+    FlagSpec::new(
+        "reloader.watch-interval",
+        Kind::DURATION,
+        "3m",
+        "How often everything is compared",
+    )
+    .ignored("there is nothing to reload without --reloader.config-file"),
+    FlagSpec::new(
+        "reloader.retry-interval",
+        Kind::DURATION,
+        "5s",
+        "Pause after a reload that failed",
+    )
+    .ignored("there is nothing to reload without --reloader.config-file"),
+    FlagSpec::new(
+        "reloader.method",
+        Kind::Choice(&["http", "signal"]),
+        "http",
+        "How Prometheus is told",
+    )
+    .ignored("there is nothing to reload without --reloader.config-file"),
+    FlagSpec::new(
+        "reloader.process-name",
+        Kind::Text,
+        "prometheus",
+        "Process to signal",
+    )
+    .ignored("there is nothing to reload without --reloader.config-file"),
+];
+
+/// The command, for the table of the binary.
+pub fn command() -> CommandSpec {
+    CommandSpec::new("sidecar", "Ship Prometheus' blocks to a bucket, and answer queriers from Prometheus")
+        .group(FlagGroup::new("Prometheus", PROMETHEUS))
+        .group(FlagGroup::new("Shipping", SHIPPING))
+        .group(groups::objstore())
+        .group(FlagGroup::new("StoreAPI", STORE_API))
+        .group(FlagGroup::new("Reloader", RELOADER))
+        .group(groups::request_logging())
+        .group(groups::http())
+        .group(groups::grpc_server())
+        .example(
+            "Ship to a bucket, beside a Prometheus on this machine",
+            "sabre sidecar --tsdb.path=/prometheus --prometheus.url=http://localhost:9090 --objstore.config-file=bucket.yaml",
+        )
+        .example("Only answer queriers, ship nothing", "sabre sidecar --prometheus.url=http://localhost:9090")
+}
+
+/// What the flags ask for, checked; nothing was opened but files they name.
+#[derive(Debug)]
+pub struct SidecarConfig {
+    /// Where Prometheus is.
+    pub prometheus_url: Url,
+    /// How it is reached.
+    pub http: HttpClient,
+    /// How long shipping waits for external labels.
+    pub ready_timeout: Duration,
+    /// Time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Patience with one answer.
+    pub heartbeat_timeout: Duration,
+    /// Nothing older is shown.
+    pub min_time: TimeOrDuration,
+    /// `None` without a bucket: nothing is shipped.
+    pub shipping: Option<ShippingConfig>,
+}
+
+/// Shipping, when there is a bucket.
+#[derive(Debug)]
+pub struct ShippingConfig {
+    /// The bucket as YAML.
+    pub objstore: String,
+    /// What is shipped, and how.
+    pub shipper: ShipperConfig,
+    /// What Prometheus must be set to.
+    pub flag_rules: FlagRules,
+}
+
+impl SidecarConfig {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// The flag that cannot be used, and why.
+    pub fn from_flags(flags: &Flags) -> anyhow::Result<SidecarConfig> {
+        let http = match flags.content("prometheus.http-client")? {
+            Some(text) => {
+                sabre_runtime::yaml::from_str_strict::<HttpClientConfig>("--prometheus.http-client", &text)?
+            }
+            None => HttpClientConfig::default(),
+        };
+        Ok(SidecarConfig {
+            prometheus_url: Url::parse(flags.text("prometheus.url")?).context("--prometheus.url")?,
+            http: http.build()?,
+            ready_timeout: flags.duration("prometheus.ready_timeout")?,
+            heartbeat_interval: flags.duration("prometheus.get_config_interval")?,
+            heartbeat_timeout: flags.duration("prometheus.get_config_timeout")?,
+            min_time: TimeOrDuration::parse(flags.text("min-time")?).context("--min-time")?,
+            shipping: ShippingConfig::from_flags(flags)?,
+        })
+    }
+}
+
+impl ShippingConfig {
+    fn from_flags(flags: &Flags) -> anyhow::Result<Option<ShippingConfig>> {
+        let Some(objstore) = flags.content("objstore.config")? else {
+            return Ok(None);
+        };
+        let tsdb_dir = std::path::PathBuf::from(flags.text("tsdb.path")?);
+        let state_file = flags.text("shipper.meta-file-name")?.to_string();
+        if state_file.is_empty() || state_file.contains('/') {
+            anyhow::bail!(
+                "--shipper.meta-file-name={state_file}: a file name in the data directory is wanted"
+            );
+        }
+        let shipper = ShipperConfig {
+            state_file: state_file.clone(),
+            source: "sidecar".to_string(),
+            policy: Policy {
+                upload_compacted: flags.bool("shipper.upload-compacted")?,
+                allow_out_of_order: flags.bool("shipper.allow-out-of-order-uploads")?,
+            },
+            skip_corrupted: flags.bool("shipper.skip-corrupted-blocks")?,
+            upload_concurrency: flags.count("shipper.upload-concurrency")?,
+            hash: if flags.text("hash-func")? == "SHA256" {
+                HashFunc::Sha256
+            } else {
+                HashFunc::None
+            },
+            now_ms: sabre_runtime::clock::now_ms,
+            tsdb_dir: tsdb_dir.clone(),
+        };
+        let flag_rules = FlagRules {
+            state_file: tsdb_dir.join(&state_file).display().to_string(),
+            ignore_unequal_block_size: flags.bool("shipper.ignore-unequal-block-size")?,
+        };
+        Ok(Some(ShippingConfig {
+            objstore,
+            shipper,
+            flag_rules,
+        }))
+    }
+}
+
+fn check_url(text: &str) -> Result<(), String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(()),
+        _ => Err("an address such as http://localhost:9090 is wanted".to_string()),
+    }
+}
+
+fn check_time(text: &str) -> Result<(), String> {
+    TimeOrDuration::parse(text)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}

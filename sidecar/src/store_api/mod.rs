@@ -1,0 +1,188 @@
+//! StoreAPI and Info, answered from Prometheus.
+
+mod answer;
+mod assemble;
+mod labels;
+mod relabel;
+mod select;
+mod series;
+
+use std::sync::Arc;
+
+use sabre_model::time::TimeOrDuration;
+use sabre_proto::{
+    RawSeries,
+    convert::{label_set, matchers_from_wire},
+    raw_body::{FrameReceiver, frame_channel},
+    thanos::{
+        self, LabelNamesRequest, LabelNamesResponse, LabelValuesRequest, LabelValuesResponse, SeriesRequest,
+        StoreType,
+        info::{self, InfoResponse, StoreInfo, TsdbInfo},
+        store_server::Store,
+    },
+};
+use sabre_runtime::{budget::Budget, clock};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use self::{
+    select::{Selected, select},
+    series::SeriesCall,
+};
+use crate::{
+    known::{ContactReader, Known},
+    metrics::SidecarMetrics,
+    prometheus::PrometheusClient,
+};
+
+/// Pieces of an answer that wait for the network; each about 256 KiB, within [`series::WINDOW_BYTES`].
+const FRAMES_IN_FLIGHT: usize = 2;
+
+/// The sidecar's gRPC services.
+#[derive(Clone, Debug)]
+pub struct SidecarApi {
+    client: PrometheusClient,
+    contact: ContactReader,
+    min_time: TimeOrDuration,
+    budget: Budget,
+    metrics: SidecarMetrics,
+}
+
+impl SidecarApi {
+    /// Serves what the Prometheus behind `client` has from `min_time` on.
+    pub fn new(
+        client: PrometheusClient,
+        contact: ContactReader,
+        min_time: TimeOrDuration,
+        budget: Budget,
+        metrics: SidecarMetrics,
+    ) -> SidecarApi {
+        SidecarApi {
+            client,
+            contact,
+            min_time,
+            budget,
+            metrics,
+        }
+    }
+
+    /// Calls are tried even while the heartbeat fails: it may be late, and the error of the call tells more.
+    fn known(&self) -> Result<Arc<Known>, Status> {
+        self.contact
+            .last()
+            .ok_or_else(|| Status::unavailable("not ready: Prometheus did not answer yet"))
+    }
+
+    /// The range shown to queriers: open to the future, since Prometheus is still writing.
+    fn range_ms(&self, known: &Known) -> (i64, i64) {
+        let min_time = self.min_time.resolve(clock::now_ms());
+        (min_time.max(known.lowest_ms.unwrap_or(i64::MIN)), i64::MAX)
+    }
+
+    fn ready(&self) -> Result<Arc<Known>, Status> {
+        self.contact
+            .up()
+            .ok_or_else(|| Status::unavailable("not ready: Prometheus does not answer"))
+    }
+}
+
+#[tonic::async_trait]
+impl RawSeries for SidecarApi {
+    async fn series_raw(
+        &self,
+        request: Request<SeriesRequest>,
+        _deadline: Option<Instant>,
+    ) -> Result<FrameReceiver, Status> {
+        let request = request.into_inner();
+        let known = self.known()?;
+        let (sender, receiver) = frame_channel(FRAMES_IN_FLIGHT);
+        let Selected::Matching(matchers) =
+            select(matchers_from_wire(&request.matchers)?, &known.external_labels)
+        else {
+            sender.finish(Ok(()));
+            return Ok(receiver);
+        };
+        if matchers.is_empty() {
+            return Err(Status::invalid_argument(
+                "no matchers specified (excluding external labels)",
+            ));
+        }
+        // Prometheus itself is asked from the flag's time on, not from its lowest timestamp, which may be a heartbeat old.
+        let mint_ms = request.min_time.max(self.min_time.resolve(clock::now_ms()));
+        if mint_ms > request.max_time {
+            sender.finish(Ok(()));
+            return Ok(receiver);
+        }
+        let call = SeriesCall {
+            client: self.client.clone(),
+            known,
+            matchers,
+            mint_ms,
+            request,
+            budget: self.budget.child("Series"),
+            metrics: self.metrics.clone(),
+        };
+        tokio::spawn(call.run(sender));
+        Ok(receiver)
+    }
+}
+
+#[tonic::async_trait]
+impl Store for SidecarApi {
+    async fn label_names(
+        &self,
+        request: Request<LabelNamesRequest>,
+    ) -> Result<Response<LabelNamesResponse>, Status> {
+        labels::label_names(&self.client, &*self.known()?, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn label_values(
+        &self,
+        request: Request<LabelValuesRequest>,
+    ) -> Result<Response<LabelValuesResponse>, Status> {
+        labels::label_values(&self.client, &*self.known()?, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn info(&self, _: Request<thanos::InfoRequest>) -> Result<Response<thanos::InfoResponse>, Status> {
+        let known = self.ready()?;
+        let (min_time, max_time) = self.range_ms(&known);
+        let labels = label_set(&known.external_labels);
+        Ok(Response::new(thanos::InfoResponse {
+            labels: labels.labels.clone(),
+            min_time,
+            max_time,
+            store_type: StoreType::Sidecar as i32,
+            label_sets: vec![labels],
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl info::info_server::Info for SidecarApi {
+    async fn info(&self, _: Request<info::InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        let known = self.ready()?;
+        let (min_time, max_time) = self.range_ms(&known);
+        let labels = label_set(&known.external_labels);
+        Ok(Response::new(InfoResponse {
+            label_sets: vec![labels.clone()],
+            component_type: "sidecar".to_string(),
+            store: Some(StoreInfo {
+                min_time,
+                max_time,
+                supports_sharding: true,
+                supports_without_replica_labels: true,
+                tsdb_infos: vec![TsdbInfo {
+                    labels: Some(labels),
+                    min_time,
+                    max_time,
+                }],
+                ..StoreInfo::default()
+            }),
+            ..InfoResponse::default()
+        }))
+    }
+}

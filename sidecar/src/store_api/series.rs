@@ -1,0 +1,318 @@
+//! `Series`: remote read in, frames out.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use prost::Message;
+use sabre_model::{Labels, Matcher};
+use sabre_proto::{
+    convert::matchers_to_wire,
+    prometheus::{Query, ReadRequest, ReadResponse, read_request::ResponseType},
+    raw_body::FrameSender,
+    remote_read::FrameDecoder,
+    thanos::{SeriesRequest, chunk::Encoding},
+};
+use sabre_runtime::budget::{Budget, Reservation};
+use sabre_tsdb::chunk::xor::XorAppender;
+use tonic::Status;
+
+use super::{
+    answer::AnswerWriter,
+    assemble::{AssembleError, Assembler, ReadChunk, ReadSeries, merge_equal},
+    relabel::Relabeler,
+    select::selector,
+};
+use crate::{
+    known::Known,
+    metrics::SidecarMetrics,
+    prometheus::{PrometheusClient, PrometheusError, Selection, client::read_bounded},
+};
+
+/// What a call takes from the budget before it starts: a payload on its way in, frames on their way out.
+pub(crate) const WINDOW_BYTES: u64 = 4 << 20;
+
+/// How long a call waits for its window.
+const WINDOW_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The largest payload of one remote read frame. Prometheus keeps to 1 MiB unless one series is larger.
+const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+
+/// The largest answer in samples, which cannot be streamed.
+const MAX_SAMPLED_BYTES: usize = 256 << 20;
+
+const SAMPLES_PER_CHUNK: usize = 120;
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct SeriesCall {
+    pub(crate) client: PrometheusClient,
+    pub(crate) known: Arc<Known>,
+    pub(crate) request: SeriesRequest,
+    /// Without those on external labels; not empty.
+    pub(crate) matchers: Vec<Matcher>,
+    /// Already cut to what this sidecar shows.
+    pub(crate) mint_ms: i64,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: SidecarMetrics,
+}
+
+impl SeriesCall {
+    /// Answers the call; dropping the receiver stops it at the next await.
+    pub(crate) async fn run(self, sender: FrameSender) {
+        let result = tokio::select! {
+            () = sender.cancelled() => Ok(()),
+            result = self.answer(&sender) => result,
+        };
+        if let Err(status) = &result {
+            tracing::warn!(code = ?status.code(), reason = status.message(), "Series failed");
+        }
+        sender.finish(result);
+    }
+
+    async fn answer(&self, sender: &FrameSender) -> Result<(), Status> {
+        let mut reservation = self
+            .budget
+            .reserve_within(WINDOW_BYTES, WINDOW_PATIENCE)
+            .await
+            .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        let mut writer = AnswerWriter::new(&self.request);
+        if self.request.skip_chunks {
+            self.labels_only(&mut writer).await?;
+        } else {
+            let response = self
+                .client
+                .remote_read(self.read_request())
+                .await
+                .map_err(status_of)?;
+            let content_type = content_type(&response);
+            if content_type
+                .starts_with("application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")
+            {
+                self.streamed(response, &mut writer, sender, &mut reservation)
+                    .await?;
+            } else if content_type.starts_with("application/x-protobuf") {
+                self.sampled(response, &mut writer, &mut reservation).await?;
+            } else {
+                return Err(Status::unknown(format!(
+                    "remote read answered content of type {content_type:?}, which is not known"
+                )));
+            }
+        }
+        let last = writer.finish()?;
+        if !last.is_empty() {
+            // A caller that has gone is no failure.
+            let _ = sender.send(last).await;
+        }
+        Ok(())
+    }
+
+    fn read_request(&self) -> Vec<u8> {
+        let query = Query {
+            start_timestamp_ms: self.mint_ms,
+            end_timestamp_ms: self.request.max_time,
+            matchers: matchers_to_wire(&self.matchers),
+            hints: None,
+        };
+        let request = ReadRequest {
+            queries: vec![query],
+            accepted_response_types: vec![
+                ResponseType::StreamedXorChunks as i32,
+                ResponseType::Samples as i32,
+            ],
+        };
+        // Only fails above 4 GiB, and the request came in at a few MiB at most.
+        snap::raw::Encoder::new()
+            .compress_vec(&request.encode_to_vec())
+            .unwrap_or_default()
+    }
+
+    async fn streamed(
+        &self,
+        response: reqwest::Response,
+        writer: &mut AnswerWriter,
+        sender: &FrameSender,
+        reservation: &mut Reservation,
+    ) -> Result<(), Status> {
+        let relabeler = self.relabeler();
+        let needs_sort = relabeler.needs_sort(&self.known.label_names);
+        let mut assembler = Assembler::new(relabeler, needs_sort);
+        let mut decoder = FrameDecoder::new(MAX_PAYLOAD_BYTES);
+        let mut body = response.bytes_stream();
+        let mut frames = 0_u64;
+        while let Some(piece) = body.next().await {
+            decoder
+                .push(piece.map_err(|error| Status::unavailable(format!("remote read broke off: {error}")))?);
+            while let Some(frame) = decoder
+                .next_frame()
+                .map_err(|error| Status::unknown(error.to_string()))?
+            {
+                frames += 1;
+                let payload = frame
+                    .decode()
+                    .map_err(|error| Status::unknown(error.to_string()))?;
+                for series in payload.chunked_series {
+                    assembler
+                        .push(series, &mut |series| writer.push(series))
+                        .map_err(assemble_status)?;
+                }
+                keep_within(
+                    reservation,
+                    decoder.held_bytes() + assembler.held_bytes() + writer.held_bytes(),
+                )?;
+                if let Some(piece) = writer.ready()?
+                    && sender.send(piece).await.is_err()
+                {
+                    return Ok(());
+                }
+                if writer.is_full() {
+                    return Ok(());
+                }
+            }
+        }
+        decoder
+            .finish()
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        self.metrics.received_frames.observe(frames as f64);
+        assembler
+            .finish(&mut |series| writer.push(series))
+            .map_err(assemble_status)
+    }
+
+    /// Prometheus before 2.13, and others that only know samples.
+    async fn sampled(
+        &self,
+        response: reqwest::Response,
+        writer: &mut AnswerWriter,
+        reservation: &mut Reservation,
+    ) -> Result<(), Status> {
+        let body = read_bounded("remote read", response, MAX_SAMPLED_BYTES)
+            .await
+            .map_err(status_of)?;
+        let size = snap::raw::decompress_len(&body)
+            .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
+        if size > MAX_SAMPLED_BYTES {
+            return Err(Status::resource_exhausted(format!(
+                "remote read answered {size} bytes of samples, at most {MAX_SAMPLED_BYTES} are taken"
+            )));
+        }
+        keep_within(reservation, size.saturating_mul(3))?;
+        let bytes = snap::raw::Decoder::new()
+            .decompress_vec(&body)
+            .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
+        let answer = ReadResponse::decode(&*bytes)
+            .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
+        let relabeler = self.relabeler();
+        let mut all = Vec::new();
+        for series in answer.results.into_iter().flat_map(|result| result.timeseries) {
+            if !series.histograms.is_empty() {
+                return Err(Status::unknown(
+                    "remote read answered histograms as samples, only floats can be taken that way",
+                ));
+            }
+            let answered =
+                Labels::from_pairs(series.labels.into_iter().map(|label| (label.name, label.value)))
+                    .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
+            let labels = relabeler.finish(&relabeler.stored(&answered));
+            let samples: Vec<(i64, f64)> = series
+                .samples
+                .iter()
+                .map(|sample| (sample.timestamp, sample.value))
+                .collect();
+            let chunks = samples
+                .chunks(SAMPLES_PER_CHUNK)
+                .filter_map(xor_chunk)
+                .collect::<Vec<_>>();
+            if !chunks.is_empty() {
+                all.push(ReadSeries { labels, chunks });
+            }
+        }
+        merge_equal(all)
+            .into_iter()
+            .for_each(|series| writer.push(series));
+        Ok(())
+    }
+
+    async fn labels_only(&self, writer: &mut AnswerWriter) -> Result<(), Status> {
+        let text = selector(&self.matchers);
+        let selection = Selection {
+            selector: Some(&text),
+            mint_ms: self.mint_ms,
+            maxt_ms: self.request.max_time,
+            limit: 0,
+        };
+        let relabeler = self.relabeler();
+        let series = self.client.series(&selection).await.map_err(status_of)?;
+        let series = series.iter().map(|answered| ReadSeries {
+            labels: relabeler.finish(&relabeler.stored(answered)),
+            chunks: Vec::new(),
+        });
+        merge_equal(series.collect())
+            .into_iter()
+            .for_each(|series| writer.push(series));
+        Ok(())
+    }
+
+    fn relabeler(&self) -> Relabeler {
+        Relabeler::new(&self.known.external_labels, &self.request.without_replica_labels)
+    }
+}
+
+/// Grows the reservation to what is held; beyond the window that must be free.
+fn keep_within(reservation: &mut Reservation, held_bytes: usize) -> Result<(), Status> {
+    let held_bytes = held_bytes as u64;
+    if held_bytes <= reservation.bytes() {
+        return Ok(());
+    }
+    let more = (held_bytes - reservation.bytes()).max(1 << 20);
+    if reservation.try_grow(more) {
+        return Ok(());
+    }
+    Err(Status::resource_exhausted(format!(
+        "Series holds {held_bytes} bytes and needs more than the memory budget has free; ask for less at once, or raise --sabre.memory-budget"
+    )))
+}
+
+fn content_type(response: &reqwest::Response) -> String {
+    let value = response.headers().get(reqwest::header::CONTENT_TYPE);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_string()
+}
+
+fn xor_chunk(samples: &[(i64, f64)]) -> Option<ReadChunk> {
+    let (first, last) = (samples.first()?, samples.last()?);
+    let mut appender = XorAppender::new();
+    for (t, v) in samples {
+        appender.append(*t, *v).ok()?;
+    }
+    Some(ReadChunk {
+        mint: first.0,
+        maxt: last.0,
+        encoding: Encoding::Xor,
+        data: appender.finish().into(),
+    })
+}
+
+fn assemble_status(error: AssembleError) -> Status {
+    match error {
+        AssembleError::OutOfOrder { .. } => Status::aborted(error.to_string()),
+        _ => Status::unknown(error.to_string()),
+    }
+}
+
+/// What a failing Prometheus means to the caller.
+pub(crate) fn status_of(error: PrometheusError) -> Status {
+    match &error {
+        PrometheusError::Unreachable { .. } => Status::unavailable(error.to_string()),
+        PrometheusError::Status { status, .. } => match status.as_u16() {
+            400 => Status::invalid_argument(error.to_string()),
+            404 => Status::not_found(error.to_string()),
+            422 => Status::internal(error.to_string()),
+            503 => Status::unavailable(error.to_string()),
+            504 => Status::deadline_exceeded(error.to_string()),
+            _ => Status::unknown(error.to_string()),
+        },
+        PrometheusError::Unusable { .. } => Status::unknown(error.to_string()),
+    }
+}
