@@ -1,0 +1,331 @@
+//! The data of the benchmarks: Kubernetes-like series, written with the project's own writers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use sabre_block::local_writer::LocalBlockWriter;
+use sabre_model::{BlockId, Labels};
+use sabre_tsdb::{
+    chunk::{ChunkEncoder, Sample, Value},
+    histogram::{CounterResetHint, Histogram, Layout, Span},
+    meta::{BlockMeta, Compaction, ThanosMeta},
+};
+
+const HOUR_MS: i64 = 3_600_000;
+const STEP_MS: i64 = 15_000;
+
+/// 2026-01-01T00:00:00Z, which two hours and eight hours divide.
+const START_MS: i64 = 1_767_225_600_000;
+
+/// Pods replaced within a block.
+const CHURN: f64 = 0.05;
+
+#[derive(Clone)]
+struct Series {
+    labels: Labels,
+    kind: Kind,
+    value: f64,
+    counts: [i64; 12],
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Flag,
+    Native,
+}
+
+/// Two blocks of 8 h and four of 2 h, 24 h in all, below `work`; made only if they are not there.
+pub(crate) fn day(work: &Path, pods: u32) -> Result<PathBuf> {
+    let dir = work.join(format!("day-{pods}"));
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let unfinished = work.join(format!("day-{pods}.tmp"));
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished).with_context(|| format!("create {}", unfinished.display()))?;
+    let mut rng = SmallRng::seed_from_u64(u64::from(pods));
+    let mut all: Vec<Vec<Series>> = (0..pods).map(|pod| pod_series(pod, 0)).collect();
+    let mut mint = START_MS;
+    for hours in [8, 8, 2, 2, 2, 2] {
+        println!("making a block of {hours} h");
+        let maxt = mint + hours * HOUR_MS;
+        write_block(&unfinished, &mut all, (mint, maxt), &mut rng)?;
+        mint = maxt;
+    }
+    fs::rename(&unfinished, &dir)?;
+    Ok(dir)
+}
+
+/// The blocks of `day`, and the same once more under another replica label: twice the answer for hard links.
+pub(crate) fn doubled(work: &Path, day: &Path) -> Result<PathBuf> {
+    let name = day
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("day has a name")?;
+    let dir = work.join(format!("{name}-doubled"));
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let unfinished = work.join(format!("{name}-doubled.tmp"));
+    let _ = fs::remove_dir_all(&unfinished);
+    for (number, entry) in fs::read_dir(day)?.enumerate() {
+        let from = entry?.path();
+        for replica in ["a", "b"] {
+            let mut meta = BlockMeta::parse(&fs::read(from.join("meta.json"))?)?;
+            let id = BlockId::from_parts(
+                u64::try_from(meta.max_time)?,
+                [
+                    u8::try_from(number)?,
+                    replica.as_bytes()[0],
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                ],
+            );
+            meta.ulid = id;
+            meta.compaction.sources = vec![id];
+            meta.thanos = Some(thanos(replica));
+            let to = unfinished.join(id.to_string());
+            fs::create_dir_all(to.join("chunks"))?;
+            fs::hard_link(from.join("index"), to.join("index"))?;
+            for segment in fs::read_dir(from.join("chunks"))? {
+                let segment = segment?;
+                fs::hard_link(segment.path(), to.join("chunks").join(segment.file_name()))?;
+            }
+            fs::write(to.join("meta.json"), meta.to_json())?;
+        }
+    }
+    fs::rename(&unfinished, &dir)?;
+    Ok(dir)
+}
+
+fn thanos(replica: &str) -> ThanosMeta {
+    let labels = Labels::from(std::collections::BTreeMap::from([
+        ("cluster".to_string(), "eu1".to_string()),
+        ("prometheus_replica".to_string(), replica.to_string()),
+    ]));
+    ThanosMeta {
+        labels: Some(labels),
+        source: "sidecar".to_string(),
+        segment_files: vec!["000001".to_string()],
+        ..ThanosMeta::default()
+    }
+}
+
+fn write_block(
+    parent: &Path,
+    pods: &mut [Vec<Series>],
+    (mint, maxt): (i64, i64),
+    rng: &mut SmallRng,
+) -> Result<()> {
+    // Which pods are replaced, when, and by what.
+    let mut lives: Vec<(Series, i64, i64)> = Vec::new();
+    for (pod, series) in pods.iter_mut().enumerate() {
+        let cut = if rng.random::<f64>() < CHURN {
+            rng.random_range(mint..maxt)
+        } else {
+            maxt
+        };
+        lives.extend(series.iter().cloned().map(|series| (series, mint, cut)));
+        if cut < maxt {
+            let generation = rng.random();
+            *series = pod_series(u32::try_from(pod)?, generation);
+            lives.extend(series.iter().cloned().map(|series| (series, cut, maxt)));
+        }
+    }
+    lives.sort_by(|a, b| a.0.labels.cmp(&b.0.labels));
+    let labels: Vec<Labels> = lives.iter().map(|(series, ..)| series.labels.clone()).collect();
+    let symbols = labels
+        .iter()
+        .flat_map(|labels| labels.iter())
+        .flat_map(|(name, value)| [name, value]);
+    let id = BlockId::from_parts(u64::try_from(maxt)?, rng.random());
+    let mut writer = LocalBlockWriter::create(parent, id, symbols)?;
+    for ((series, from, to), labels) in lives.iter_mut().zip(&labels) {
+        let mut encoder = ChunkEncoder::new();
+        let mut chunks = Vec::new();
+        let offset = i64::try_from(labels.hash() % 400)? * 37 % STEP_MS;
+        for t in (*from + offset..*to).step_by(usize::try_from(STEP_MS)?) {
+            chunks.extend(encoder.push(series.sample(t + rng.random_range(0..5), rng))?);
+        }
+        chunks.extend(encoder.finish());
+        if !chunks.is_empty() {
+            writer.add_series(labels, &chunks)?;
+        }
+    }
+    let meta = BlockMeta {
+        min_time: mint,
+        max_time: maxt,
+        compaction: Compaction {
+            level: 1,
+            sources: vec![id],
+            ..Compaction::default()
+        },
+        version: 1,
+        thanos: Some(thanos("a")),
+        ..BlockMeta::default()
+    };
+    writer.finish(meta)?;
+    Ok(())
+}
+
+fn pod_series(pod: u32, generation: u32) -> Vec<Series> {
+    let service = format!("svc-{:03}", pod % 67);
+    let name = format!(
+        "{service}-{:08x}-{:05x}",
+        pod.wrapping_mul(2_654_435_761).wrapping_add(generation),
+        pod.wrapping_mul(7919) & 0xf_ffff
+    );
+    let base = [
+        ("namespace", format!("team-{:02}", pod % 23)),
+        ("pod", name),
+        (
+            "instance",
+            format!("10.{}.{}.{}:8080", pod >> 16 & 255, pod >> 8 & 255, pod & 255),
+        ),
+        ("job", service),
+        (
+            "cluster_zone",
+            format!("eu-west-1{}", ["a", "b", "c"][(pod % 3) as usize]),
+        ),
+    ];
+    let mut all = Vec::new();
+    let mut add = |kind: Kind, name: &str, more: &[(&str, &str)]| {
+        let base = base.iter().map(|(name, value)| (*name, value.as_str()));
+        let pairs = [("__name__", name)]
+            .into_iter()
+            .chain(base)
+            .chain(more.iter().copied());
+        if let Ok(labels) = Labels::from_pairs(pairs) {
+            all.push(Series {
+                labels,
+                kind,
+                value: 0.0,
+                counts: [0; 12],
+            });
+        }
+    };
+    for container in ["c0", "c1", "c2", "c3"] {
+        for name in [
+            "cpu_usage_seconds_total",
+            "network_receive_bytes_total",
+            "network_transmit_bytes_total",
+            "fs_writes_bytes_total",
+        ] {
+            add(
+                Kind::Counter,
+                &format!("container_{name}"),
+                &[("container", container)],
+            );
+        }
+        let kind = if container == "c0" || container == "c2" {
+            Kind::Gauge
+        } else {
+            Kind::Flag
+        };
+        for name in [
+            "container_memory_working_set_bytes",
+            "container_memory_rss",
+            "container_threads",
+            "kube_pod_container_status_ready",
+        ] {
+            add(kind, name, &[("container", container)]);
+        }
+    }
+    for code in ["200", "404", "500"] {
+        for handler in ["/api/v1/query", "/api/v1/write", "/healthz", "/login"] {
+            add(
+                Kind::Counter,
+                "http_requests_total",
+                &[("code", code), ("handler", handler), ("method", "GET")],
+            );
+        }
+    }
+    for le in [
+        "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
+    ] {
+        add(
+            Kind::Counter,
+            "http_request_duration_seconds_bucket",
+            &[("le", le), ("handler", "/api/v1/query")],
+        );
+    }
+    add(
+        Kind::Counter,
+        "http_request_duration_seconds_sum",
+        &[("handler", "/api/v1/query")],
+    );
+    add(
+        Kind::Counter,
+        "http_request_duration_seconds_count",
+        &[("handler", "/api/v1/query")],
+    );
+    add(Kind::Flag, "up", &[]);
+    add(Kind::Native, "rpc_duration_seconds", &[("rpc", "m0")]);
+    add(Kind::Native, "rpc_duration_seconds", &[("rpc", "m1")]);
+    all
+}
+
+impl Series {
+    fn sample(&mut self, t: i64, rng: &mut SmallRng) -> Sample {
+        let uniform: f64 = rng.random();
+        match self.kind {
+            Kind::Counter => self.value += (-40.0 * (1.0 - uniform).ln()).floor(),
+            Kind::Gauge => self.value = 1e8 + 5e7 * (t as f64 / 3.6e6).sin() + uniform * 2e6,
+            Kind::Flag if uniform < 0.01 => self.value = f64::from(rng.random_range(0..2)),
+            Kind::Flag => {}
+            Kind::Native => {
+                return Sample {
+                    t,
+                    value: Value::Histogram(Box::new(self.native(rng))),
+                };
+            }
+        }
+        Sample {
+            t,
+            value: Value::Float(self.value),
+        }
+    }
+
+    fn native(&mut self, rng: &mut SmallRng) -> Histogram {
+        for _ in 0..rng.random_range(0..5) {
+            self.counts[rng.random_range(0..12)] += 1;
+            self.value += rng.random::<f64>();
+        }
+        let deltas = (0..12)
+            .map(|i| self.counts[i] - if i == 0 { 0 } else { self.counts[i - 1] })
+            .collect();
+        let layout = Layout {
+            schema: 3,
+            zero_threshold: 1e-128,
+            positive_spans: vec![
+                Span {
+                    offset: -10,
+                    length: 8,
+                },
+                Span { offset: 3, length: 4 },
+            ],
+            ..Layout::default()
+        };
+        Histogram {
+            hint: CounterResetHint::Unknown,
+            layout: layout.into(),
+            count: self.counts.iter().sum::<i64>().unsigned_abs(),
+            zero_count: 0,
+            sum: self.value,
+            positive: deltas,
+            negative: Vec::new(),
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The figures of the design, one command each.

@@ -1,0 +1,95 @@
+//! From the command line to a running component.
+
+use std::{io::Write, process::ExitCode};
+
+use sabre_runtime::{
+    flags::{App, Flags, groups},
+    logging,
+    metrics::{BuildInfo, Registry},
+    shutdown::Signals,
+};
+
+use crate::demo;
+
+/// The table of all commands.
+pub(crate) fn app() -> App {
+    App::new(
+        "sabre",
+        env!("CARGO_PKG_VERSION"),
+        "Long-term storage for Prometheus in object storage, compatible with Thanos",
+    )
+    .global(groups::global())
+    .command(sabre_sidecar::flags::command())
+    .command(sabre_store::flags::command())
+    .command(demo::command())
+}
+
+/// Reads the arguments, starts the component and returns the exit code: 0 after a clean stop, 1 when it failed, 2 for
+/// arguments that cannot be used.
+pub(crate) fn main() -> ExitCode {
+    // Thanos images are replaced name and all: the program may be called `thanos`.
+    let parsed = match app().parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let text = error.text.as_bytes();
+            // A reader that closed the pipe has seen enough.
+            let _ = if error.exit_code == 0 {
+                std::io::stdout().write_all(text)
+            } else {
+                std::io::stderr().write_all(text)
+            };
+            return ExitCode::from(error.exit_code);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::from(error).context("start the runtime")),
+    };
+    let command = parsed.command().first().copied().unwrap_or_default();
+    let result = runtime.block_on(run(command, &parsed.flags));
+    // Threads that still read files do not keep the process alive.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(command: &str, flags: &Flags) -> anyhow::Result<()> {
+    install_crypto();
+    if command == "demo" {
+        return demo::run(flags, &app()).await;
+    }
+    logging::init(flags)?;
+    flags.log_notices();
+    let registry = Registry::new();
+    registry.register_process();
+    registry.register_build_info(BuildInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        ..BuildInfo::default()
+    });
+    let signals = Signals::listen()?;
+    tracing::info!(command, version = env!("CARGO_PKG_VERSION"), "starting");
+    match command {
+        "sidecar" => sabre_sidecar::run::run(flags, registry, signals.stop, None).await?,
+        "store" => sabre_store::run::run(flags, registry, signals.stop, None)
+            .await
+            .map_err(|error| anyhow::anyhow!(error))?,
+        other => anyhow::bail!("command {other} is in the table and is not started"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One provider for all who speak TLS; a second call changes nothing.
+fn install_crypto() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    tracing::error!(error = format!("{error:#}"), "failed");
+    if !tracing::event_enabled!(tracing::Level::ERROR) {
+        let _ = writeln!(std::io::stderr(), "sabre: {error:#}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,387 @@
+//! `sabre demo`: the main job with nothing to install.
+//!
+//! It makes what a pair of Prometheus servers would have on disk, stands in for their HTTP API, and then runs the very
+//! same sidecars and store gateway that a cluster runs, each from a command line that is printed.
+
+mod blocks;
+mod query;
+mod screen;
+mod stand_in;
+mod tsdb_dir;
+mod workload;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use sabre_model::Labels;
+use sabre_runtime::{
+    clock,
+    flags::{App, CommandSpec, FlagGroup, FlagSpec, Flags, Kind},
+    logging::{LogOptions, Stderr},
+    metrics::Registry,
+    shutdown::Signals,
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
+
+use self::{
+    blocks::{DataDir, Recipe},
+    screen::Screen,
+    stand_in::StandIn,
+    tsdb_dir::TsdbDir,
+    workload::Scraper,
+};
+
+const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
+
+const FLAGS: &[FlagSpec] = &[
+    FlagSpec::new(
+        "tsdb.path",
+        Kind::Text,
+        "",
+        "Data directory of a Prometheus to use instead of made-up data; it is only read, and a state file is written into it as the sidecar does",
+    ),
+    FlagSpec::new("days", Kind::Int, "3", "Days of data to make up").at_least(1),
+];
+
+/// The command, for the table of the binary.
+pub(crate) fn command() -> CommandSpec {
+    CommandSpec::new(
+        "demo",
+        "See the main job done on this machine, with nothing to install",
+    )
+    .group(FlagGroup::new("Demo", FLAGS))
+    .example(
+        "Make up three days of data, ship them to a folder, and query them",
+        "sabre demo",
+    )
+    .example(
+        "The same with the blocks of a Prometheus",
+        "sabre demo --tsdb.path=/var/lib/prometheus",
+    )
+}
+
+/// A Prometheus of the demo and what is beside it.
+struct Replica {
+    name: &'static str,
+    data: DataDir,
+    external_labels: Labels,
+}
+
+/// A component that runs in this process, and where it listens.
+struct Component {
+    what: String,
+    http: SocketAddr,
+    grpc: SocketAddr,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Runs the demo until Ctrl-C, and removes what it made.
+pub(crate) async fn run(flags: &Flags, app: &App) -> Result<()> {
+    let screen = Screen::new();
+    let mut log = LogOptions::from_flags(flags)?;
+    if !flags.is_given("log.level") {
+        // The screen tells the story; the log only what goes wrong.
+        log.level = LevelFilter::WARN;
+    }
+    tracing::subscriber::set_global_default(log.subscriber(Stderr))?;
+    let signals = Signals::listen()?;
+    let work = WorkDir::create()?;
+    let result = tokio::select! {
+        result = show(flags, app, &work, &screen, &signals.stop) => result,
+        () = signals.stop.cancelled() => Ok(()),
+    };
+    signals.stop.cancel();
+    screen.line("");
+    drop(work);
+    screen.line("stopped, and removed what was made");
+    result
+}
+
+async fn show(
+    flags: &Flags,
+    app: &App,
+    work: &WorkDir,
+    screen: &Screen,
+    stop: &CancellationToken,
+) -> Result<()> {
+    screen.title("Sabre, the main job on this machine");
+    screen.line(&format!(
+        "everything is in {} until you stop it",
+        work.path.display()
+    ));
+    let bucket_dir = work.path.join("bucket");
+    std::fs::create_dir_all(&bucket_dir)?;
+    let bucket = format!(
+        "type: FILESYSTEM\nconfig: {{directory: {}}}",
+        bucket_dir.display()
+    );
+
+    let replicas = match flags.text("tsdb.path")? {
+        "" => made_up(flags.int("days")?, work, screen).await?,
+        path => vec![existing(path)?],
+    };
+
+    let mut components = Vec::new();
+    screen.title("2. Ship: a sidecar beside each Prometheus sends its blocks to the bucket");
+    for replica in &replicas {
+        let stand_in = StandIn {
+            external_labels: replica.external_labels.clone(),
+            data: TsdbDir::new(vec![replica.data.tsdb.clone(), replica.data.head.clone()]),
+        };
+        let prometheus = stand_in::serve(stand_in, stop.clone()).await?;
+        let arguments = [
+            format!("--tsdb.path={}", replica.data.tsdb.display()),
+            format!("--prometheus.url=http://{prometheus}"),
+        ];
+        components.push(start(app, "sidecar", replica.name, &arguments, &bucket, screen, stop).await?);
+    }
+    for replica in &replicas {
+        wait_until_shipped(replica, &bucket_dir, screen).await?;
+    }
+
+    screen.title("3. Serve: a store gateway answers gRPC from the bucket");
+    let arguments = [format!("--data-dir={}", work.path.join("store").display())];
+    components.push(start(app, "store", "store", &arguments, &bucket, screen, stop).await?);
+    if let Some(store) = components.last() {
+        wait_until_ready(store.http).await?;
+    }
+    query::print_blocks(&bucket, screen).await?;
+
+    screen.title("4. Query: over gRPC, as a querier does");
+    for component in &components {
+        query::ask(&component.what, component.grpc, screen).await?;
+    }
+    what_next(&components, &bucket_dir, screen);
+    wait_for_the_end(components, stop).await
+}
+
+/// Two replicas of one Prometheus: the same targets, scraped at other moments, and one of them was down for a while.
+async fn made_up(days: i64, work: &WorkDir, screen: &Screen) -> Result<Vec<Replica>> {
+    screen.title(&format!(
+        "1. Make: {days} days of a small web shop, as two Prometheus servers have them on disk"
+    ));
+    let to_ms = clock::now_ms();
+    let from_ms = to_ms - days.saturating_mul(DAY_MS);
+    let down_ms = to_ms - 5 * HOUR_MS;
+    let mut replicas = Vec::new();
+    for (name, offset_ms, outage_ms) in [
+        ("a", 0, (i64::MAX, i64::MAX)),
+        ("b", 7_000, (down_ms, down_ms + HOUR_MS)),
+    ] {
+        let dir = work.path.join(format!("prometheus-{name}"));
+        let data = DataDir {
+            tsdb: dir.join("data"),
+            head: dir.join("head"),
+        };
+        let recipe = Recipe {
+            from_ms,
+            to_ms,
+            scraper: Scraper { offset_ms, outage_ms },
+        };
+        let (progress, made_data) = (screen.progress(&format!("replica {name}")), data.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let made = blocks::make(
+                &made_data,
+                &recipe,
+                workload::series(to_ms - 30 * HOUR_MS),
+                |done, of| progress.set(done, of),
+            );
+            progress.finish();
+            made
+        });
+        let made = made.await.context("making the data failed")??;
+        screen.line(&format!(
+            "replica {name}: {} blocks of 2 h and the newest data, {} samples",
+            made.blocks,
+            screen::grouped(made.samples)
+        ));
+        let external_labels = Labels::from_pairs([("cluster", "demo"), ("replica", name)])?;
+        replicas.push(Replica {
+            name,
+            data,
+            external_labels,
+        });
+    }
+    Ok(replicas)
+}
+
+fn existing(path: &str) -> Result<Replica> {
+    let tsdb = PathBuf::from(path);
+    if !tsdb.is_dir() {
+        bail!("--tsdb.path={path}: not a directory");
+    }
+    let external_labels = Labels::from_pairs([("cluster", "demo"), ("replica", "a")])?;
+    // There is no head to be had from a directory; a missing one has no blocks.
+    Ok(Replica {
+        name: "a",
+        data: DataDir {
+            head: tsdb.join("chunks_head"),
+            tsdb,
+        },
+        external_labels,
+    })
+}
+
+/// Parses the same arguments as a shell would pass, and starts the component with them.
+async fn start(
+    app: &App,
+    command: &'static str,
+    name: &str,
+    arguments: &[String],
+    bucket: &str,
+    screen: &Screen,
+    stop: &CancellationToken,
+) -> Result<Component> {
+    let mut line = vec!["sabre".to_string(), command.to_string()];
+    line.extend_from_slice(arguments);
+    line.push(format!("--objstore.config={bucket}"));
+    line.extend([
+        "--http-address=127.0.0.1:0".to_string(),
+        "--grpc-address=127.0.0.1:0".to_string(),
+    ]);
+    screen.line(&format!("$ {}", screen::shell_line(&line)));
+    let flags = app
+        .parse(&line)
+        .map_err(|error| anyhow::anyhow!(error.text))?
+        .flags;
+    let (stop, registry) = (stop.clone(), Registry::new());
+    let what = if command == "store" {
+        "store gateway".to_string()
+    } else {
+        format!("sidecar {name}")
+    };
+    let (task, http, grpc) = if command == "store" {
+        let (sender, listening) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            sabre_store::run::run(&flags, registry, stop, Some(sender))
+                .await
+                .map_err(|error| anyhow::anyhow!(error))
+        });
+        let at = listening
+            .await
+            .with_context(|| format!("{what} did not start, its log says why"))?;
+        (task, at.http, at.grpc)
+    } else {
+        let (sender, listening) = oneshot::channel();
+        let task =
+            tokio::spawn(async move { sabre_sidecar::run::run(&flags, registry, stop, Some(sender)).await });
+        let at = listening
+            .await
+            .with_context(|| format!("{what} did not start, its log says why"))?;
+        (task, at.http, at.grpc)
+    };
+    Ok(Component {
+        what,
+        http,
+        grpc,
+        task,
+    })
+}
+
+/// The state file says what is shipped; the sidecar keeps it up to date block by block.
+async fn wait_until_shipped(replica: &Replica, bucket_dir: &Path, screen: &Screen) -> Result<()> {
+    let data = replica.data.tsdb.clone();
+    let want = tokio::task::spawn_blocking(move || sabre_sidecar::shipper::scan(&data))
+        .await??
+        .blocks
+        .len();
+    let state = sabre_sidecar::shipper::StateFile::new(&replica.data.tsdb, "thanos.shipper.json");
+    let progress = screen.progress(&format!("sidecar {}", replica.name));
+    loop {
+        let shipped = match state.read() {
+            sabre_sidecar::shipper::ReadState::Known(ids) => ids.len(),
+            _ => 0,
+        };
+        progress.set(shipped, want);
+        if shipped >= want {
+            progress.finish();
+            screen.line(&format!(
+                "sidecar {}: {want} blocks are in {}",
+                replica.name,
+                bucket_dir.display()
+            ));
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn wait_until_ready(http: SocketAddr) -> Result<()> {
+    for _ in 0..600 {
+        if query::is_ready(http).await {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("the store gateway did not become ready, its log says why")
+}
+
+fn what_next(components: &[Component], bucket_dir: &Path, screen: &Screen) {
+    screen.title("5. Try it: everything stays up");
+    for component in components {
+        screen.line(&format!(
+            "{:14} gRPC {}   http://{}/-/ready   http://{}/metrics",
+            component.what, component.grpc, component.http, component.http
+        ));
+    }
+    screen.line(&format!("the bucket     ls {}", bucket_dir.display()));
+    let endpoints: Vec<String> = components
+        .iter()
+        .map(|component| format!("--endpoint={}", component.grpc))
+        .collect();
+    screen.line("any querier that speaks StoreAPI can use these, for example Thanos':");
+    screen.line(&format!("$ thanos query --http-address=127.0.0.1:9090 --grpc-address=127.0.0.1:0 --query.replica-label=replica {}", endpoints.join(" ")));
+    if let Some(store) = components.last() {
+        screen.line("or look at the API itself:");
+        screen.line(&format!(
+            "$ grpcurl -plaintext {} thanos.info.Info/Info",
+            store.grpc
+        ));
+    }
+    screen.line("");
+    screen.line("press Ctrl-C to stop and clean up");
+}
+
+async fn wait_for_the_end(components: Vec<Component>, stop: &CancellationToken) -> Result<()> {
+    let mut running: futures::stream::FuturesUnordered<_> = components
+        .into_iter()
+        .map(|component| async move { (component.what, component.task.await) })
+        .collect();
+    while let Some((what, result)) = futures::StreamExt::next(&mut running).await {
+        result
+            .with_context(|| what.clone())?
+            .with_context(|| what.clone())?;
+        if !stop.is_cancelled() {
+            bail!("{what} stopped by itself");
+        }
+    }
+    Ok(())
+}
+
+/// A directory that goes away with the demo.
+struct WorkDir {
+    path: PathBuf,
+}
+
+impl WorkDir {
+    fn create() -> Result<WorkDir> {
+        let path = std::env::temp_dir().join(format!("sabre-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(WorkDir { path })
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "could not clean up");
+        }
+    }
+}
