@@ -1,1 +1,5 @@
-//! Tests that cross components, and those against real servers.
+//! Tests that cross components, and those against real servers. The tests are in `tests/`; here is what they share.
+
+pub mod process;
+pub mod prometheus;
+pub mod samples;

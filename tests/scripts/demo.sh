@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# demo.sh BINARY: the demo as a user runs it, with standard input closed: it does the main job, stays up, answers on the
+# ports it prints, and cleans up after Ctrl-C.
+set -euo pipefail
+binary=$1
+log=$(mktemp)
+"$binary" demo </dev/null >"$log" 2>&1 &
+pid=$!
+trap 'kill -9 $pid 2>/dev/null || true; rm -f "$log"' EXIT
+
+for _ in $(seq 600); do
+    grep -q 'Ctrl-C' "$log" && break
+    kill -0 $pid 2>/dev/null || { cat "$log"; echo "the demo ended by itself"; exit 1; }
+    sleep 0.2
+done
+cat "$log"
+grep -q 'Ctrl-C' "$log" || { echo "the demo did not get to its end"; exit 1; }
+
+directory=$(grep -o 'everything is in [^ ]*' "$log" | head -1 | cut -d' ' -f4)
+[ -d "$directory" ] || { echo "no working directory named"; exit 1; }
+ports=$(grep -o 'http://127.0.0.1:[0-9]*/-/ready' "$log" | sort -u)
+[ -n "$ports" ] || { echo "no ports named"; exit 1; }
+for url in $ports; do
+    [ "$(curl -sf "$url")" = OK ] || { echo "$url is not ready"; exit 1; }
+done
+
+kill -INT $pid
+wait $pid || { cat "$log"; echo "the demo ended with an error"; exit 1; }
+[ ! -e "$directory" ] || { echo "the demo left $directory behind"; exit 1; }
+echo "demo: ok"

@@ -1,0 +1,167 @@
+//! The arrows of ARCHITECTURE.md: who may depend on whom, read from cargo's own metadata.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Folders that know neither a runtime, nor the network, nor a clock.
+const PURE: &[&str] = &["sabre-model", "sabre-tsdb"];
+
+/// What a pure crate must never reach, at any depth.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "tonic",
+    "hyper",
+    "axum",
+    "reqwest",
+    "aws-sdk-s3",
+    "aws-config",
+];
+
+const ROOMS: &[&str] = &["sabre-sidecar", "sabre-store"];
+
+const DEV_ONLY: &[&str] = &["sabre-testkit", "sabre-tests", "sabre-benches"];
+
+/// The one crate that may compile the S3 client: it decides the time of every clean build.
+const S3_OWNER: &str = "sabre-objstore";
+
+struct Graph {
+    /// package name -> names it depends on in a normal or build way
+    normal: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    fn load() -> Graph {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let out = Command::new(cargo)
+            .args([
+                "metadata",
+                "--format-version",
+                "1",
+                "--offline",
+                "--manifest-path",
+            ])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+            .output()
+            .expect("cargo metadata runs");
+        assert!(
+            out.status.success(),
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        let meta: Value = serde_json::from_slice(&out.stdout).expect("cargo metadata is JSON");
+        let name_of: BTreeMap<&str, &str> = meta["packages"]
+            .as_array()
+            .expect("packages")
+            .iter()
+            .map(|p| (p["id"].as_str().expect("id"), p["name"].as_str().expect("name")))
+            .collect();
+        let mut normal: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for node in meta["resolve"]["nodes"].as_array().expect("nodes") {
+            let from = name_of[node["id"].as_str().expect("id")];
+            let entry = normal.entry(from.to_string()).or_default();
+            for dep in node["deps"].as_array().expect("deps") {
+                let kinds = dep["dep_kinds"].as_array().expect("dep_kinds");
+                if kinds.iter().any(|k| k["kind"] != "dev") {
+                    entry.insert(name_of[dep["pkg"].as_str().expect("pkg")].to_string());
+                }
+            }
+        }
+        Graph { normal }
+    }
+
+    fn direct(&self, from: &str) -> &BTreeSet<String> {
+        &self.normal[from]
+    }
+
+    fn reachable(&self, from: &str) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut queue = VecDeque::from([from.to_string()]);
+        while let Some(next) = queue.pop_front() {
+            for dep in self.normal.get(&next).into_iter().flatten() {
+                if seen.insert(dep.clone()) {
+                    queue.push_back(dep.clone());
+                }
+            }
+        }
+        seen
+    }
+
+    fn house(&self) -> impl Iterator<Item = &String> {
+        self.normal.keys().filter(|name| name.starts_with("sabre"))
+    }
+}
+
+#[test]
+fn pure_crates_reach_no_runtime_and_no_network() {
+    let graph = Graph::load();
+    for pure in PURE {
+        let reached = graph.reachable(pure);
+        for bad in IMPURE {
+            assert!(!reached.contains(*bad), "{pure} is pure, yet reaches {bad}");
+        }
+    }
+}
+
+#[test]
+fn rooms_never_import_each_other_nor_the_binary() {
+    let graph = Graph::load();
+    for room in ROOMS {
+        for dep in graph.direct(room) {
+            assert!(
+                !ROOMS.contains(&dep.as_str()) && dep != "sabre",
+                "{room} imports {dep}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_library_never_points_up_at_a_room() {
+    let graph = Graph::load();
+    for name in graph.house() {
+        let is_room = ROOMS.contains(&name.as_str());
+        let is_top = name == "sabre" || DEV_ONLY.contains(&name.as_str());
+        if is_room || is_top {
+            continue;
+        }
+        for dep in graph.direct(name) {
+            assert!(
+                !ROOMS.contains(&dep.as_str()) && dep != "sabre",
+                "{name} points up at {dep}"
+            );
+        }
+    }
+}
+
+#[test]
+fn test_crates_are_never_linked_into_the_binary() {
+    let graph = Graph::load();
+    let reached = graph.reachable("sabre");
+    for dev in DEV_ONLY {
+        assert!(!reached.contains(*dev), "the binary links {dev}");
+    }
+}
+
+#[test]
+fn only_objstore_compiles_the_s3_client() {
+    let graph = Graph::load();
+    for name in graph.house() {
+        if name != S3_OWNER {
+            assert!(
+                !graph.direct(name).contains("aws-sdk-s3"),
+                "{name} depends on aws-sdk-s3 itself"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_tls_stack_one_http_stack() {
+    let graph = Graph::load();
+    let reached = graph.reachable("sabre");
+    for bad in ["ring", "openssl-sys", "native-tls", "serde_yaml"] {
+        assert!(!reached.contains(bad), "the binary links {bad}");
+    }
+}
