@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod caller;
+#[allow(clippy::indexing_slicing, reason = "made-up data in arrays of known length")]
 mod data;
 mod process;
 mod series;

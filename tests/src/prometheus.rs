@@ -123,6 +123,23 @@ impl Prometheus {
         Ok(())
     }
 
+    /// [`Prometheus::read`], once it cuts no more blocks: until then the answer moves from memory to disk.
+    ///
+    /// # Errors
+    /// What it answers, and no rest within a minute.
+    pub async fn settled_read(&self, range: (i64, i64)) -> Result<SeriesMap> {
+        let mut before = (0, SeriesMap::new());
+        for _ in 0..30 {
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            let now = (blocks(&self.data).len(), self.read(range).await?);
+            if now == before {
+                return Ok(now.1);
+            }
+            before = now;
+        }
+        anyhow::bail!("Prometheus still moves its data")
+    }
+
     /// Its own answer, as samples: everything in `[mint, maxt]`.
     ///
     /// # Errors

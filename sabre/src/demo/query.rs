@@ -134,7 +134,7 @@ pub(crate) async fn ask(what: &str, address: SocketAddr, screen: &Screen) -> Res
         match response.result {
             Some(series_response::Result::Series(series)) => seen.add(&series)?,
             Some(series_response::Result::Batch(batch)) => {
-                batch.series.iter().try_for_each(|series| seen.add(series))?
+                batch.series.iter().try_for_each(|series| seen.add(series))?;
             }
             Some(series_response::Result::Warning(warning)) => screen.line(&format!("  warning: {warning}")),
             Some(series_response::Result::Hints(_)) | None => {}

@@ -69,6 +69,10 @@ pub(crate) async fn serve(stand_in: StandIn, stop: CancellationToken) -> Result<
     Ok(address)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the macro that builds the answer borrows it"
+)]
 fn success(data: Value) -> Json<Value> {
     Json(json!({"status": "success", "data": data}))
 }

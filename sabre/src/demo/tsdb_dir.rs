@@ -76,7 +76,7 @@ impl TsdbDir {
                 match OpenBlock::open_if_in_range(&path, mint, maxt) {
                     Ok(block) => blocks.extend(block),
                     Err(error) => {
-                        tracing::warn!(block = %path.display(), error = format!("{error:#}"), "block cannot be read")
+                        tracing::warn!(block = %path.display(), error = format!("{error:#}"), "block cannot be read");
                     }
                 }
             }

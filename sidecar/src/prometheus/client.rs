@@ -288,7 +288,7 @@ fn lowest_timestamp_ms(page: &str) -> Option<i64> {
         .lines()
         .find(|line| line.starts_with("prometheus_tsdb_lowest_timestamp_seconds"))?;
     let value: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    if !value.is_finite() || value >= EMPTY_LOWEST_SECONDS || value < 0.0 {
+    if !(0.0..EMPTY_LOWEST_SECONDS).contains(&value) {
         return None;
     }
     #[expect(

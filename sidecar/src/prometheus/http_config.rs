@@ -253,6 +253,10 @@ fn read(key: &'static str, path: &PathBuf) -> Result<Vec<u8>, HttpConfigError> {
     fs::read(path).map_err(|error| err(key, format!("{}: {error}", path.display())))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "for map_err: errors and texts alike"
+)]
 fn err(key: &'static str, what: impl ToString) -> HttpConfigError {
     HttpConfigError {
         key,

@@ -294,6 +294,7 @@ fn xor_chunk(samples: &[(i64, f64)]) -> Option<ReadChunk> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn assemble_status(error: AssembleError) -> Status {
     match error {
         AssembleError::OutOfOrder { .. } => Status::aborted(error.to_string()),
@@ -302,6 +303,7 @@ fn assemble_status(error: AssembleError) -> Status {
 }
 
 /// What a failing Prometheus means to the caller.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn status_of(error: PrometheusError) -> Status {
     match &error {
         PrometheusError::Unreachable { .. } => Status::unavailable(error.to_string()),
