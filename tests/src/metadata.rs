@@ -1,6 +1,6 @@
 //! What cargo knows of the workspace and its dependencies on this machine's platform.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -25,6 +25,39 @@ pub fn metadata() -> Result<Value> {
         String::from_utf8_lossy(&out.stderr)
     );
     Ok(serde_json::from_slice(&out.stdout)?)
+}
+
+/// The names of all crates that are compiled into `package` on this platform.
+///
+/// # Errors
+/// A cargo that does not answer.
+pub fn linked_into(package: &str) -> Result<BTreeSet<String>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let out = Command::new(cargo)
+        .args([
+            "tree",
+            "--offline",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{lib}|{p}",
+        ])
+        .args(["--package", package, "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .output()
+        .context("run cargo tree")?;
+    ensure!(
+        out.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let text = String::from_utf8(out.stdout)?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.split('|').nth(1)?.split(' ').next());
+    Ok(names.map(str::to_string).collect())
 }
 
 fn host_triple() -> Result<String> {
