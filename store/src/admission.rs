@@ -18,8 +18,11 @@ use crate::{
 /// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many index-headers are asked at once.
+/// How many threads ask index-headers at once.
 const PARALLEL_PLANS: usize = 4;
+
+/// How many index-headers a thread asks one after the other: mostly that is quicker than waking another.
+const PLANS_TOGETHER: usize = 8;
 
 /// How many blocks' postings are read and combined at once, if there is memory for it.
 const PARALLEL_EXPANSIONS: usize = 6;
@@ -65,20 +68,27 @@ pub(crate) async fn open(
 }
 
 /// Plans the lookups of all blocks; those where nothing can match are left out.
-async fn plan_all(selected: Vec<Selected>) -> Result<Vec<(Selected, PostingsWork)>, RequestError> {
-    let planned: Vec<Option<(Selected, PostingsWork)>> = stream::iter(selected)
-        .map(|selected| async move {
-            cpu::run_blocking(move || {
-                let work = PostingsWork::plan(&selected.block.header, &selected.matchers);
-                let work = work.map_err(RequestError::Postings)?;
-                Ok::<_, RequestError>(work.map(|work| (selected, work)))
-            })
-            .await?
-        })
+async fn plan_all(mut selected: Vec<Selected>) -> Result<Vec<(Selected, PostingsWork)>, RequestError> {
+    let mut groups = Vec::new();
+    while !selected.is_empty() {
+        let rest = selected.split_off(selected.len().min(PLANS_TOGETHER));
+        groups.push(std::mem::replace(&mut selected, rest));
+    }
+    let planned: Vec<Vec<(Selected, PostingsWork)>> = stream::iter(groups)
+        .map(|group| async move { cpu::run_blocking(move || plan_group(group)).await? })
         .buffered(PARALLEL_PLANS)
         .try_collect()
         .await?;
     Ok(planned.into_iter().flatten().collect())
+}
+
+fn plan_group(group: Vec<Selected>) -> Result<Vec<(Selected, PostingsWork)>, RequestError> {
+    let mut planned = Vec::with_capacity(group.len());
+    for selected in group {
+        let work = PostingsWork::plan(&selected.block.header, &selected.matchers);
+        planned.extend(work.map_err(RequestError::Postings)?.map(|work| (selected, work)));
+    }
+    Ok(planned)
 }
 
 /// Upper bound of what the references of a block's series take: differences of numbers below 2^32 take five bytes

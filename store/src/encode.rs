@@ -20,14 +20,11 @@ use crate::{
     ranges,
 };
 
-/// A buffer of messages goes out once it has so many bytes.
-const FRAME_BYTES: usize = 512 << 10;
+/// A buffer of messages goes out once it has so many bytes. Writing them takes some 300 µs.
+const FRAME_BYTES: usize = 256 << 10;
 
-/// The least room for messages: some series without chunks.
-const SMALL_FRAME_BYTES: usize = 16 << 10;
-
-/// A message with several series gets no further one beyond this.
-const MESSAGE_BYTES: usize = 1 << 20;
+/// What a chunk takes in a message besides its record: times, keys, lengths, hash.
+const CHUNK_OVERHEAD_BYTES: usize = 40;
 
 /// How messages are to be written.
 #[derive(Clone, Copy, Debug)]
@@ -62,24 +59,31 @@ struct Message<'a> {
     data_bytes: usize,
 }
 
-/// Writes all series of `batch`; what comes back are buffers of whole messages.
+/// A buffer of whole messages, and the series that comes next.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// Empty if the series have nothing to send.
+    pub(crate) frame: Bytes,
+    /// The first series that is not in it.
+    pub(crate) next: usize,
+}
+
+/// Writes series of `batch` from number `first` on, until a buffer is full.
 pub(crate) fn encode(
     blocks: &[Arc<ServedBlock>],
     batch: &FetchedBatch,
+    first: usize,
     options: EncodeOptions,
-) -> Result<Vec<Bytes>, EncodeError> {
-    let expected_bytes = usize::try_from(batch.merged().fetch_bytes()).unwrap_or(usize::MAX);
-    let mut out = Output {
-        builder: SeriesFrameBuilder::default(),
-        frames: Vec::new(),
-        expected_bytes,
-    };
+) -> Result<Encoded, EncodeError> {
+    let merged = batch.merged();
+    let mut out = SeriesFrameBuilder::with_capacity(work_bytes(batch, first));
     let mut message = Message::new();
-    for series in 0..batch.merged().len() {
-        message.begin(batch.merged().key(series));
+    let mut next = first;
+    while next < merged.len() && out.len() < FRAME_BYTES {
+        message.begin(merged.key(next));
         let mut same_time = SameTime::default();
-        for at in batch.merged().pick_range(series) {
-            let Some(&pick) = batch.merged().picks().get(at) else {
+        for at in merged.pick_range(next) {
+            let Some(&pick) = merged.picks().get(at) else {
                 break;
             };
             let Some(block) = blocks.get(pick.stream as usize) else {
@@ -92,40 +96,33 @@ pub(crate) fn encode(
             message.data_bytes += record.data.len();
             message.chunks.push(chunk(block, pick, record, options.wanted)?);
         }
-        if message.begins.len() >= options.series_per_message.max(1) || message.data_bytes >= MESSAGE_BYTES {
+        next += 1;
+        if message.begins.len() >= options.series_per_message.max(1) || message.data_bytes >= FRAME_BYTES {
             message.write(&mut out, options)?;
         }
     }
     message.write(&mut out, options)?;
-    out.flush();
-    Ok(out.frames)
+    Ok(Encoded {
+        frame: out.take(),
+        next,
+    })
 }
 
-struct Output {
-    builder: SeriesFrameBuilder,
-    frames: Vec<Bytes>,
-    /// About how much is still to be written; a short answer gets a short buffer.
-    expected_bytes: usize,
-}
-
-impl Output {
-    fn flush(&mut self) {
-        if !self.builder.is_empty() {
-            self.frames.push(self.builder.take());
+/// About how many bytes [`encode`] will write: a buffer full, or more if the last series in it is a large one.
+pub(crate) fn work_bytes(batch: &FetchedBatch, first: usize) -> usize {
+    let merged = batch.merged();
+    let mut bytes = 0usize;
+    for series in first..merged.len() {
+        let picks = merged.picks().get(merged.pick_range(series)).unwrap_or_default();
+        let record_bytes: usize = picks.iter().map(|pick| pick.pick.len_bytes as usize).sum();
+        // Each label takes some bytes more than in the key.
+        let labels_bytes = merged.key(series).len() * 3 / 2 + 16;
+        bytes = bytes.saturating_add(record_bytes + labels_bytes + picks.len() * CHUNK_OVERHEAD_BYTES);
+        if bytes >= FRAME_BYTES {
+            break;
         }
     }
-
-    /// Makes room for a message, in a new buffer if this one has enough.
-    fn make_room(&mut self, message_bytes: usize) {
-        if self.builder.len() + message_bytes > FRAME_BYTES {
-            self.flush();
-        }
-        if self.builder.is_empty() {
-            let expected = self.expected_bytes.clamp(SMALL_FRAME_BYTES, FRAME_BYTES);
-            self.builder.reserve(message_bytes.max(expected));
-        }
-        self.expected_bytes = self.expected_bytes.saturating_sub(message_bytes);
-    }
+    bytes
 }
 
 impl<'a> Message<'a> {
@@ -143,32 +140,39 @@ impl<'a> Message<'a> {
             label: self.labels.len(),
             chunk: self.chunks.len(),
         });
-        for (name, value) in key::labels(series_key) {
-            // Symbols were checked when they were read, so nothing is ever replaced here.
-            encode_label(
-                &String::from_utf8_lossy(&name),
-                &String::from_utf8_lossy(&value),
-                &mut self.labels,
-            );
+        match key::text_labels(series_key) {
+            Some(labels) => labels.for_each(|(name, value)| encode_label(name, value, &mut self.labels)),
+            // Texts with control characters take the slow way.
+            None => key::labels(series_key).for_each(|(name, value)| {
+                let (name, value) = (String::from_utf8_lossy(&name), String::from_utf8_lossy(&value));
+                encode_label(&name, &value, &mut self.labels);
+            }),
         }
     }
 
     /// Writes what there is and starts anew.
-    fn write(&mut self, out: &mut Output, options: EncodeOptions) -> Result<(), EncodeError> {
-        let mut series = Vec::with_capacity(self.begins.len());
-        for (at, begin) in self.begins.iter().enumerate() {
+    fn write(&mut self, out: &mut SeriesFrameBuilder, options: EncodeOptions) -> Result<(), EncodeError> {
+        let parts = |at: usize, begin: &Begin| {
             let end = self.begins.get(at + 1);
-            let (label_end, chunk_end) =
-                end.map_or((self.labels.len(), self.chunks.len()), |e| (e.label, e.chunk));
-            series.push(SeriesParts {
-                labels: self.labels.get(begin.label..label_end).unwrap_or_default(),
-                chunks: self.chunks.get(begin.chunk..chunk_end).unwrap_or_default(),
+            let (label, chunk) = end.map_or((self.labels.len(), self.chunks.len()), |end| {
+                (end.label, end.chunk)
             });
-        }
-        out.make_room(series.iter().map(SeriesParts::encoded_len).sum::<usize>() + 16 * (series.len() + 1));
-        let written = match (series.as_slice(), options.series_per_message > 1) {
-            ([one], false) => out.builder.series(one),
-            (all, _) => out.builder.batch(all),
+            SeriesParts {
+                labels: self.labels.get(begin.label..label).unwrap_or_default(),
+                chunks: self.chunks.get(begin.chunk..chunk).unwrap_or_default(),
+            }
+        };
+        let written = match (self.begins.as_slice(), options.series_per_message > 1) {
+            ([], _) => Ok(()),
+            ([one], false) => out.series(&parts(0, one)),
+            (many, _) => {
+                let all: Vec<_> = many
+                    .iter()
+                    .enumerate()
+                    .map(|(at, begin)| parts(at, begin))
+                    .collect();
+                out.batch(&all)
+            }
         };
         written.map_err(failed)?;
         self.labels.clear();

@@ -229,6 +229,7 @@ mod tests {
             series: 10,
             fetch_bytes: u64::MAX,
             memory_bytes: usize::MAX,
+            steps: usize::MAX,
         };
         while let crate::merged::Stop::Need(stream) = merger.fill(&mut out, all) {
             merger.supply(stream, None);

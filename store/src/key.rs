@@ -49,6 +49,43 @@ pub(crate) fn labels(key: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_,
     })
 }
 
+/// The labels of a key, in order, if none of them has anything escaped in it: the fast way.
+pub(crate) fn text_labels(key: &[u8]) -> Option<impl Iterator<Item = (&str, &str)>> {
+    if key.contains(&ESCAPE) {
+        return None;
+    }
+    let mut rest = std::str::from_utf8(key).ok()?;
+    Some(std::iter::from_fn(move || {
+        let (name, value) = (next_text(&mut rest)?, next_text(&mut rest)?);
+        Some((name, value))
+    }))
+}
+
+fn next_text<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let end = end_of_part(rest.as_bytes())?;
+    let text = rest.get(..end)?;
+    *rest = rest.get(end + 1..)?;
+    Some(text)
+}
+
+/// Where the first zero byte is. Parts are short, so this looks at eight bytes at a time without any preparation.
+fn end_of_part(bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest byte that is flagged is the first zero; bytes above it may be flagged wrongly.
+        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+        if zeros != 0 {
+            return Some(number * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    rest.iter()
+        .position(|&byte| byte == END)
+        .map(|at| words.len() * 8 + at)
+}
+
 fn next_part<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     // A C string ends where a part does, and the search for its end is a fast one.
     let part = CStr::from_bytes_until_nul(rest).ok()?.to_bytes();
@@ -111,6 +148,20 @@ mod tests {
             prop_assert_eq!(key_of(&a).cmp(&key_of(&b)), a.cmp(&b));
             let back: Series = labels(&key_of(&a)).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
             prop_assert_eq!(back, a);
+        }
+
+        #[test]
+        fn both_ways_read_the_same_texts(labels in proptest::collection::vec((".{0,20}", ".{0,30}"), 0..6)) {
+            let key = from_labels(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            match text_labels(&key) {
+                Some(read) => prop_assert!(read.eq(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())))),
+                None => prop_assert!(key.contains(&ESCAPE)),
+            }
+        }
+
+        #[test]
+        fn the_first_zero_is_found(bytes in proptest::collection::vec(0u8..3, 0..40)) {
+            prop_assert_eq!(end_of_part(&bytes), bytes.iter().position(|byte| *byte == 0));
         }
     }
 }

@@ -181,7 +181,7 @@ async fn from_series(call: Arc<LabelCall>, ask: Ask, opened: Opened) -> Result<T
         limits: Arc::clone(&call.limits),
     };
     let series = BlockSeries {
-        decoder: SeriesDecoder::unsorted(Arc::clone(&block), Arc::new(overlay), Arc::new(filter)),
+        decoder: SeriesDecoder::in_any_order(Arc::clone(&block), Arc::new(overlay), Arc::new(filter)),
         block,
         refs: opened.refs.cursor(),
         budget: call.budget.clone(),

@@ -34,6 +34,23 @@ pub(crate) struct Slot {
     pub(crate) place: Place,
 }
 
+impl Slot {
+    /// Stands for a pair that nothing is known of yet.
+    pub(crate) const UNKNOWN: Self = Self {
+        start: u32::MAX,
+        end: 0,
+        place: Place {
+            added_before: 0,
+            is_dropped: false,
+        },
+    };
+
+    /// Whether this is [`Slot::UNKNOWN`].
+    pub(crate) fn is_unknown(self) -> bool {
+        self.start > self.end
+    }
+}
+
 impl Pair {
     pub(crate) fn new((name, value): (u32, u32)) -> Self {
         Self(u64::from(name) << 32 | u64::from(value))
@@ -49,13 +66,13 @@ impl Pair {
 }
 
 impl LabelTable {
-    /// An empty table that forgets everything once it takes more than about `capacity_bytes`.
-    pub(crate) fn new(overlay: Arc<Overlay>, capacity_bytes: usize) -> Self {
+    /// An empty table; see [`LabelTable::set_capacity`].
+    pub(crate) fn new(overlay: Arc<Overlay>) -> Self {
         Self {
             overlay,
             slots: HashMap::default(),
             pieces: Vec::new(),
-            capacity_bytes,
+            capacity_bytes: 0,
         }
     }
 
@@ -64,34 +81,33 @@ impl LabelTable {
         &self.overlay
     }
 
-    /// Lets the table take more memory.
+    /// Lets the table take about so much memory: the labels of one run of series may come on top.
     pub(crate) fn set_capacity(&mut self, capacity_bytes: usize) {
         self.capacity_bytes = capacity_bytes;
     }
 
-    /// Looks up all of `pairs` that are not known yet. A table that is full forgets what `pairs` does not need.
-    pub(crate) fn learn(&mut self, header: &IndexHeader, pairs: &[Pair]) -> Result<(), BlockError> {
-        if self.size_bytes() > self.capacity_bytes {
-            self.slots = HashMap::default();
-            self.pieces = Vec::new();
-        }
-        let mut missing: Vec<Pair> = pairs
-            .iter()
-            .copied()
-            .filter(|pair| !self.slots.contains_key(pair))
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        missing.sort_unstable_by_key(|pair| pair.0);
-        missing.dedup();
+    /// Whether the table takes as much as it may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pieces.len() + self.slots.len() * 2 * size_of::<(Pair, Slot)>() > self.capacity_bytes
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.slots = HashMap::default();
+        self.pieces = Vec::new();
+    }
+
+    /// Looks pairs up in the index-header, which may read the disk.
+    pub(crate) fn learn(&mut self, header: &IndexHeader, mut pairs: Vec<Pair>) -> Result<(), BlockError> {
+        pairs.sort_unstable_by_key(|pair| pair.0);
+        pairs.dedup();
         let symbols = header.symbols(
-            missing
+            pairs
                 .iter()
                 .flat_map(|pair| [pair.name(), pair.value()])
                 .collect(),
         )?;
-        for pair in missing {
+        for pair in pairs {
             let name = symbols.get(pair.name()).unwrap_or_default();
             let value = symbols.get(pair.value()).unwrap_or_default();
             self.insert(pair, name, value);
@@ -122,10 +138,6 @@ impl LabelTable {
             place: self.overlay.place(name),
         };
         self.slots.insert(pair, slot);
-    }
-
-    fn size_bytes(&self) -> usize {
-        self.pieces.len() + self.slots.len() * 2 * size_of::<(Pair, Slot)>()
     }
 }
 

@@ -9,8 +9,8 @@
 //! | which blocks are served | `sync`, `view`, `backoff` |
 //! | which of them answer a request | `block_set`, `view` |
 //! | which series match | `postings_plan` (what to read), `postings` (reading it), `refs` |
-//! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `label_table`, `overlay` |
-//! | what is the answer's order | `key`, `merge`, `merged` |
+//! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `entries`, `label_table` |
+//! | what is the answer's order | `key`, `overlay`, `arrange`, `merge`, `merged` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `series` |
 //! | who may, and how much | `gateway`, `admission`, `limits` |
@@ -18,6 +18,7 @@
 
 mod admission;
 mod aggregates;
+mod arrange;
 mod backoff;
 mod block;
 mod block_set;
@@ -25,6 +26,8 @@ mod config;
 mod config_flags;
 mod cpu;
 mod encode;
+mod entries;
+mod entry;
 mod error;
 mod fetch;
 pub mod flags;

@@ -23,6 +23,8 @@ pub(crate) struct MergeLimits {
     pub(crate) fetch_bytes: u64,
     /// Stop after about so many bytes of keys and picks.
     pub(crate) memory_bytes: usize,
+    /// Pause after so many series of the streams.
+    pub(crate) steps: usize,
 }
 
 /// Merged series with the chunks to fetch for them. The first and the last series may be parts of a series that is
@@ -44,6 +46,8 @@ pub(crate) enum Stop {
     Need(usize),
     /// The batch is full.
     Full,
+    /// It has worked long enough for one turn.
+    Pause,
     /// All series were merged.
     End,
 }
@@ -106,6 +110,7 @@ impl Merger {
             return Stop::Need(missing);
         }
         self.mend();
+        let mut steps = 0;
         loop {
             if self.current.is_whole && !self.current.move_into(out, limits) {
                 return Stop::Full;
@@ -136,6 +141,10 @@ impl Merger {
             self.current.add(stream, head.picks());
             if self.advance(stream) {
                 return Stop::Need(stream);
+            }
+            steps += 1;
+            if steps >= limits.steps {
+                return Stop::Pause;
             }
         }
     }
@@ -235,6 +244,7 @@ impl Current {
 
 impl MergedBatch {
     /// Bytes to fetch for it, those between the chunks included.
+    #[cfg(test)]
     pub(crate) fn fetch_bytes(&self) -> u64 {
         self.fetch_bytes
     }

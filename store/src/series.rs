@@ -10,7 +10,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use sabre_proto::raw_body::FrameSender;
 use sabre_runtime::budget::Budget;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -19,7 +18,7 @@ use crate::{
     admission::{self, Opened},
     block::ServedBlock,
     cpu,
-    encode::{EncodeError, EncodeOptions, encode},
+    encode::{EncodeError, EncodeOptions, Encoded, encode, work_bytes},
     error::RequestError,
     fetch::FetchedBatch,
     limits::RequestLimits,
@@ -43,6 +42,12 @@ const BATCH_KEY_BYTES: usize = 512 << 10;
 
 /// Most series in the first batch, which is sent as early as can be; later ones are as large as memory allows.
 const FIRST_BATCH_SERIES: usize = 64;
+
+/// More than this is not written where futures run.
+const INLINE_BYTES: usize = 512 << 10;
+
+/// Series that are merged before other tasks get their turn: some 200 µs.
+const STEPS: usize = 1000;
 
 /// Memory of a request besides its streams: a batch that is merged, one that is fetched, one that is encoded, and
 /// the frames of the last one on their way out.
@@ -91,9 +96,12 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
         stats,
     };
     let mut fetched = prefetch(&mut tasks, batches, source.clone());
-    while let Some(batch) = fetched.next().await? {
-        for frame in encode_batch(&source, batch, options).await? {
-            if out.send(frame).await.is_err() {
+    while let Some(mut batch) = fetched.next().await? {
+        let mut next = 0;
+        while next < batch.merged().len() {
+            let (back, encoded) = encode_some(&source, batch, next, options).await?;
+            (batch, next) = (back, encoded.next);
+            if !encoded.frame.is_empty() && out.send(encoded.frame).await.is_err() {
                 return Ok(());
             }
         }
@@ -102,22 +110,28 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
     Ok(())
 }
 
-/// Turns a batch into frames.
-async fn encode_batch(
+/// Writes the next buffer of a batch, here if that is short work.
+async fn encode_some(
     source: &ChunkSource,
     mut batch: FetchedBatch,
+    first: usize,
     options: EncodeOptions,
-) -> Result<Vec<Bytes>, RequestError> {
+) -> Result<(FetchedBatch, Encoded), RequestError> {
     loop {
         let blocks = Arc::clone(&source.blocks);
-        let (back, outcome) = cpu::run(move || {
-            let outcome = encode(&blocks, &batch, options);
-            (batch, outcome)
-        })
-        .await?;
-        batch = back;
+        let outcome = if work_bytes(&batch, first) <= INLINE_BYTES {
+            encode(&blocks, &batch, first, options)
+        } else {
+            let (back, outcome) = cpu::run(move || {
+                let outcome = encode(&blocks, &batch, first, options);
+                (batch, outcome)
+            })
+            .await?;
+            batch = back;
+            outcome
+        };
         match outcome {
-            Ok(frames) => return Ok(frames),
+            Ok(encoded) => return Ok((batch, encoded)),
             Err(EncodeError::Failed(error)) => return Err(error),
             Err(EncodeError::NeedMore { pick, bytes }) => source.fetch_whole(&mut batch, pick, bytes).await?,
         }
@@ -148,7 +162,7 @@ pub(crate) fn start_merge(
         let overlay = Arc::new(Overlay::new(&selected.block.external, &query.removed_labels));
         let (sender, receiver) = mpsc::channel(1);
         let series = BlockSeries {
-            decoder: SeriesDecoder::new(Arc::clone(&selected.block), overlay, Arc::clone(&filter), 0),
+            decoder: SeriesDecoder::new(Arc::clone(&selected.block), overlay, Arc::clone(&filter)),
             block: selected.block,
             refs: refs.cursor(),
             budget: budget.clone(),
@@ -181,21 +195,21 @@ async fn merge(
         series: FIRST_BATCH_SERIES,
         fetch_bytes: BATCH_BYTES,
         memory_bytes: BATCH_KEY_BYTES,
+        steps: STEPS,
     };
     let mut batch = MergedBatch::default();
     loop {
-        let (back, filled, stop) = cpu::run(move || {
-            let stop = merger.fill(&mut batch, limits);
-            (merger, batch, stop)
-        })
-        .await?;
-        (merger, batch) = (back, filled);
+        let stop = merger.fill(&mut batch, limits);
         if let Stop::Need(stream) = stop {
             let next = match streams.get_mut(stream) {
                 Some(stream) => stream.recv().await.unwrap_or_else(|| Err(ended_early()))?,
                 None => SeriesBatch::default(),
             };
             merger.supply(stream, Some(next).filter(|next| !next.is_empty()));
+            continue;
+        }
+        if stop == Stop::Pause {
+            tokio::task::yield_now().await;
             continue;
         }
         stats.merged_series.add(batch.len() as u64);

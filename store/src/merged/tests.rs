@@ -8,6 +8,7 @@ const ALL: MergeLimits = MergeLimits {
     series: usize::MAX,
     fetch_bytes: u64::MAX,
     memory_bytes: usize::MAX,
+    steps: usize::MAX,
 };
 
 type Stream = Vec<(Vec<u8>, Vec<Pick>)>;
@@ -41,6 +42,7 @@ fn merge(streams: &[Stream], step: usize, limit: u64, limits: MergeLimits) -> Ve
                         .for_each(|(key, picks)| series.push(key, picks));
                     merger.supply(stream, Some(series).filter(|series| !series.is_empty()));
                 }
+                Stop::Pause => {}
                 stop => {
                     let series = (0..batch.len())
                         .map(|n| (batch.key(n).to_vec(), batch.picks()[batch.pick_range(n)].to_vec()));
@@ -131,7 +133,7 @@ proptest! {
     #[test]
     fn merging_collects_every_series_once_and_in_order(
         streams in proptest::collection::vec(proptest::collection::vec((0u8..20, 0i64..9), 0..12), 0..5),
-        step in 1usize..4, series in 1usize..5, fetch_bytes in 1u64..60, limit in 0u64..8,
+        step in 1usize..4, steps in 1usize..9, series in 1usize..5, fetch_bytes in 1u64..60, limit in 0u64..8,
     ) {
         let mut number = 0;
         let streams: Vec<Stream> = streams.into_iter().map(|mut stream| {
@@ -141,7 +143,7 @@ proptest! {
                 (vec![key], vec![pick(time, number), pick(time + 1, number)])
             }).collect()
         }).collect();
-        let limits = MergeLimits { series, fetch_bytes, memory_bytes: usize::MAX };
+        let limits = MergeLimits { series, fetch_bytes, memory_bytes: usize::MAX, steps };
         let batches = merge(&streams, step, limit, limits);
         prop_assert!(batches.iter().all(|batch| batch.len() <= series));
 

@@ -1,0 +1,216 @@
+//! A run of series entries as decoded, before labels are put together.
+
+use std::ops::Range;
+
+use sabre_tsdb::{
+    Corruption,
+    index::series::{SeriesEntry, SeriesError, decode_into},
+};
+
+use crate::{
+    block::ServedBlock,
+    entry::{self, Wanted},
+    error::RequestError,
+    label_table::{LabelTable, Pair, Slot},
+    picks::Pick,
+    series_part::RawPart,
+};
+
+/// How much one run may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunLimits {
+    /// Most series.
+    pub(crate) series: usize,
+    /// Stop after about so many bytes.
+    pub(crate) bytes: usize,
+}
+
+/// Why nothing was decoded.
+#[derive(Debug)]
+pub(crate) enum DecodeError {
+    /// The next series is longer than the bytes at hand: so many bytes from its start are needed.
+    NeedMore(u64),
+    /// The request has failed.
+    Failed(RequestError),
+}
+
+/// Entries one after the other; all memory is used again by the next run.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    entries: Vec<Entry>,
+    pairs: Vec<Pair>,
+    /// What is known of each pair.
+    slots: Vec<Slot>,
+    /// Pairs of which nothing is known yet, by their places in `pairs`.
+    unknown: Vec<usize>,
+    chunks: Vec<Pick>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    start: u64,
+    /// Where the entry after it begins.
+    next: u64,
+    pairs_end: usize,
+    chunks_end: usize,
+}
+
+impl Entries {
+    /// Decodes entries until a limit is reached or the part ends.
+    pub(crate) fn read(
+        &mut self,
+        block: &ServedBlock,
+        part: &mut RawPart,
+        table: &LabelTable,
+        (wanted, limits): (Wanted, RunLimits),
+    ) -> Result<(), DecodeError> {
+        self.entries.clear();
+        self.pairs.clear();
+        self.slots.clear();
+        self.unknown.clear();
+        self.chunks.clear();
+        while let Some(start) = part.next_start() {
+            let is_full = self.entries.len() >= limits.series.max(1) || self.size_bytes() >= limits.bytes;
+            if is_full && !self.entries.is_empty() {
+                break;
+            }
+            let before = self.entries.last().copied().unwrap_or_default();
+            let len = match entry::decode(part.next_bytes(), wanted, &mut self.pairs, &mut self.chunks) {
+                Ok(len) => len as u64,
+                Err(SeriesError::NeedMore { .. }) if !self.entries.is_empty() => break,
+                Err(SeriesError::NeedMore { needed_bytes }) => {
+                    return Err(DecodeError::NeedMore(needed_bytes));
+                }
+                Err(SeriesError::Corrupt(corruption)) => {
+                    return Err(broken(block, corruption.shifted(start)));
+                }
+            };
+            let names = self.pairs.get(before.pairs_end..).unwrap_or_default();
+            if !names.is_sorted_by(|a, b| a.name() < b.name()) {
+                let what = "the names of a series' labels are not in order";
+                return Err(broken(block, Corruption::at("index series", start, what)));
+            }
+            part.advance();
+            let end = start.saturating_add(len);
+            self.entries.push(Entry {
+                start,
+                next: end
+                    .checked_next_multiple_of(block.series_alignment())
+                    .unwrap_or(end),
+                pairs_end: self.pairs.len(),
+                chunks_end: self.chunks.len(),
+            });
+            self.look_up(table);
+        }
+        Ok(())
+    }
+
+    /// Finds the slots of the last entry's pairs. Neighbours share most labels, at the same places.
+    fn look_up(&mut self, table: &LabelTable) {
+        let number = self.entries.len().saturating_sub(1);
+        let own = self.pair_range(number);
+        let before = match number.checked_sub(1) {
+            Some(before) => self.pair_range(before),
+            None => own.start..own.start,
+        };
+        for (at, same) in own.clone().zip(before.map(Some).chain(std::iter::repeat(None))) {
+            let pair = self.pairs.get(at);
+            let shared = same
+                .filter(|same| self.pairs.get(*same) == pair)
+                .and_then(|same| self.slots.get(same));
+            let slot = match shared {
+                Some(slot) => Some(*slot),
+                None => pair.and_then(|pair| table.slot(*pair)),
+            };
+            if slot.is_none_or(|slot| slot.is_unknown()) {
+                self.unknown.push(at);
+            }
+            self.slots.push(slot.unwrap_or(Slot::UNKNOWN));
+        }
+    }
+
+    /// Whether some pairs are not in the table yet.
+    pub(crate) fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    /// Looks up in the index-header, which may read the disk, what the table does not know.
+    pub(crate) fn learn(&mut self, block: &ServedBlock, table: &mut LabelTable) -> Result<(), RequestError> {
+        if table.is_full() {
+            table.clear();
+            self.unknown = (0..self.pairs.len()).collect();
+        }
+        let missing = self
+            .unknown
+            .iter()
+            .filter_map(|at| self.pairs.get(*at))
+            .copied()
+            .collect();
+        table.learn(&block.header, missing).map_err(RequestError::Block)?;
+        for &at in &self.unknown {
+            let slot = self.pairs.get(at).and_then(|pair| table.slot(*pair));
+            if let (Some(place), Some(slot)) = (self.slots.get_mut(at), slot) {
+                *place = slot;
+            }
+        }
+        self.unknown.clear();
+        Ok(())
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The labels of an entry, and what is known of them.
+    pub(crate) fn labels(&self, number: usize) -> (&[Pair], &[Slot]) {
+        let range = self.pair_range(number);
+        let slots = self.slots.get(range.clone()).unwrap_or_default();
+        (self.pairs.get(range).unwrap_or_default(), slots)
+    }
+
+    /// The chunks of an entry.
+    pub(crate) fn chunks(&self, number: usize) -> &[Pick] {
+        self.chunks.get(self.chunk_range(number)).unwrap_or_default()
+    }
+
+    /// The first chunk of the series that follows an entry in the file, selected or not, if its bytes are in `part`.
+    pub(crate) fn first_ref_behind(&self, number: usize, part: &RawPart) -> Option<u64> {
+        let entry = self.entries.get(number)?;
+        let next = number.checked_add(1)?;
+        if self
+            .entries
+            .get(next)
+            .is_some_and(|next| next.start == entry.next)
+        {
+            return Some(self.chunks(next).first()?.chunk_ref);
+        }
+        let mut behind = SeriesEntry::default();
+        decode_into(part.bytes_at(entry.next), &mut behind).ok()?;
+        Some(behind.chunks.first()?.chunk_ref)
+    }
+
+    fn pair_range(&self, number: usize) -> Range<usize> {
+        let (before, entry) = self.around(number);
+        before.pairs_end..entry.pairs_end
+    }
+
+    fn chunk_range(&self, number: usize) -> Range<usize> {
+        let (before, entry) = self.around(number);
+        before.chunks_end..entry.chunks_end
+    }
+
+    fn around(&self, number: usize) -> (Entry, Entry) {
+        let before = number.checked_sub(1).and_then(|before| self.entries.get(before));
+        let before = before.copied().unwrap_or_default();
+        (before, self.entries.get(number).copied().unwrap_or(before))
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.pairs.len() * (size_of::<Pair>() + size_of::<Slot>()) + self.chunks.len() * size_of::<Pick>()
+    }
+}
+
+fn broken(block: &ServedBlock, corruption: Corruption) -> DecodeError {
+    DecodeError::Failed(RequestError::Block(block.index_error(corruption)))
+}
