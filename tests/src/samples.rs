@@ -7,7 +7,7 @@ use sabre_model::Labels;
 use sabre_proto::{prometheus_copy, thanos};
 use sabre_tsdb::{
     chunk::{Encoding, Value, decode_samples},
-    histogram::{Histogram, Span},
+    histogram::{Histogram, Span, bucket_indexes},
 };
 
 /// All samples of a series by timestamp.
@@ -25,7 +25,8 @@ pub enum Sample {
     Histogram(Box<Buckets>),
 }
 
-/// A native histogram without its counter reset hint, which depends on where chunks are cut.
+/// A native histogram without its counter reset hint, which depends on where chunks are cut, and with its buckets as
+/// counts, since a chunk may have room for more of them than the sample needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets {
     schema: i32,
@@ -33,10 +34,8 @@ pub struct Buckets {
     zero_count: u64,
     count: u64,
     sum: u64,
-    positive_spans: Vec<(i32, u32)>,
-    negative_spans: Vec<(i32, u32)>,
-    positive: Vec<i64>,
-    negative: Vec<i64>,
+    positive: BTreeMap<i64, i64>,
+    negative: BTreeMap<i64, i64>,
 }
 
 /// Samples of remote read.
@@ -156,32 +155,65 @@ fn of_wire(histogram: &prometheus_copy::Histogram) -> Result<Buckets> {
     else {
         bail!("a float histogram")
     };
-    let spans =
-        |spans: &[prometheus_copy::BucketSpan]| spans.iter().map(|span| (span.offset, span.length)).collect();
+    let spans = |spans: &[prometheus_copy::BucketSpan]| -> Vec<Span> {
+        spans
+            .iter()
+            .map(|span| Span {
+                offset: span.offset,
+                length: span.length,
+            })
+            .collect()
+    };
     Ok(Buckets {
         schema: histogram.schema,
         zero_threshold: histogram.zero_threshold.to_bits(),
         zero_count,
         count,
         sum: histogram.sum.to_bits(),
-        positive_spans: spans(&histogram.positive_spans),
-        negative_spans: spans(&histogram.negative_spans),
-        positive: histogram.positive_deltas.clone(),
-        negative: histogram.negative_deltas.clone(),
+        positive: counts(&spans(&histogram.positive_spans), &histogram.positive_deltas),
+        negative: counts(&spans(&histogram.negative_spans), &histogram.negative_deltas),
     })
 }
 
+/// Buckets that are not empty, by index.
+fn counts(spans: &[Span], deltas: &[i64]) -> BTreeMap<i64, i64> {
+    let mut count = 0;
+    let counts = deltas.iter().map(|delta| {
+        count += delta;
+        count
+    });
+    bucket_indexes(spans)
+        .zip(counts)
+        .filter(|(_, count)| *count != 0)
+        .collect()
+}
+
 fn of_chunk(histogram: &Histogram) -> Buckets {
-    let spans = |spans: &[Span]| spans.iter().map(|span| (span.offset, span.length)).collect();
     Buckets {
         schema: histogram.layout.schema,
         zero_threshold: histogram.layout.zero_threshold.to_bits(),
         zero_count: histogram.zero_count,
         count: histogram.count,
         sum: histogram.sum.to_bits(),
-        positive_spans: spans(&histogram.layout.positive_spans),
-        negative_spans: spans(&histogram.layout.negative_spans),
-        positive: histogram.positive.clone(),
-        negative: histogram.negative.clone(),
+        positive: counts(&histogram.layout.positive_spans, &histogram.positive),
+        negative: counts(&histogram.layout.negative_spans, &histogram.negative),
+    }
+}
+
+/// The histograms of `written` within `[mint, maxt]`, under the labels a reader sees, added to `truth`.
+pub fn add_histograms(
+    truth: &mut SeriesMap,
+    written: &SeriesMap,
+    external: &Labels,
+    (mint, maxt): (i64, i64),
+) {
+    for (labels, samples) in written {
+        let seen = samples
+            .range(mint..=maxt)
+            .filter(|(_, sample)| matches!(sample, Sample::Histogram(_)));
+        let seen: Samples = seen.map(|(t, sample)| (*t, sample.clone())).collect();
+        if !seen.is_empty() {
+            truth.entry(labels.overlaid(external)).or_default().extend(seen);
+        }
     }
 }

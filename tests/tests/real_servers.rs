@@ -14,6 +14,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use sabre_model::Labels;
 use sabre_objstore::BucketExt;
 use sabre_proto::thanos::{LabelMatcher, SeriesRequest, label_matcher, store_client::StoreClient};
 use sabre_runtime::clock;
@@ -21,7 +22,7 @@ use sabre_testkit::series::SeriesAnswer;
 use sabre_tests::{
     process::{Process, answers_ok, free_address},
     prometheus::{Prometheus, batch, blocks},
-    samples::{SeriesMap, count, differences, of_store_api},
+    samples::{SeriesMap, add_histograms, count, differences, of_remote_read, of_store_api},
 };
 use tonic::transport::Channel;
 
@@ -157,14 +158,13 @@ async fn what_prometheus_wrote_is_what_store_api_answers() -> Result<()> {
         prometheus.write(many.collect()).await?;
     }
     prometheus.wait_for_blocks(2).await?;
+    // Prometheus 2.42 leaves histograms out of remote read by samples: for those the truth is what was written.
+    let all: Vec<_> = (0..=steps)
+        .flat_map(|step| batch(from_ms + step * STEP_MS, step))
+        .collect();
+    let written = of_remote_read(&all)?;
+    let external = Labels::from_pairs([("cluster", "ci"), ("replica", "a")])?;
     let everything = (from_ms, now_ms);
-    let truth = prometheus.settled_read(everything).await?;
-    ensure!(
-        count(&truth) > 15_000,
-        "Prometheus has {} samples only",
-        count(&truth)
-    );
-
     let sidecar_arguments = [
         format!("--prometheus.url=http://{}", prometheus.address),
         format!("--tsdb.path={}", prometheus.data.display()),
@@ -173,10 +173,35 @@ async fn what_prometheus_wrote_is_what_store_api_answers() -> Result<()> {
     ];
     let (mut sidecar, sidecar_grpc) =
         start_sabre(dir.path(), &programs, "sidecar", &sidecar_arguments).await?;
-    assert_equal(
-        "sidecar, all that Prometheus has",
-        &truth,
-        &ask(&sidecar_grpc, everything).await?,
+    // While Prometheus cuts blocks its answer moves from memory to disk: both sides are asked until they rest.
+    let mut found = Vec::new();
+    for _ in 0..6 {
+        let mut truth = prometheus.settled_read(everything).await?;
+        add_histograms(&mut truth, &written, &external, everything);
+        let answer = ask(&sidecar_grpc, everything).await?;
+        found = differences(&truth, &answer);
+        if found.is_empty() {
+            ensure!(
+                count(&truth) > 15_000,
+                "Prometheus has {} samples only",
+                count(&truth)
+            );
+            println!(
+                "sidecar, all that Prometheus has: {} samples are equal",
+                count(&truth)
+            );
+            break;
+        }
+        println!(
+            "{} samples in Prometheus, {} from the sidecar, asking again",
+            count(&truth),
+            count(&answer)
+        );
+    }
+    assert!(
+        found.is_empty(),
+        "sidecar, all that Prometheus has:\n{}",
+        found.join("\n")
     );
 
     // Shipped: the state file names every block, and the bucket has each whole.
@@ -208,7 +233,8 @@ async fn what_prometheus_wrote_is_what_store_api_answers() -> Result<()> {
     ];
     let (store, store_grpc) = start_sabre(dir.path(), &programs, "store", &store_arguments).await?;
     let shipped_range = block_range(&prometheus.data)?;
-    let shipped_truth = prometheus.read(shipped_range).await?;
+    let mut shipped_truth = prometheus.read(shipped_range).await?;
+    add_histograms(&mut shipped_truth, &written, &external, shipped_range);
     ensure!(
         count(&shipped_truth) > 10_000,
         "the blocks have {} samples only",
@@ -236,7 +262,8 @@ async fn what_prometheus_wrote_is_what_store_api_answers() -> Result<()> {
         &shipped_truth,
         &ask(&store_grpc, shipped_range).await?,
     );
-    let rest_truth = prometheus.read(everything).await?;
+    let mut rest_truth = prometheus.read(everything).await?;
+    add_histograms(&mut rest_truth, &written, &external, (forgotten.1 + 1, now_ms));
     ensure!(
         count(&rest_truth) > 1_000,
         "Prometheus kept {} samples only",
