@@ -1,17 +1,16 @@
 //! What a request needs before it starts: the lists to read, and memory for all of its parts at once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use sabre_runtime::budget::{Budget, Reservation};
+use sabre_runtime::budget::Reservation;
 
 use crate::{
+    context::CallContext,
     cpu,
     error::RequestError,
-    limits::RequestLimits,
     postings::{PostingsWork, expand},
     refs::SeriesRefs,
-    stats::RequestStats,
     view::Selected,
 };
 
@@ -39,10 +38,14 @@ pub(crate) struct Opened {
 pub(crate) async fn open(
     selected: Vec<Selected>,
     (fixed_bytes, stream_bytes): (u64, u64),
-    budget: &Budget,
-    limits: &Arc<RequestLimits>,
-    stats: &Arc<RequestStats>,
+    context: &CallContext,
 ) -> Result<(Vec<Opened>, Reservation), RequestError> {
+    let CallContext {
+        budget,
+        limits,
+        stats,
+        ..
+    } = context;
     let planned = plan_all(selected).await?;
     let refs_bytes: u64 = planned.iter().map(|(_, work)| most_ref_bytes(work)).sum();
     let mut expansions: Vec<u64> = planned.iter().map(|(_, work)| work.memory_bytes()).collect();

@@ -38,6 +38,8 @@ pub struct StoreConfig {
     pub posting_offsets_sampling: u32,
     /// Bytes of index-header pages that are kept in memory.
     pub page_cache_bytes: u64,
+    /// Bytes of labels that are kept in memory from request to request.
+    pub warm_labels_bytes: u64,
     /// Asked for when the index does not tell how long a chunk is.
     pub estimated_chunk_bytes: u32,
     /// Asked for behind the start of the last series of a read, at most.
@@ -62,6 +64,7 @@ impl StoreConfig {
             series_concurrency: 20,
             posting_offsets_sampling: 32,
             page_cache_bytes: 16 << 20,
+            warm_labels_bytes: 16 << 20,
             estimated_chunk_bytes: 16_000,
             estimated_series_bytes: 64 << 10,
         }

@@ -20,8 +20,11 @@ use crate::{
     ranges,
 };
 
-/// A buffer of messages goes out once it has so many bytes. Writing them takes some 300 µs.
-const FRAME_BYTES: usize = 256 << 10;
+/// A buffer of messages goes out once it has so many bytes: the fewer buffers, the fewer system calls and wake-ups.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// After so many bytes other tasks get their turn: some 300 µs.
+const TURN_BYTES: usize = 256 << 10;
 
 /// What a chunk takes in a message besides its record: times, keys, lengths, hash.
 const CHUNK_OVERHEAD_BYTES: usize = 40;
@@ -59,57 +62,101 @@ struct Message<'a> {
     data_bytes: usize,
 }
 
-/// A buffer of whole messages, and the series that comes next.
+/// Messages of a batch, written turn by turn into buffers.
 #[derive(Debug)]
-pub(crate) struct Encoded {
-    /// Empty if the series have nothing to send.
-    pub(crate) frame: Bytes,
-    /// The first series that is not in it.
-    pub(crate) next: usize,
+pub(crate) struct Encoder {
+    options: EncodeOptions,
+    builder: SeriesFrameBuilder,
+    /// The next series of the batch.
+    next: usize,
 }
 
-/// Writes series of `batch` from number `first` on, until a buffer is full.
-pub(crate) fn encode(
-    blocks: &[Arc<ServedBlock>],
-    batch: &FetchedBatch,
-    first: usize,
-    options: EncodeOptions,
-) -> Result<Encoded, EncodeError> {
-    let merged = batch.merged();
-    let mut out = SeriesFrameBuilder::with_capacity(work_bytes(batch, first));
-    let mut message = Message::new();
-    let mut next = first;
-    while next < merged.len() && out.len() < FRAME_BYTES {
-        message.begin(merged.key(next));
-        let mut same_time = SameTime::default();
-        for at in merged.pick_range(next) {
-            let Some(&pick) = merged.picks().get(at) else {
-                break;
-            };
-            let Some(block) = blocks.get(pick.stream as usize) else {
-                break;
-            };
-            let record = record(block, pick, at, batch.record_bytes(at))?;
-            if same_time.has(&pick, record.bytes) {
-                continue;
-            }
-            message.data_bytes += record.data.len();
-            message.chunks.push(chunk(block, pick, record, options.wanted)?);
-        }
-        next += 1;
-        if message.begins.len() >= options.series_per_message.max(1) || message.data_bytes >= FRAME_BYTES {
-            message.write(&mut out, options)?;
+/// What comes after a turn of [`Encoder::turn`].
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Another turn.
+    Again,
+    /// A buffer goes out, then another turn.
+    Frame(Bytes),
+    /// The batch is written; the last buffer goes out, which may be empty.
+    End(Bytes),
+}
+
+impl Encoder {
+    /// Begins with the first batch.
+    pub(crate) fn new(options: EncodeOptions) -> Self {
+        Self {
+            options,
+            builder: SeriesFrameBuilder::default(),
+            next: 0,
         }
     }
-    message.write(&mut out, options)?;
-    Ok(Encoded {
-        frame: out.take(),
-        next,
-    })
+
+    /// Takes the encoder away, to be put back after a turn elsewhere.
+    pub(crate) fn lend(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.options))
+    }
+
+    /// Writes series of `batch`, for a while.
+    pub(crate) fn turn(
+        &mut self,
+        blocks: &[Arc<ServedBlock>],
+        batch: &FetchedBatch,
+    ) -> Result<Turn, EncodeError> {
+        let merged = batch.merged();
+        if self.builder.is_empty() {
+            self.builder.reserve(work_bytes(batch, self.next, FRAME_BYTES));
+        }
+        let turn_end = FRAME_BYTES.min(self.builder.len() + TURN_BYTES);
+        let mut message = Message::new();
+        let mut next = self.next;
+        while next < merged.len() && self.builder.len() < turn_end {
+            message.begin(merged.key(next));
+            let mut same_time = SameTime::default();
+            for at in merged.pick_range(next) {
+                let Some(&pick) = merged.picks().get(at) else {
+                    break;
+                };
+                let Some(block) = blocks.get(pick.stream as usize) else {
+                    break;
+                };
+                let record = record(block, pick, at, batch.record_bytes(at))?;
+                if same_time.has(&pick, record.bytes) {
+                    continue;
+                }
+                message.data_bytes += record.data.len();
+                message
+                    .chunks
+                    .push(chunk(block, pick, record, self.options.wanted)?);
+            }
+            next += 1;
+            if message.begins.len() >= self.options.series_per_message.max(1)
+                || message.data_bytes >= TURN_BYTES
+            {
+                message.write(&mut self.builder, self.options)?;
+                self.next = next;
+            }
+        }
+        message.write(&mut self.builder, self.options)?;
+        self.next = next;
+        if next >= merged.len() {
+            self.next = 0;
+            return Ok(Turn::End(self.builder.take()));
+        }
+        match self.builder.len() < FRAME_BYTES {
+            true => Ok(Turn::Again),
+            false => Ok(Turn::Frame(self.builder.take())),
+        }
+    }
+
+    /// About how many bytes the next turn will write.
+    pub(crate) fn turn_bytes(&self, batch: &FetchedBatch) -> usize {
+        work_bytes(batch, self.next, TURN_BYTES)
+    }
 }
 
-/// About how many bytes [`encode`] will write: a buffer full, or more if the last series in it is a large one.
-pub(crate) fn work_bytes(batch: &FetchedBatch, first: usize) -> usize {
+/// About how many bytes the series from `first` on take, up to the one that makes it more than `enough_bytes`.
+fn work_bytes(batch: &FetchedBatch, first: usize, enough_bytes: usize) -> usize {
     let merged = batch.merged();
     let mut bytes = 0usize;
     for series in first..merged.len() {
@@ -118,7 +165,7 @@ pub(crate) fn work_bytes(batch: &FetchedBatch, first: usize) -> usize {
         // Each label takes some bytes more than in the key.
         let labels_bytes = merged.key(series).len() * 3 / 2 + 16;
         bytes = bytes.saturating_add(record_bytes + labels_bytes + picks.len() * CHUNK_OVERHEAD_BYTES);
-        if bytes >= FRAME_BYTES {
+        if bytes >= enough_bytes {
             break;
         }
     }

@@ -162,6 +162,16 @@ impl Entries {
         self.entries.len()
     }
 
+    /// How many chunks they have together.
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// How many bytes the key pieces of all their labels have together.
+    pub(crate) fn key_bytes(&self) -> usize {
+        self.slots.iter().map(|slot| slot.len()).sum()
+    }
+
     /// The labels of an entry, and what is known of them.
     pub(crate) fn labels(&self, number: usize) -> (&[Pair], &[Slot]) {
         let range = self.pair_range(number);

@@ -86,8 +86,38 @@ struct Numbers<'a> {
 
 impl Numbers<'_> {
     /// A LEB128 number; none that takes more than nine bytes.
-    #[inline]
+    #[inline(always)]
     fn uvarint(&mut self) -> Option<u64> {
+        let first = *self.bytes.get(self.at)?;
+        if first < 0x80 {
+            self.at += 1;
+            return Some(u64::from(first));
+        }
+        match self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(word) => self.uvarint_of(u64::from_le_bytes(*word)),
+            None => self.uvarint_bytewise(),
+        }
+    }
+
+    /// A number of two to eight bytes that begins with the lowest byte of `word`.
+    #[inline(always)]
+    fn uvarint_of(&mut self, word: u64) -> Option<u64> {
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.uvarint_bytewise();
+        }
+        // All bits up to the end of the first byte that has none behind it.
+        let own = word & (ends ^ (ends - 1));
+        self.at += (ends.trailing_zeros() / 8 + 1) as usize;
+        // Groups of 7 bits move together, then groups of 14, then of 28.
+        let by_7 = own & 0x7f7f_7f7f_7f7f_7f7f;
+        let by_14 = (by_7 & 0x007f_007f_007f_007f) | (by_7 & 0x7f00_7f00_7f00_7f00) >> 1;
+        let by_28 = (by_14 & 0x0000_3fff_0000_3fff) | (by_14 & 0x3fff_0000_3fff_0000) >> 2;
+        Some((by_28 & 0x0fff_ffff) | (by_28 & 0x0fff_ffff_0000_0000) >> 4)
+    }
+
+    #[cold]
+    fn uvarint_bytewise(&mut self) -> Option<u64> {
         let mut value = 0u64;
         let mut shift = 0u32;
         loop {
@@ -104,14 +134,14 @@ impl Numbers<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Option<i64> {
         let value = self.uvarint()?;
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
     /// Differences are unsigned: those of chunks that are not in the order of time wrap around.
-    #[inline]
+    #[inline(always)]
     fn chunk(&mut self, previous: Option<Pick>) -> Option<Pick> {
         let mint_ms = match previous {
             None => self.varint()?,
@@ -191,6 +221,22 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let expected = decode_into(&bytes, &mut SeriesEntry::default());
             prop_assert_eq!(decoded(&bytes, all(false)).map(|(len, ..)| len), expected);
+        }
+
+        #[test]
+        fn numbers_of_all_lengths_are_read(number: u64, shift in 0u32..64, behind in proptest::collection::vec(any::<u8>(), 0..9)) {
+            let number = number >> shift;
+            let mut bytes = Vec::new();
+            sabre_tsdb::encoding::put_uvarint(&mut bytes, number);
+            let len = bytes.len();
+            bytes.extend(behind);
+            let mut numbers = Numbers { bytes: &bytes, at: 0 };
+            let read = numbers.uvarint();
+            if len <= 9 {
+                prop_assert_eq!((read, numbers.at), (Some(number), len));
+            } else {
+                prop_assert_eq!(read, None);
+            }
         }
 
         #[test]

@@ -21,7 +21,7 @@ use crate::{
 const PARALLEL_READS: usize = 16;
 
 /// A merged batch with the bytes of its chunks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct FetchedBatch {
     merged: MergedBatch,
     parts: Vec<Bytes>,

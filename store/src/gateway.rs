@@ -14,15 +14,16 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     config::StoreConfig,
+    context::CallContext,
     error::{Call, RequestError},
     label_calls::{self, LabelAnswer, LabelCall},
     limits::RequestLimits,
     metrics::StoreMetrics,
     request::{LabelQuery, SeriesQuery},
     series::{SeriesCall, answer},
-    stats::RequestStats,
     sync::{SyncOutcome, Syncer},
     view::{Advertised, View},
+    warm::WarmLabels,
 };
 
 /// Buffers of frames between a call and its connection.
@@ -40,6 +41,7 @@ struct Inner {
     config: StoreConfig,
     budget: Budget,
     metrics: StoreMetrics,
+    warm: Arc<WarmLabels>,
     gate: Arc<Semaphore>,
     /// A served block turned out to be gone: a sync is due.
     resync: Notify,
@@ -56,6 +58,9 @@ impl StoreGateway {
             .set(i64::try_from(config.series_concurrency).unwrap_or(i64::MAX));
         let fetching = FetcherMetrics::register(registry);
         let syncer = Syncer::new(bucket, &config, metrics.clone(), fetching, &budget);
+        // Warm labels are worth less than a request: of a small budget they get a small part.
+        let warm_bytes = config.warm_labels_bytes.min(budget.limit_bytes() / 16);
+        let warm = Arc::new(WarmLabels::new(budget.try_reserve(warm_bytes)));
         // No limit is a limit that nobody reaches.
         let permits = match config.series_concurrency {
             0 => Semaphore::MAX_PERMITS,
@@ -67,6 +72,7 @@ impl StoreGateway {
                 config,
                 budget,
                 metrics,
+                warm,
                 gate: Arc::new(Semaphore::new(permits)),
                 resync: Notify::new(),
                 synced_ms: Mutex::new(None),
@@ -167,13 +173,12 @@ impl StoreGateway {
             &query.block_matchers,
         );
         let blocks = selected.len();
-        let stats = Arc::new(RequestStats::default());
+        let context = self.context("a Series request", &query.removed_labels);
+        let stats = Arc::clone(&context.stats);
         let call = SeriesCall {
             query,
             selected,
-            budget: self.inner.budget.child("a Series request"),
-            limits: self.limits(),
-            stats: Arc::clone(&stats),
+            context,
             metrics: metrics.clone(),
         };
         let outcome = answer(call, sender).await;
@@ -183,12 +188,11 @@ impl StoreGateway {
 
     fn label_call(&self, mut query: LabelQuery, now_ms: i64) -> LabelCall {
         (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
+        let context = self.context("a request for labels", &query.removed_labels);
         LabelCall {
             view: self.view(),
             query,
-            budget: self.inner.budget.child("a request for labels"),
-            limits: self.limits(),
-            stats: Arc::default(),
+            context,
         }
     }
 
@@ -214,8 +218,14 @@ impl StoreGateway {
         self.inner.syncer.view()
     }
 
-    fn limits(&self) -> Arc<RequestLimits> {
-        Arc::new(RequestLimits::new(self.inner.config.limits))
+    fn context(&self, asker: &str, removed_labels: &Arc<[String]>) -> CallContext {
+        CallContext {
+            budget: self.inner.budget.child(asker),
+            limits: Arc::new(RequestLimits::new(self.inner.config.limits)),
+            stats: Arc::default(),
+            warm: Arc::clone(&self.inner.warm),
+            removed_labels: Arc::clone(removed_labels),
+        }
     }
 
     fn partition(&self, now_ms: i64) -> (i64, i64) {

@@ -10,16 +10,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     admission::{self, Opened},
     block::ServedBlock,
+    context::CallContext,
     cpu,
     error::RequestError,
     key,
-    limits::RequestLimits,
-    overlay::Overlay,
     request::LabelQuery,
     series::ended_early,
     series_decode::{SeriesDecoder, SeriesFilter},
     series_stream::{BlockSeries, STREAM_MIN_BYTES},
-    stats::RequestStats,
     view::{Selected, View},
 };
 
@@ -37,9 +35,7 @@ const STEP_BYTES: u64 = 64 << 10;
 pub(crate) struct LabelCall {
     pub(crate) view: Arc<View>,
     pub(crate) query: LabelQuery,
-    pub(crate) budget: Budget,
-    pub(crate) limits: Arc<RequestLimits>,
-    pub(crate) stats: Arc<RequestStats>,
+    pub(crate) context: CallContext,
 }
 
 /// Names or values, sorted, and the blocks that were asked.
@@ -72,7 +68,7 @@ pub(crate) async fn names(call: LabelCall) -> Result<LabelAnswer, RequestError> 
 
 /// The values of `label` in the matching series. For a label that leaves the answer there is none at all.
 pub(crate) async fn values(call: LabelCall, label: &str) -> Result<Option<LabelAnswer>, RequestError> {
-    if call.query.removed_labels.iter().any(|removed| removed == label) {
+    if call.context.removed_labels.iter().any(|removed| removed == label) {
         return Ok(None);
     }
     answer(call, Ask::Values(label.into())).await.map(Some)
@@ -96,8 +92,7 @@ async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> 
         .collect();
     // All that has to be waited for comes before anything is held.
     let needs = (PARALLEL_BLOCKS as u64 * STREAM_MIN_BYTES, 0);
-    let (opened, _memory) =
-        admission::open(by_series, needs, &call.budget, &call.limits, &call.stats).await?;
+    let (opened, _memory) = admission::open(by_series, needs, &call.context).await?;
     let call = Arc::new(call);
     let from_headers = by_header.into_iter().map(|selected| {
         let (call, ask) = (Arc::clone(&call), ask.clone());
@@ -108,7 +103,7 @@ async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> 
         .map(|opened| from_series(Arc::clone(&call), ask.clone(), opened).boxed());
     let all: Vec<_> = from_headers.chain(from_series).collect();
     let mut answers = stream::iter(all).buffer_unordered(PARALLEL_BLOCKS);
-    let mut texts = Texts::new(call.budget.clone());
+    let mut texts = Texts::new(call.context.budget.clone());
     while let Some(mut of_block) = answers.try_next().await? {
         for text in std::mem::take(&mut of_block.all) {
             texts.add(text)?;
@@ -123,13 +118,13 @@ async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> 
 
 /// Without matchers the index-header knows the answer.
 fn from_header(call: &LabelCall, ask: &Ask, block: &ServedBlock) -> Result<Texts, RequestError> {
-    let mut texts = Texts::new(call.budget.clone());
+    let mut texts = Texts::new(call.context.budget.clone());
     match ask {
         Ask::Names => {
             for name in block.header.label_names() {
                 texts.add(name.to_owned())?;
             }
-            for (name, _) in &block.external.without(&call.query.removed_labels) {
+            for (name, _) in &block.external.without(&call.context.removed_labels) {
                 texts.add(name.to_owned())?;
             }
         }
@@ -170,23 +165,21 @@ fn with_label_present(selected: Selected, ask: &Ask) -> Selected {
 
 /// Collects from the labels of the selected series.
 async fn from_series(call: Arc<LabelCall>, ask: Ask, opened: Opened) -> Result<Texts, RequestError> {
-    let mut texts = Texts::new(call.budget.clone());
+    let mut texts = Texts::new(call.context.budget.clone());
     let block = opened.selected.block;
-    let overlay = Overlay::new(&block.external, &call.query.removed_labels);
     let filter = SeriesFilter {
         mint_ms: call.query.mint_ms,
         maxt_ms: call.query.maxt_ms,
         skip_chunks: true,
         shard: None,
-        limits: Arc::clone(&call.limits),
+        limits: Arc::clone(&call.context.limits),
     };
+    let table = call.context.label_table(&block);
     let series = BlockSeries {
-        decoder: SeriesDecoder::in_any_order(Arc::clone(&block), Arc::new(overlay), Arc::new(filter)),
+        decoder: SeriesDecoder::in_any_order(Arc::clone(&block), table, Arc::new(filter)),
         block,
         refs: opened.refs.cursor(),
-        budget: call.budget.clone(),
-        limits: Arc::clone(&call.limits),
-        stats: Arc::clone(&call.stats),
+        context: call.context.clone(),
     };
     let (sender, mut receiver) = mpsc::channel(1);
     let mut tasks = JoinSet::new();

@@ -1,4 +1,4 @@
-//! The labels of one block during one request: every pair of symbols is looked up once.
+//! The labels of one block: every pair of symbols is looked up once.
 
 use std::{
     collections::HashMap,
@@ -18,15 +18,25 @@ use crate::{
 pub(crate) struct Pair(u64);
 
 /// Key pieces by pair of symbols.
-#[derive(Debug)]
-pub(crate) struct LabelTable {
-    overlay: Arc<Overlay>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownLabels {
     slots: HashMap<Pair, Slot, BuildHasherDefault<PairHasher>>,
     /// The key pieces of all labels, one after the other.
     pieces: Vec<u8>,
+}
+
+/// What a request knows of the labels of a block: what earlier ones knew, and what it learnt itself.
+#[derive(Debug)]
+pub(crate) struct LabelTable {
+    overlay: Arc<Overlay>,
+    earlier: Arc<KnownLabels>,
+    /// Its pieces count on from those of `earlier`.
+    own: KnownLabels,
+    /// What `own` may take.
     capacity_bytes: usize,
 }
 
+/// Where the key piece of a label is, and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     start: u32,
@@ -44,6 +54,11 @@ impl Slot {
             is_dropped: false,
         },
     };
+
+    /// The length of the key piece.
+    pub(crate) fn len(self) -> usize {
+        self.end.saturating_sub(self.start) as usize
+    }
 
     /// Whether this is [`Slot::UNKNOWN`].
     pub(crate) fn is_unknown(self) -> bool {
@@ -65,13 +80,26 @@ impl Pair {
     }
 }
 
+impl KnownLabels {
+    /// Memory it takes, about.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.pieces.capacity() + self.slots.capacity() * (size_of::<(Pair, Slot)>() + 1)
+    }
+
+    /// How many labels are known.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
 impl LabelTable {
-    /// An empty table; see [`LabelTable::set_capacity`].
-    pub(crate) fn new(overlay: Arc<Overlay>) -> Self {
+    /// A table that knows what `earlier` does, which was made under the same overlay; see also
+    /// [`LabelTable::set_capacity`].
+    pub(crate) fn new(overlay: Arc<Overlay>, earlier: Arc<KnownLabels>) -> Self {
         Self {
             overlay,
-            slots: HashMap::default(),
-            pieces: Vec::new(),
+            earlier,
+            own: KnownLabels::default(),
             capacity_bytes: 0,
         }
     }
@@ -88,13 +116,12 @@ impl LabelTable {
 
     /// Whether the table takes as much as it may.
     pub(crate) fn is_full(&self) -> bool {
-        self.pieces.len() + self.slots.len() * 2 * size_of::<(Pair, Slot)>() > self.capacity_bytes
+        self.own.size_bytes() > self.capacity_bytes
     }
 
-    /// Forgets everything.
+    /// Forgets what it learnt itself.
     pub(crate) fn clear(&mut self) {
-        self.slots = HashMap::default();
-        self.pieces = Vec::new();
+        self.own = KnownLabels::default();
     }
 
     /// Looks pairs up in the index-header, which may read the disk.
@@ -107,6 +134,7 @@ impl LabelTable {
                 .flat_map(|pair| [pair.name(), pair.value()])
                 .collect(),
         )?;
+        self.own.slots.reserve(pairs.len());
         for pair in pairs {
             let name = symbols.get(pair.name()).unwrap_or_default();
             let value = symbols.get(pair.value()).unwrap_or_default();
@@ -115,29 +143,61 @@ impl LabelTable {
         Ok(())
     }
 
-    /// What is known of a pair that was learnt.
+    /// What is known of a pair.
     pub(crate) fn slot(&self, pair: Pair) -> Option<Slot> {
-        self.slots.get(&pair).copied()
+        self.earlier
+            .slots
+            .get(&pair)
+            .or_else(|| self.own.slots.get(&pair))
+            .copied()
     }
 
     /// The key piece of a slot.
     pub(crate) fn piece(&self, slot: Slot) -> &[u8] {
-        self.pieces
-            .get(slot.start as usize..slot.end as usize)
-            .unwrap_or_default()
+        let (start, end) = (slot.start as usize, slot.end as usize);
+        let earlier = self.earlier.pieces.len();
+        match start.checked_sub(earlier) {
+            Some(start) => self.own.pieces.get(start..end.saturating_sub(earlier)),
+            None => self.earlier.pieces.get(start..end),
+        }
+        .unwrap_or_default()
+    }
+
+    /// All that is known now, for later requests; `None` if that is not worth keeping: little more than before, or
+    /// more than `most_bytes`.
+    pub(crate) fn into_known(self, most_bytes: usize) -> Option<KnownLabels> {
+        let Self { earlier, own, .. } = self;
+        let is_worth_it = own.len() > earlier.len() / 8;
+        if !is_worth_it || own.size_bytes() + earlier.size_bytes() > most_bytes {
+            return None;
+        }
+        if earlier.len() == 0 {
+            return Some(own);
+        }
+        let mut all = KnownLabels::clone(&earlier);
+        all.pieces.extend_from_slice(&own.pieces);
+        all.slots.extend(own.slots);
+        Some(all)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn insert_for_test(&mut self, pair: Pair, name: &str, value: &str) {
+        self.insert(pair, name, value);
     }
 
     fn insert(&mut self, pair: Pair, name: &str, value: &str) {
-        let start = self.pieces.len();
-        key::push_label(&mut self.pieces, name.as_bytes(), value.as_bytes());
-        // A batch is bounded far below 4 GiB; should that ever fail the piece is empty rather than another's.
+        let base = self.earlier.pieces.len();
+        let start = base + self.own.pieces.len();
+        key::push_label(&mut self.own.pieces, name.as_bytes(), value.as_bytes());
+        // Tables are bounded far below 4 GiB; should that ever fail the piece is empty rather than another's.
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let end = place(base + self.own.pieces.len());
         let slot = Slot {
-            start: place(start),
-            end: place(self.pieces.len()),
+            start: place(start).min(end),
+            end,
             place: self.overlay.place(name),
         };
-        self.slots.insert(pair, slot);
+        self.own.slots.insert(pair, slot);
     }
 }
 

@@ -9,7 +9,7 @@
 //! | which blocks are served | `sync`, `view`, `backoff` |
 //! | which of them answer a request | `block_set`, `view` |
 //! | which series match | `postings_plan` (what to read), `postings` (reading it), `refs` |
-//! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `entries`, `label_table` |
+//! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `entries`, `label_table`, `warm` |
 //! | what is the answer's order | `key`, `overlay`, `arrange`, `merge`, `merged` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `series` |
@@ -24,6 +24,7 @@ mod block;
 mod block_set;
 mod config;
 mod config_flags;
+mod context;
 mod cpu;
 mod encode;
 mod entries;
@@ -57,6 +58,7 @@ mod service;
 mod stats;
 mod sync;
 mod view;
+mod warm;
 
 pub use config::StoreConfig;
 pub use config_flags::ConfigError;

@@ -243,6 +243,16 @@ impl Current {
 }
 
 impl MergedBatch {
+    /// An empty one with room for as much as `other` has.
+    pub(crate) fn like(other: &Self) -> Self {
+        Self {
+            keys: Vec::with_capacity(other.keys.len()),
+            picks: Vec::with_capacity(other.picks.len()),
+            ends: Vec::with_capacity(other.ends.len()),
+            ..Self::default()
+        }
+    }
+
     /// Bytes to fetch for it, those between the chunks included.
     #[cfg(test)]
     pub(crate) fn fetch_bytes(&self) -> u64 {

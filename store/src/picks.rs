@@ -29,6 +29,15 @@ struct End {
 }
 
 impl SeriesBatch {
+    /// Makes room for so many series with so many bytes of labels and so many chunks.
+    pub(crate) fn with_capacity(series: usize, key_bytes: usize, picks: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(key_bytes),
+            picks: Vec::with_capacity(picks),
+            ends: Vec::with_capacity(series),
+        }
+    }
+
     /// Adds a series.
     pub(crate) fn push(&mut self, key: &[u8], picks: &[Pick]) {
         self.keys.extend_from_slice(key);

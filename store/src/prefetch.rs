@@ -11,12 +11,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     block::ServedBlock,
+    context::CallContext,
     error::RequestError,
     fetch::{FetchedBatch, fetch},
-    limits::RequestLimits,
     merged::MergedBatch,
     series::{BATCH_BYTES, MergedReceiver, ended_early},
-    stats::RequestStats,
 };
 
 /// Batches that are held at once whatever happens: one is encoded while the next is fetched.
@@ -30,9 +29,7 @@ const MAX_SLOTS: usize = 10;
 pub(crate) struct ChunkSource {
     pub(crate) blocks: Arc<[Arc<ServedBlock>]>,
     pub(crate) skip_chunks: bool,
-    pub(crate) budget: Budget,
-    pub(crate) limits: Arc<RequestLimits>,
-    pub(crate) stats: Arc<RequestStats>,
+    pub(crate) context: CallContext,
 }
 
 /// Batches in order, their chunks fetched or on the way.
@@ -59,7 +56,7 @@ enum Pending {
 pub(crate) fn prefetch(tasks: &mut JoinSet<()>, batches: MergedReceiver, source: ChunkSource) -> Prefetched {
     let slots = Arc::new(Semaphore::new(MIN_SLOTS));
     let (sender, pending) = mpsc::channel(MAX_SLOTS);
-    let budget = source.budget.clone();
+    let budget = source.context.budget.clone();
     tasks.spawn(start_fetches(batches, source, Arc::clone(&slots), sender));
     Prefetched {
         pending,
@@ -130,7 +127,8 @@ impl ChunkSource {
         if self.skip_chunks || batch.picks().is_empty() {
             return Ok(FetchedBatch::without_chunks(batch));
         }
-        fetch(&self.blocks, &self.limits, &self.stats, batch).await
+        let CallContext { limits, stats, .. } = &self.context;
+        fetch(&self.blocks, limits, stats, batch).await
     }
 
     /// Reads again a record of `batch` that takes more bytes than were fetched.
@@ -140,15 +138,16 @@ impl ChunkSource {
         pick: usize,
         bytes: u64,
     ) -> Result<(), RequestError> {
-        let room = self
-            .budget
-            .try_reserve(bytes)
-            .ok_or_else(|| RequestError::NoMemory {
-                what: format!("a chunk of {bytes} bytes"),
-            })?;
-        self.stats.chunk_refetches.inc();
-        batch
-            .fetch_whole(&self.blocks, &self.limits, pick, bytes, room)
-            .await
+        let CallContext {
+            budget,
+            limits,
+            stats,
+            ..
+        } = &self.context;
+        let room = budget.try_reserve(bytes).ok_or_else(|| RequestError::NoMemory {
+            what: format!("a chunk of {bytes} bytes"),
+        })?;
+        stats.chunk_refetches.inc();
+        batch.fetch_whole(&self.blocks, limits, pick, bytes, room).await
     }
 }

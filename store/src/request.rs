@@ -1,5 +1,7 @@
 //! Requests, checked and in our own terms.
 
+use std::sync::Arc;
+
 use sabre_model::{Matcher, shard::Shard};
 use sabre_proto::{
     convert::matchers_from_wire,
@@ -31,7 +33,7 @@ pub(crate) struct SeriesQuery {
     /// Only labels are asked for.
     pub(crate) skip_chunks: bool,
     /// Labels that leave the answer.
-    pub(crate) removed_labels: Vec<String>,
+    pub(crate) removed_labels: Arc<[String]>,
     /// The shard asked for.
     pub(crate) shard: Option<Shard>,
     /// Most series; 0 is no limit.
@@ -52,7 +54,7 @@ pub(crate) struct LabelQuery {
     /// On external labels and the name of a block.
     pub(crate) block_matchers: Vec<Matcher>,
     /// Labels that leave the answer.
-    pub(crate) removed_labels: Vec<String>,
+    pub(crate) removed_labels: Arc<[String]>,
     /// Most names or values; 0 is no limit.
     pub(crate) limit: usize,
 }
@@ -69,7 +71,7 @@ impl SeriesQuery {
             max_resolution_ms: request.max_resolution_window.max(0),
             wanted: Wanted::from_request(&request.aggregates),
             skip_chunks: request.skip_chunks,
-            removed_labels: request.without_replica_labels,
+            removed_labels: request.without_replica_labels.into(),
             shard: request.shard_info.and_then(shard),
             limit: u64::try_from(request.limit).unwrap_or(0),
             series_per_message: usize::try_from(request.response_batch_size.clamp(1, MAX_SERIES_PER_MESSAGE))
@@ -88,7 +90,7 @@ impl LabelQuery {
             maxt_ms: request.end,
             matchers: matchers_from_wire(&request.matchers).map_err(invalid)?,
             block_matchers: block_matchers(hints.map(|hints| hints.block_matchers))?,
-            removed_labels: request.without_replica_labels,
+            removed_labels: request.without_replica_labels.into(),
             limit: usize::try_from(request.limit).unwrap_or(0),
         })
     }
@@ -102,7 +104,7 @@ impl LabelQuery {
             maxt_ms: request.end,
             matchers: matchers_from_wire(&request.matchers).map_err(invalid)?,
             block_matchers: block_matchers(hints.map(|hints| hints.block_matchers))?,
-            removed_labels: request.without_replica_labels,
+            removed_labels: request.without_replica_labels.into(),
             limit: usize::try_from(request.limit).unwrap_or(0),
         };
         Ok((query, request.label))

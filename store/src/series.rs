@@ -11,20 +11,18 @@
 use std::{sync::Arc, time::Instant};
 
 use sabre_proto::raw_body::FrameSender;
-use sabre_runtime::budget::Budget;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     admission::{self, Opened},
     block::ServedBlock,
+    context::CallContext,
     cpu,
-    encode::{EncodeError, EncodeOptions, Encoded, encode, work_bytes},
+    encode::{EncodeError, EncodeOptions, Encoder, Turn},
     error::RequestError,
     fetch::FetchedBatch,
-    limits::RequestLimits,
     merged::{MergeLimits, MergedBatch, Merger, Stop},
     metrics::StoreMetrics,
-    overlay::Overlay,
     picks::SeriesBatch,
     prefetch::{ChunkSource, prefetch},
     request::SeriesQuery,
@@ -58,9 +56,7 @@ pub(crate) const REQUEST_MIN_BYTES: u64 = 4 * (BATCH_BYTES + BATCH_KEY_BYTES as 
 pub(crate) struct SeriesCall {
     pub(crate) query: SeriesQuery,
     pub(crate) selected: Vec<Selected>,
-    pub(crate) budget: Budget,
-    pub(crate) limits: Arc<RequestLimits>,
-    pub(crate) stats: Arc<RequestStats>,
+    pub(crate) context: CallContext,
     pub(crate) metrics: StoreMetrics,
 }
 
@@ -69,14 +65,12 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
     let SeriesCall {
         query,
         selected,
-        budget,
-        limits,
-        stats,
+        context,
         metrics,
     } = call;
     let started = Instant::now();
     let needs = (REQUEST_MIN_BYTES, STREAM_MIN_BYTES);
-    let (opened, _memory) = admission::open(selected, needs, &budget, &limits, &stats).await?;
+    let (opened, _memory) = admission::open(selected, needs, &context).await?;
     let opened_after = started.elapsed();
     let blocks: Arc<[Arc<ServedBlock>]> = opened
         .iter()
@@ -87,22 +81,28 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
         series_per_message: query.series_per_message,
     };
     let mut tasks = JoinSet::new();
-    let batches = start_merge(&mut tasks, opened, &query, &budget, &limits, &stats);
+    let batches = start_merge(&mut tasks, opened, &query, &context);
     let source = ChunkSource {
         blocks,
         skip_chunks: query.skip_chunks,
-        budget,
-        limits,
-        stats,
+        context,
     };
     let mut fetched = prefetch(&mut tasks, batches, source.clone());
+    let mut encoder = Encoder::new(options);
     while let Some(mut batch) = fetched.next().await? {
-        let mut next = 0;
-        while next < batch.merged().len() {
-            let (back, encoded) = encode_some(&source, batch, next, options).await?;
-            (batch, next) = (back, encoded.next);
-            if !encoded.frame.is_empty() && out.send(encoded.frame).await.is_err() {
-                return Ok(());
+        loop {
+            let turn = encode_turn(&source, &mut encoder, &mut batch).await?;
+            let is_end = matches!(turn, Turn::End(_));
+            match turn {
+                Turn::Again => tokio::task::yield_now().await,
+                Turn::Frame(frame) | Turn::End(frame) => {
+                    if !frame.is_empty() && out.send(frame).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            if is_end {
+                break;
             }
         }
     }
@@ -110,30 +110,31 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
     Ok(())
 }
 
-/// Writes the next buffer of a batch, here if that is short work.
-async fn encode_some(
+/// Writes some series of a batch, here if that is short work.
+async fn encode_turn(
     source: &ChunkSource,
-    mut batch: FetchedBatch,
-    first: usize,
-    options: EncodeOptions,
-) -> Result<(FetchedBatch, Encoded), RequestError> {
+    encoder: &mut Encoder,
+    batch: &mut FetchedBatch,
+) -> Result<Turn, RequestError> {
     loop {
-        let blocks = Arc::clone(&source.blocks);
-        let outcome = if work_bytes(&batch, first) <= INLINE_BYTES {
-            encode(&blocks, &batch, first, options)
+        let outcome = if encoder.turn_bytes(batch) <= INLINE_BYTES {
+            encoder.turn(&source.blocks, batch)
         } else {
-            let (back, outcome) = cpu::run(move || {
-                let outcome = encode(&blocks, &batch, first, options);
-                (batch, outcome)
+            let blocks = Arc::clone(&source.blocks);
+            let (mut lent_encoder, lent_batch) = (encoder.lend(), std::mem::take(batch));
+            let (back, outcome);
+            (*encoder, back, outcome) = cpu::run(move || {
+                let outcome = lent_encoder.turn(&blocks, &lent_batch);
+                (lent_encoder, lent_batch, outcome)
             })
             .await?;
-            batch = back;
+            *batch = back;
             outcome
         };
         match outcome {
-            Ok(encoded) => return Ok((batch, encoded)),
+            Ok(turn) => return Ok(turn),
             Err(EncodeError::Failed(error)) => return Err(error),
-            Err(EncodeError::NeedMore { pick, bytes }) => source.fetch_whole(&mut batch, pick, bytes).await?,
+            Err(EncodeError::NeedMore { pick, bytes }) => source.fetch_whole(batch, pick, bytes).await?,
         }
     }
 }
@@ -146,34 +147,30 @@ pub(crate) fn start_merge(
     tasks: &mut JoinSet<()>,
     opened: Vec<Opened>,
     query: &SeriesQuery,
-    budget: &Budget,
-    limits: &Arc<RequestLimits>,
-    stats: &Arc<RequestStats>,
+    context: &CallContext,
 ) -> MergedReceiver {
     let filter = Arc::new(SeriesFilter {
         mint_ms: query.mint_ms,
         maxt_ms: query.maxt_ms,
         skip_chunks: query.skip_chunks,
         shard: query.shard.clone(),
-        limits: Arc::clone(limits),
+        limits: Arc::clone(&context.limits),
     });
     let mut streams = Vec::with_capacity(opened.len());
     for Opened { selected, refs } in opened {
-        let overlay = Arc::new(Overlay::new(&selected.block.external, &query.removed_labels));
         let (sender, receiver) = mpsc::channel(1);
+        let table = context.label_table(&selected.block);
         let series = BlockSeries {
-            decoder: SeriesDecoder::new(Arc::clone(&selected.block), overlay, Arc::clone(&filter)),
+            decoder: SeriesDecoder::new(Arc::clone(&selected.block), table, Arc::clone(&filter)),
             block: selected.block,
             refs: refs.cursor(),
-            budget: budget.clone(),
-            limits: Arc::clone(limits),
-            stats: Arc::clone(stats),
+            context: context.clone(),
         };
         tasks.spawn(series.run(sender));
         streams.push(receiver);
     }
     let (sender, receiver) = mpsc::channel(1);
-    let merge = merge(streams, query.limit, Arc::clone(stats), sender.clone());
+    let merge = merge(streams, query.limit, Arc::clone(&context.stats), sender.clone());
     tasks.spawn(async move {
         if let Err(error) = merge.await {
             // A receiver that has gone wants no error either.
@@ -214,10 +211,20 @@ async fn merge(
         }
         stats.merged_series.add(batch.len() as u64);
         let is_end = stop == Stop::End;
-        if is_end && !batch.is_empty() && out.send(Ok(std::mem::take(&mut batch))).await.is_err() {
+        let next = if is_end {
+            MergedBatch::default()
+        } else {
+            MergedBatch::like(&batch)
+        };
+        let batch_was_empty = batch.is_empty();
+        if out.send(Ok(std::mem::replace(&mut batch, next))).await.is_err() {
             return Ok(());
         }
-        if out.send(Ok(std::mem::take(&mut batch))).await.is_err() || is_end {
+        if is_end {
+            if !batch_was_empty {
+                // A receiver that has gone wants no end either.
+                let _ = out.send(Ok(MergedBatch::default())).await;
+            }
             return Ok(());
         }
         limits.series = usize::MAX;

@@ -16,7 +16,6 @@ use crate::{
     key,
     label_table::{LabelTable, Slot},
     limits::RequestLimits,
-    overlay::Overlay,
     picks::{Pick, SeriesBatch},
     ranges,
     series_part::RawPart,
@@ -51,32 +50,38 @@ pub(crate) struct SeriesDecoder {
 
 impl SeriesDecoder {
     /// A decoder that yields series in the order of the answer.
-    pub(crate) fn new(block: Arc<ServedBlock>, overlay: Arc<Overlay>, filter: Arc<SeriesFilter>) -> Self {
-        let arranger = if overlay.disorders(block.header.label_names()) {
+    pub(crate) fn new(block: Arc<ServedBlock>, table: LabelTable, filter: Arc<SeriesFilter>) -> Self {
+        let arranger = if table.overlay().disorders(block.header.label_names()) {
             Arranger::unsorted()
         } else {
             Arranger::nearly_sorted()
         };
         Self {
             arranger,
-            ..Self::in_any_order(block, overlay, filter)
+            ..Self::in_any_order(block, table, filter)
         }
     }
 
     /// A decoder for callers to whom the order of series is all the same.
     pub(crate) fn in_any_order(
         block: Arc<ServedBlock>,
-        overlay: Arc<Overlay>,
+        table: LabelTable,
         filter: Arc<SeriesFilter>,
     ) -> Self {
+        let arranger = Arranger::nearly_sorted();
         Self {
             block,
             filter,
-            table: LabelTable::new(overlay),
+            table,
             entries: Entries::default(),
-            arranger: Arranger::nearly_sorted(),
+            arranger,
             scratch: Vec::new(),
         }
+    }
+
+    /// What is left when all series are out: what was learnt of labels.
+    pub(crate) fn into_table(self) -> LabelTable {
+        self.table
     }
 
     /// Lets the label table take so much memory.
@@ -109,7 +114,21 @@ impl SeriesDecoder {
 
     /// Puts together what was read from `part`. There may be nothing although something was read.
     pub(crate) fn emit(&mut self, part: &RawPart) -> Result<SeriesBatch, RequestError> {
-        let mut out = SeriesBatch::default();
+        let series = self.entries.len();
+        let added_bytes: usize = self
+            .table
+            .overlay()
+            .pieces()
+            .iter()
+            .map(|(_, piece)| piece.len())
+            .sum();
+        let key_bytes = self.entries.key_bytes() + series * added_bytes;
+        let picks = if self.filter.skip_chunks {
+            0
+        } else {
+            self.entries.chunk_count()
+        };
+        let mut out = SeriesBatch::with_capacity(series, key_bytes, picks);
         for number in 0..self.entries.len() {
             let mut held = self.arranger.spare();
             if !self.fill(&mut held, number, part)? {

@@ -8,15 +8,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     block::ServedBlock,
+    context::CallContext,
     cpu,
     entries::{DecodeError, RunLimits},
     error::RequestError,
-    limits::RequestLimits,
     picks::SeriesBatch,
     refs::RefCursor,
     series_decode::SeriesDecoder,
     series_part::{PartLimits, PartPlan, RawPart, next_part},
-    stats::RequestStats,
 };
 
 /// Memory that a stream may take whatever happens: one small read, three small batches, a small table.
@@ -80,9 +79,7 @@ pub(crate) struct BlockSeries {
     pub(crate) block: Arc<ServedBlock>,
     pub(crate) refs: RefCursor,
     pub(crate) decoder: SeriesDecoder,
-    pub(crate) budget: Budget,
-    pub(crate) limits: Arc<RequestLimits>,
-    pub(crate) stats: Arc<RequestStats>,
+    pub(crate) context: CallContext,
 }
 
 /// Where batches go; an empty one, or an error, is the last.
@@ -113,7 +110,7 @@ impl BlockSeries {
             let Some(read) = reads.pop_front() else { break };
             let mut part = read.task.await??;
             if extra.is_none() {
-                extra = self.budget.try_reserve(STREAM_EXTRA_BYTES);
+                extra = self.context.budget.try_reserve(STREAM_EXTRA_BYTES);
                 window = if extra.is_some() { LARGE } else { SMALL };
                 window.part.tail_bytes = self.block.series_bytes;
                 self.decoder.set_table_bytes(window.table_bytes);
@@ -133,15 +130,26 @@ impl BlockSeries {
                 if !batch.is_empty() && out.send(Ok(batch)).await.is_err() {
                     return Ok(());
                 }
-                charge_sort(&self.decoder, &self.block, &self.budget, &mut sorting)?;
+                charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
             }
         }
         let mut decoder = self.decoder;
-        for batch in cpu::run(move || decoder.finish()).await? {
+        let (decoder, rest) = if decoder.sorting_bytes() > 0 {
+            cpu::run(move || {
+                let rest = decoder.finish();
+                (decoder, rest)
+            })
+            .await?
+        } else {
+            let rest = decoder.finish();
+            (decoder, rest)
+        };
+        for batch in rest {
             if !batch.is_empty() && out.send(Ok(batch)).await.is_err() {
                 break;
             }
         }
+        self.context.keep_labels(&self.block, decoder.into_table());
         Ok(())
     }
 
@@ -160,8 +168,8 @@ impl BlockSeries {
                 break;
             };
             let bytes = plan.end.saturating_sub(plan.start);
-            self.limits.bytes(bytes)?;
-            self.stats.series.read(plan.offsets.len() as u64, bytes);
+            self.context.limits.bytes(bytes)?;
+            self.context.stats.series.read(plan.offsets.len() as u64, bytes);
             let task = AbortOnDropHandle::new(tokio::spawn(read(block, plan)));
             reads.push_back(PendingRead { bytes, task });
         }
@@ -174,13 +182,14 @@ impl BlockSeries {
             return Ok(());
         };
         let room = self
+            .context
             .budget
             .try_reserve(bytes)
             .ok_or_else(|| RequestError::NoMemory {
                 what: format!("a series entry of {bytes} bytes in block {}", self.block.id()),
             })?;
-        self.limits.bytes(bytes)?;
-        self.stats.series_refetches.inc();
+        self.context.limits.bytes(bytes)?;
+        self.context.stats.series_refetches.inc();
         let whole = self
             .block
             .read_index(start, start.saturating_add(bytes))
