@@ -13,7 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sabre_tests::metadata::{linked_into, metadata};
 
 /// Folders that know neither a runtime, nor the network, nor a clock.
-const PURE: &[&str] = &["sabre-model", "sabre-tsdb"];
+const PURE: &[&str] = &[
+    "sabre-model",
+    "sabre-tsdb",
+    "sabre-downsample",
+    "sabre-promql",
+];
 
 /// What a pure crate must never reach, at any depth.
 const IMPURE: &[&str] = &[
@@ -26,7 +31,12 @@ const IMPURE: &[&str] = &[
     "aws-config",
 ];
 
-const ROOMS: &[&str] = &["sabre-sidecar", "sabre-store"];
+const ROOMS: &[&str] = &[
+    "sabre-sidecar",
+    "sabre-store",
+    "sabre-compactor",
+    "sabre-es-retention",
+];
 
 const DEV_ONLY: &[&str] = &["sabre-testkit", "sabre-tests", "sabre-benches"];
 

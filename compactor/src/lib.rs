@@ -1,0 +1,1 @@
+//! The compactor: compacts, deduplicates and downsamples the blocks of a bucket, retains and cleans.

@@ -1,0 +1,1 @@
+//! PromQL, pure: parser, type check, functions and a streaming evaluator.
