@@ -1,1 +1,4 @@
-//! Moves daily Elasticsearch and OpenSearch log indices into snapshots and deletes what has expired.
+//! Keeps a cluster of log indices small: what grows old is snapshotted, what is safe in a snapshot is deleted.
+
+pub mod access;
+pub mod cluster;

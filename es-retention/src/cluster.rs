@@ -1,0 +1,3 @@
+//! What is asked of a cluster, whatever engine it runs.
+
+pub mod transport;
