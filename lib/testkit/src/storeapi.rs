@@ -2,6 +2,7 @@
 //!
 //! The store must hold the blocks of [`BUCKET`] together.
 
+pub mod acceptance;
 mod compare;
 mod load;
 #[cfg(test)]

@@ -1,0 +1,72 @@
+//! Checks of callers that go, that are slow, and that are many.
+
+use sabre_proto::thanos::store_client::StoreClient;
+
+use super::{
+    World,
+    checks::{bulk, bulk_series, check, compare},
+};
+use crate::series::SeriesAnswer;
+
+/// Calls that are given up after their first message.
+const CANCELLED_CALLS: usize = 40;
+
+/// Calls that are open at once.
+const CALLERS: usize = 8;
+
+fn store(world: &World<'_>) -> StoreClient<tonic::transport::Channel> {
+    StoreClient::new(world.channel.clone()).max_decoding_message_size(1 << 30)
+}
+
+/// Callers that go leave nothing behind that keeps others from an answer.
+pub(super) async fn cancellation(world: &World<'_>) -> Result<(), String> {
+    for _ in 0..CANCELLED_CALLS {
+        let call = store(world).series(bulk()).await;
+        let mut messages = call.map_err(|status| status.to_string())?.into_inner();
+        if messages
+            .message()
+            .await
+            .map_err(|status| status.to_string())?
+            .is_none()
+        {
+            return Err("an answer of many series has no message".to_owned());
+        }
+    }
+    let answer = check(world, &bulk()).await?;
+    if answer.by_labels().len() != bulk_series(world) {
+        return Err(format!(
+            "{} series after calls were given up",
+            answer.by_labels().len()
+        ));
+    }
+    Ok(())
+}
+
+/// Callers that do not read yet get the same answer later, and let others have theirs meanwhile.
+pub(super) async fn slow_readers(world: &World<'_>) -> Result<(), String> {
+    let mut slow = Vec::new();
+    for _ in 0..CALLERS {
+        let call = store(world).series(bulk()).await;
+        slow.push(call.map_err(|status| status.to_string())?.into_inner());
+    }
+    check(world, &bulk()).await?;
+    for mut messages in slow {
+        let mut answer = SeriesAnswer::default();
+        while let Some(message) = messages.message().await.map_err(|status| status.to_string())? {
+            answer.push(message).map_err(|status| status.to_string())?;
+            tokio::task::yield_now().await;
+        }
+        compare(world, &bulk(), &answer)?;
+    }
+    Ok(())
+}
+
+/// All get the whole answer.
+pub(super) async fn callers_at_once(world: &World<'_>) -> Result<(), String> {
+    let request = bulk();
+    let calls = (0..CALLERS).map(|_| check(world, &request));
+    for answer in futures::future::join_all(calls).await {
+        answer?;
+    }
+    Ok(())
+}
