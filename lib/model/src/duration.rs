@@ -32,6 +32,21 @@ enum Problem {
     Overflow,
 }
 
+impl DurationError {
+    /// Whether the text is a duration, but one longer than can be held.
+    pub fn is_too_long(&self) -> bool {
+        self.problem == Problem::Overflow
+    }
+
+    /// The unit that no duration has, if that is what is wrong.
+    pub fn unknown_unit(&self) -> Option<&str> {
+        match &self.problem {
+            Problem::UnknownUnit { unit, .. } => Some(unit),
+            _ => None,
+        }
+    }
+}
+
 /// Reads a Go duration: `300ms`, `-1.5h`, `1h30m`, `0`.
 pub fn parse_go(text: &str) -> Result<GoDuration, DurationError> {
     go::parse(text).map_err(|problem| DurationError {

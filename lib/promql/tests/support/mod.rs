@@ -1,0 +1,4 @@
+//! What the test programs of this crate share.
+
+pub(crate) mod generate;
+pub(crate) mod random;
