@@ -9,6 +9,7 @@ mod error;
 pub mod fuzz;
 pub mod histogram;
 pub mod index;
+pub mod merge;
 pub mod meta;
 pub mod postings;
 pub mod segment;

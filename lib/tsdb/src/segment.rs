@@ -8,6 +8,7 @@
 
 mod chunk_ref;
 mod record;
+mod series_chunk;
 mod write;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 pub use chunk_ref::ChunkRef;
 pub use record::{HEADER, MAX_RECORD_OVERHEAD, Record, RecordError, Scan, check_header, read_record, scan};
+pub use series_chunk::SeriesChunk;
 pub use write::{
     DEFAULT_SEGMENT_BYTES, FileSink, MemorySink, SegmentSink, SegmentWriteError, SegmentWriter, segment_name,
 };

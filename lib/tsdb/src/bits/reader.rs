@@ -30,6 +30,20 @@ impl<'a> BitReader<'a> {
         }
     }
 
+    /// Goes on where another reader of the same data was.
+    pub fn resume(section: &'static str, data: &'a [u8], position: usize) -> Self {
+        Self {
+            section,
+            data,
+            position,
+        }
+    }
+
+    /// Number of bits read, from the start of the data.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
     /// The next 57 bits at least, the first of them on top.
     #[inline(always)]
     pub fn peek(&self) -> u64 {

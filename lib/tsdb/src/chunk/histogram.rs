@@ -28,7 +28,7 @@ pub use append::{Appended, HistogramAppender};
 pub use codec::Codec;
 pub use diff::MAX_BUCKET_INDEX;
 pub use header::header_flag;
-pub use read::HistogramIter;
+pub use read::{HistogramIter, SharedHistogramIter};
 
 /// What errors call these chunks.
 pub(crate) const SECTION: &str = "histogram chunk";

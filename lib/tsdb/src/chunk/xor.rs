@@ -18,7 +18,7 @@ mod decode;
 mod tests;
 
 pub use append::XorAppender;
-pub use decode::{XorIter, decode};
+pub use decode::{XorIter, decode, for_each};
 
 /// What errors call these chunks.
 pub(crate) const SECTION: &str = "xor chunk";

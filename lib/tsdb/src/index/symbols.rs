@@ -177,7 +177,7 @@ impl<D: AsRef<[u8]>> Symbols<D> {
         Some(Decoder::at(SECTION, file_offset, bytes))
     }
 
-    pub(super) fn section(&self) -> &[u8] {
+    pub(crate) fn section(&self) -> &[u8] {
         self.section.as_ref()
     }
 }
@@ -242,7 +242,7 @@ impl SymbolsBuilder {
     }
 
     /// Finishes the table of an index that has it at `file_offset`.
-    pub(super) fn build(mut self, file_offset: u64) -> Option<Symbols> {
+    pub(crate) fn build(mut self, file_offset: u64) -> Option<Symbols> {
         let entries = BEFORE_ENTRIES_BYTES..self.section.len();
         self.section
             .get_mut(frame::LEN_BYTES..BEFORE_ENTRIES_BYTES)?

@@ -1,5 +1,12 @@
 //! Golden blocks for the tests of this crate, which comes before the testkit.
 
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+pub(crate) mod blocks;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;

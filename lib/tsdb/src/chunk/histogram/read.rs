@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::codec::Codec;
 use super::header::header_flag;
 use super::layout::read_layout;
@@ -19,6 +21,21 @@ use crate::histogram::{CounterResetHint, Layout, NativeHistogram};
 #[derive(Debug, Clone)]
 pub struct HistogramIter<'a, B: Codec> {
     reader: BitReader<'a>,
+    progress: Progress<B>,
+}
+
+/// [`HistogramIter`] that owns a share of its data.
+#[derive(Debug, Clone)]
+pub struct SharedHistogramIter<B: Codec> {
+    data: Bytes,
+    /// How far it is read, in bits.
+    position: usize,
+    progress: Progress<B>,
+}
+
+/// What is known of a chunk that is being read, apart from its data.
+#[derive(Debug, Clone)]
+struct Progress<B: Codec> {
     flag: CounterResetHint,
     layout: Arc<Layout>,
     state: Option<State<B>>,
@@ -37,39 +54,75 @@ impl<'a, B: Codec> HistogramIter<'a, B> {
         } else {
             Arc::new(read_layout(&mut reader)?)
         };
-        Ok(Self {
-            reader,
+        let progress = Progress {
             flag,
             layout,
             state: None,
             total,
             read: 0,
-        })
+        };
+        Ok(Self { reader, progress })
     }
 
     /// Number of samples the header announces.
     pub fn num_samples(&self) -> u16 {
-        self.total
+        self.progress.total
     }
 
     /// The flag of the header.
     pub fn flag(&self) -> CounterResetHint {
-        self.flag
+        self.progress.flag
     }
 
     /// The buckets of all histograms of the chunk that are not stale.
     pub fn layout(&self) -> &Arc<Layout> {
-        &self.layout
+        &self.progress.layout
     }
 
     /// Decodes the next histogram into one that is there already, and returns its timestamp.
     ///
     /// After an error, or behind the last sample, there is nothing more.
     pub fn next_into(&mut self, histogram: &mut NativeHistogram<B>) -> Result<Option<i64>, Corruption> {
+        self.progress.next_into(&mut self.reader, histogram)
+    }
+}
+
+impl<B: Codec> SharedHistogramIter<B> {
+    /// Reads header and layout of the chunk `data`.
+    pub fn new(data: Bytes) -> Result<Self, Corruption> {
+        let HistogramIter { reader, progress } = HistogramIter::new(&data)?;
+        let position = reader.position();
+        Ok(Self {
+            data,
+            position,
+            progress,
+        })
+    }
+
+    /// Number of bytes of the data.
+    pub fn len_bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// As [`HistogramIter::next_into`].
+    pub fn next_into(&mut self, histogram: &mut NativeHistogram<B>) -> Result<Option<i64>, Corruption> {
+        let mut reader = BitReader::resume(SECTION, &self.data, self.position);
+        let result = self.progress.next_into(&mut reader, histogram);
+        self.position = reader.position();
+        result
+    }
+}
+
+impl<B: Codec> Progress<B> {
+    fn next_into(
+        &mut self,
+        reader: &mut BitReader<'_>,
+        histogram: &mut NativeHistogram<B>,
+    ) -> Result<Option<i64>, Corruption> {
         if self.read >= self.total {
             return Ok(None);
         }
-        match self.advance() {
+        match self.advance(reader) {
             Ok(()) => {
                 let first = self.read == 0;
                 self.read += 1;
@@ -85,10 +138,10 @@ impl<'a, B: Codec> HistogramIter<'a, B> {
         }
     }
 
-    fn advance(&mut self) -> Result<(), Corruption> {
+    fn advance(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption> {
         match &mut self.state {
-            Some(state) => state.read_next(&mut self.reader)?,
-            None => self.state = Some(State::read_first(&mut self.reader, &self.layout)?),
+            Some(state) => state.read_next(reader)?,
+            None => self.state = Some(State::read_first(reader, &self.layout)?),
         }
         Ok(())
     }
@@ -128,7 +181,7 @@ impl<B: Codec> Iterator for HistogramIter<'_, B> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut histogram = NativeHistogram {
-            layout: Arc::clone(&self.layout),
+            layout: Arc::clone(&self.progress.layout),
             ..NativeHistogram::default()
         };
         let t = self.next_into(&mut histogram).transpose()?;

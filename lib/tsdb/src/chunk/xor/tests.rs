@@ -30,6 +30,12 @@ fn batch(data: &[u8]) -> Result<Vec<(i64, u64)>, Corruption> {
     result.map(|()| bits(timestamps.into_iter().zip(values).skip(1)))
 }
 
+fn by_closure(data: &[u8]) -> Result<Vec<(i64, u64)>, Corruption> {
+    let mut samples = Vec::new();
+    for_each(data, |t, value| samples.push((t, value)))?;
+    Ok(bits(samples.into_iter()))
+}
+
 fn one_by_one(data: &[u8]) -> Result<Vec<(i64, u64)>, Corruption> {
     let samples: Result<Vec<_>, _> = XorIter::new(data)?.collect();
     samples.map(|samples| bits(samples.into_iter()))
@@ -199,6 +205,7 @@ proptest! {
         let expected = bits(samples.into_iter());
         prop_assert_eq!(batch(&data), Ok(expected.clone()));
         prop_assert_eq!(one_by_one(&data), Ok(expected.clone()));
+        prop_assert_eq!(by_closure(&data), Ok(expected.clone()));
         prop_assert_eq!(reference::decode(&data), Some(expected));
     }
 
@@ -209,6 +216,7 @@ proptest! {
         data[1] = n;
         let expected = reference::decode(&data);
         prop_assert_eq!(one_by_one(&data).ok(), expected.clone());
+        prop_assert_eq!(by_closure(&data).ok(), expected.clone());
         prop_assert_eq!(batch(&data).ok(), expected);
     }
 
