@@ -5,7 +5,8 @@ use crate::chunk::histogram::{Codec, HistogramIter};
 use crate::chunk::xor::{self, XorIter};
 use crate::chunk::{Encoding, Sample, decode_samples, encode_stream};
 use crate::histogram::{CounterResetHint, NativeHistogram};
-use crate::segment;
+use crate::merge::{MergeError, OverlapRule, Trim, merge_chunks};
+use crate::segment::{self, SeriesChunk};
 
 pub use crate::index::fuzz::*;
 
@@ -65,6 +66,48 @@ pub fn segment(data: &[u8]) {
         if let Ok(encoding) = Encoding::try_from(record.encoding) {
             let _ = decode_samples(encoding, record.data);
         }
+    }
+}
+
+/// Merges the chunks of up to four sources, cut out of `data`, by every rule, and trims them.
+pub fn merge(mut data: &[u8]) {
+    let mut sources = vec![Vec::new(); 4];
+    let mut starts = [0i64; 4];
+    while let [kind, length, after, range, rest @ ..] = data {
+        let (chunk, behind) = rest.split_at_checked(usize::from(*length)).unwrap_or((rest, &[]));
+        data = behind;
+        let encoding = match kind % 4 {
+            0 => Encoding::Xor,
+            1 => Encoding::Histogram,
+            2 => Encoding::FloatHistogram,
+            _ => Encoding::Aggregate,
+        };
+        let source = usize::from(kind >> 3) % 4;
+        let (Some(chunks), Some(start)) = (sources.get_mut(source), starts.get_mut(source)) else {
+            return;
+        };
+        *start += i64::from(*after);
+        chunks.push(SeriesChunk::encode(
+            *start,
+            *start + i64::from(*range),
+            encoding,
+            chunk,
+        ));
+    }
+    let trim = Trim::new(20, 500, vec![(30, 90), (95, 96)]);
+    for chunk in sources.iter().flatten() {
+        let _ = trim.apply(chunk.clone());
+    }
+    for rule in [OverlapRule::Refuse, OverlapRule::OneToOne, OverlapRule::Penalty] {
+        let lists = sources.iter().map(|chunks| chunks.iter().cloned().map(Ok));
+        let mut written = 0usize;
+        let merged = merge_chunks(rule, lists.collect(), |chunk| {
+            written += 1;
+            let _ = chunk.num_samples();
+            Ok::<_, MergeError>(())
+        });
+        let given: usize = sources.iter().map(Vec::len).sum();
+        assert!(rule != OverlapRule::Refuse || merged.is_err() || written <= given);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::MergeError;
 use super::heap::Heap;
-use super::run::{Progress, Run};
+use super::run::{Progress, Run, WINDOW_CHUNKS};
 use crate::segment::SeriesChunk;
 
 /// What becomes of chunks of a series that overlap. Equal ones are always dropped but for one.
@@ -34,6 +34,8 @@ pub enum MergeStep {
 #[derive(Debug)]
 pub struct ChunkMerge {
     rule: OverlapRule,
+    /// How many chunks are looked at before samples are chained.
+    window_chunks: usize,
     sources: Vec<Source>,
     heap: Heap<Head>,
     /// How many sources were asked for their first chunk.
@@ -97,6 +99,7 @@ impl ChunkMerge {
     pub fn new(rule: OverlapRule, sources: usize) -> Self {
         Self {
             rule,
+            window_chunks: WINDOW_CHUNKS,
             sources: (0..sources).map(|_| Source::default()).collect(),
             heap: Heap::default(),
             begun: 0,
@@ -207,7 +210,7 @@ impl ChunkMerge {
             return Ok(None);
         }
         let run = match self.rule {
-            OverlapRule::OneToOne => Run::one_to_one(&chunk)?,
+            OverlapRule::OneToOne => Run::one_to_one(&chunk, self.window_chunks)?,
             OverlapRule::Penalty => Run::penalty(&chunk)?,
             OverlapRule::Refuse => {
                 return Err(MergeError::Overlap {
@@ -282,7 +285,19 @@ where
     I: Iterator<Item = Result<SeriesChunk, E>>,
     E: From<MergeError>,
 {
-    let mut merge = ChunkMerge::new(rule, sources.len());
+    let merge = ChunkMerge::new(rule, sources.len());
+    drive(merge, &mut sources, &mut sink)
+}
+
+fn drive<I, E>(
+    mut merge: ChunkMerge,
+    sources: &mut [I],
+    sink: &mut impl FnMut(SeriesChunk) -> Result<(), E>,
+) -> Result<(), E>
+where
+    I: Iterator<Item = Result<SeriesChunk, E>>,
+    E: From<MergeError>,
+{
     loop {
         match merge.step()? {
             MergeStep::Pull(source) => {
@@ -294,3 +309,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@ use super::fold::{Fold, History};
 use crate::chunk::{ChunkEncoder, ChunkError, EncodedChunk, Encoding, Sample};
 use crate::segment::SeriesChunk;
 
-/// How many chunks a run looks at before it begins, and how many bytes of them at most.
-const WINDOW_CHUNKS: usize = 4096;
+/// How many chunks a run that keeps every sample looks at before it begins, and how many bytes of them at most.
+pub(super) const WINDOW_CHUNKS: usize = 4096;
 const WINDOW_BYTES: usize = 4 << 20;
 
 /// How many lists of samples may be merged at one time.
@@ -42,10 +42,10 @@ enum Kind {
 }
 
 impl Run {
-    /// Begins a run that keeps every sample once.
-    pub(super) fn one_to_one(first: &SeriesChunk) -> Result<Self, MergeError> {
+    /// Begins a run that keeps every sample once, and looks at up to `window_chunks` chunks before it begins.
+    pub(super) fn one_to_one(first: &SeriesChunk, window_chunks: usize) -> Result<Self, MergeError> {
         AnyCursor::open(first)?;
-        Ok(Self::of(Kind::Chain(ChainRun::new(first.clone()))))
+        Ok(Self::of(Kind::Chain(ChainRun::new(first.clone(), window_chunks))))
     }
 
     /// Begins a run that stays with one of the chunks as long as it has no gap.
@@ -149,6 +149,7 @@ struct ChainRun {
     state: ChainState,
     /// Whether the chain is at a sample that was not given yet.
     waiting: bool,
+    window_chunks: usize,
 }
 
 #[derive(Debug)]
@@ -163,7 +164,7 @@ enum ChainState {
 }
 
 impl ChainRun {
-    fn new(first: SeriesChunk) -> Self {
+    fn new(first: SeriesChunk, window_chunks: usize) -> Self {
         Self {
             mint: first.mint,
             maxt: first.maxt,
@@ -173,6 +174,7 @@ impl ChainRun {
                 others: Vec::new(),
             },
             waiting: false,
+            window_chunks,
         }
     }
 
@@ -212,7 +214,7 @@ impl ChainRun {
     fn next(&mut self, next_mint: Option<i64>) -> Result<Next, MergeError> {
         let chain = match &mut self.state {
             ChainState::Collecting { others, bytes, .. }
-                if next_mint.is_some() && others.len() < WINDOW_CHUNKS && *bytes < WINDOW_BYTES =>
+                if next_mint.is_some() && others.len() < self.window_chunks && *bytes < WINDOW_BYTES =>
             {
                 return Ok(Next::Unknown);
             }
