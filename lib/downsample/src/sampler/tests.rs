@@ -140,3 +140,35 @@ fn floats_and_histograms_of_a_series_are_apart() {
     assert_eq!(hours.len(), 3);
     assert_eq!(histograms_of(&hours[1], Aggregate::Sum)[0].1.count, 6.0);
 }
+
+/// The chunks are read three times at most and never kept: what is held are the windows.
+#[test]
+fn a_series_of_a_hundred_thousand_chunks_is_held_as_windows() {
+    const CHUNKS: i64 = 100_000;
+    let chunk = |number: i64| {
+        let start = number * 45_000;
+        float_series(&[(start, 1.0), (start + 15_000, 2.0), (start + 30_000, 3.0)]).remove(0)
+    };
+    let mut sampler = Downsampler::new(Resolution::FiveMinutes);
+    let (mut rounds, mut held) = (0, 0);
+    let made = loop {
+        rounds += 1;
+        for number in 0..CHUNKS {
+            sampler.push(&chunk(number)).unwrap();
+            held = held.max(sampler.held_bytes());
+        }
+        match sampler.finish().unwrap() {
+            Attempt::Done(made) => break made,
+            Attempt::Again(next) => sampler = next,
+        }
+    };
+    assert_eq!(rounds, 2);
+    let counts = made.iter().flat_map(|chunk| floats_of(chunk, Aggregate::Count));
+    assert_eq!(counts.map(|(_, count)| count).sum::<f64>(), 3.0 * CHUNKS as f64);
+    let windows: u64 = made
+        .iter()
+        .map(|chunk| u64::from(chunk.num_samples().unwrap()))
+        .sum();
+    assert_eq!(windows, 15_000);
+    assert!(held < 600_000, "{held} bytes");
+}
