@@ -1,8 +1,8 @@
 //! Entry points of the fuzz targets: each takes any bytes and must neither panic nor take unbounded memory.
 
+use crate::convert;
 use crate::remote_read::FrameDecoder;
 use crate::thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest, SeriesResponse, info};
-use crate::{convert, snappy};
 use bytes::Bytes;
 use prost::Message;
 
@@ -44,11 +44,6 @@ pub fn store_response(data: &[u8]) {
     }
 }
 
-/// A request under the `snappy` compressor.
-pub fn snappy_request(data: &[u8]) {
-    let _ = snappy::decompress_messages(Bytes::copy_from_slice(data), MAX_PAYLOAD_BYTES);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +55,6 @@ mod tests {
             remote_read_stream(&data);
             store_request(&data);
             store_response(&data);
-            snappy_request(&data);
         }
     }
 }

@@ -13,7 +13,6 @@ mod generated;
 pub mod hints;
 pub mod raw_body;
 pub mod remote_read;
-pub mod snappy;
 mod store_service;
 
 pub use deadline::deadline_of;

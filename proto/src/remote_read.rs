@@ -15,6 +15,9 @@ use prost::Message;
 /// Prometheus' default for the payload size it keeps to (`--storage.remote.read-max-bytes-in-frame`).
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 1 << 20;
 
+/// A size of up to ten bytes, and a checksum.
+const MAX_HEADER_BYTES: usize = 14;
+
 /// What is wrong with a streamed answer; `offset` counts from its first byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -86,6 +89,20 @@ pub struct Frame {
     pub offset: u64,
     /// An encoded [`ChunkedReadResponse`].
     pub payload: Bytes,
+}
+
+/// Writes a payload as a frame: the other side of [`FrameDecoder`].
+pub fn encode_frame(payload: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(payload.len() + MAX_HEADER_BYTES);
+    let mut size = payload.len();
+    while size > 0x7f {
+        frame.push((size & 0x7f) as u8 | 0x80);
+        size >>= 7;
+    }
+    frame.push(size as u8);
+    frame.extend_from_slice(&crc32c(payload).to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame.into()
 }
 
 /// The numbers before a payload.

@@ -37,7 +37,11 @@ const TARGETS: &[Target] = &[
     ("proto_remote_read_stream", sabre_proto::fuzz::remote_read_stream),
     ("proto_store_request", sabre_proto::fuzz::store_request),
     ("proto_store_response", sabre_proto::fuzz::store_response),
-    ("proto_snappy_request", sabre_proto::fuzz::snappy_request),
+    ("runtime_yaml_document", sabre_runtime::fuzz::yaml_document),
+    ("runtime_expand_env", sabre_runtime::fuzz::expand_env),
+    ("runtime_command_line", sabre_runtime::fuzz::command_line),
+    ("runtime_snappy_request", sabre_runtime::fuzz::snappy_request),
+    ("objstore_server_text", sabre_objstore::fuzz::server_text),
     ("block_index_header", sabre_block::fuzz::index_header),
     ("block_key", sabre_block::fuzz::key),
 ];

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::{
     flags::{FlagGroup, FlagSpec, Kind, ListenAddress, groups, parse_groups},
+    grpc_server::snappy,
     metrics::wants_openmetrics,
     yaml,
 };
@@ -41,6 +44,14 @@ pub fn command_line(data: &[u8]) {
     wants_openmetrics(&text);
 }
 
+/// A request under gRPC's compressor `snappy`.
+pub fn snappy_request(data: &[u8]) {
+    drop(snappy::decompress_messages(
+        Bytes::copy_from_slice(data),
+        64 << 10,
+    ));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -58,6 +69,7 @@ mod tests {
                 super::yaml_document(data);
                 super::expand_env(data);
                 super::command_line(data);
+                super::snappy_request(data);
             }
         }
     }

@@ -6,6 +6,7 @@
 mod call;
 mod messages;
 mod methods;
+pub(crate) mod snappy;
 #[cfg(test)]
 mod tests;
 
@@ -140,7 +141,8 @@ impl GrpcServer {
         self = self.with_reflection()?;
         let methods = methods::methods(registry, &self.services, &self.descriptors)?;
         let calls = call::CallLayer::new(registry, methods, self.log);
-        let router = self.routes.routes().into_axum_router().layer(calls);
+        let router = self.routes.routes().into_axum_router();
+        let router = router.layer(snappy::SnappyLayer).layer(calls);
 
         let listener = self.options.address.bind("grpc-address").await?;
         let address = listener.local_addr().map_err(ServerError::Address)?;

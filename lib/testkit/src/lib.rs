@@ -8,6 +8,8 @@ pub mod golden;
 #[cfg(feature = "full")]
 pub mod grpc;
 #[cfg(feature = "full")]
+pub mod prometheus;
+#[cfg(feature = "full")]
 pub mod s3;
 #[cfg(feature = "full")]
 pub mod series;

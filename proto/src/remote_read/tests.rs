@@ -6,16 +6,7 @@ use proptest::prelude::*;
 const MAX: usize = 64 << 10;
 
 fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut size = payload.len();
-    while size > 0x7f {
-        out.push(size as u8 | 0x80);
-        size >>= 7;
-    }
-    out.push(size as u8);
-    out.extend(crc32c(payload).to_be_bytes());
-    out.extend(payload);
-    out
+    encode_frame(payload).to_vec()
 }
 
 /// Pushes `stream` in pieces of `piece_len` and collects the payloads.
@@ -76,6 +67,14 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_frame_is_size_checksum_and_payload() {
+    // CRC-32C of "123456789" is a published check value; the size of 300 bytes takes two.
+    assert_eq!(frame(b"123456789"), *b"\x09\xe3\x06\x92\x83123456789");
+    assert_eq!(frame(&[7; 300])[..2], [0xac, 0x02]);
+    assert_eq!(frame(b""), [0; 5]);
 }
 
 #[test]

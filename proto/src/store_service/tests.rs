@@ -1,7 +1,6 @@
 use super::*;
 use crate::flat::{ChunkPart, ChunkParts, SeriesFrameBuilder, SeriesParts, encode_label};
 use crate::raw_body::{FrameSender, frame_channel};
-use crate::snappy::SnappyRequests;
 use crate::thanos::chunk::Encoding;
 use crate::thanos::store_client::StoreClient;
 use crate::thanos::{
@@ -145,7 +144,7 @@ async fn serve() -> (Arc<Fake>, Endpoint) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().expect("address")));
     let fake = Arc::new(Fake::default());
-    let service = SnappyRequests::new(StoreService::new(Arc::clone(&fake)), DEFAULT_MAX_REQUEST_BYTES);
+    let service = StoreService::new(Arc::clone(&fake));
     let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     (fake, endpoint.expect("endpoint"))
@@ -329,10 +328,6 @@ async fn an_unknown_encoding_is_unimplemented_and_the_known_ones_are_named() {
 async fn compressed_requests_are_read() {
     let (_, endpoint) = serve().await;
     let plain = request("many").encode_to_vec();
-    let mut snappy = snap::write::FrameEncoder::new(Vec::new());
-    std::io::Write::write_all(&mut snappy, &plain).expect("write");
-    let snappy = framed(1, &snappy.into_inner().expect("flush"));
-    assert_eq!(raw_call(&endpoint, "snappy", snappy).await.0, Code::Ok);
     assert_eq!(
         raw_call(&endpoint, "identity", framed(0, &plain)).await.0,
         Code::Ok

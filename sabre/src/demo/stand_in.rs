@@ -19,6 +19,7 @@ use sabre_model::{Labels, Matcher, selector};
 use sabre_proto::{
     convert::matchers_from_wire,
     prometheus::{self, ChunkedReadResponse, ChunkedSeries, ReadRequest},
+    remote_read::encode_frame,
     thanos::Label,
 };
 use serde_json::{Value, json};
@@ -212,7 +213,7 @@ fn answer(
                 query_index,
             }
             .encode_to_vec();
-            if sender.blocking_send(Ok(frame(&payload))).is_err() {
+            if sender.blocking_send(Ok(encode_frame(&payload))).is_err() {
                 return Ok(());
             }
         }
@@ -262,15 +263,6 @@ fn wire_labels(labels: &Labels) -> Vec<Label> {
             value: value.to_string(),
         })
         .collect()
-}
-
-/// `uvarint size | u32 BE CRC32C(payload) | payload`.
-fn frame(payload: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(payload.len() + 14);
-    sabre_tsdb::encoding::put_uvarint(&mut frame, payload.len() as u64);
-    frame.extend_from_slice(&sabre_tsdb::crc32c(payload).to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame.into()
 }
 
 /// The parameters of a label or series call.

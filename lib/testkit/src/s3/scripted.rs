@@ -1,13 +1,23 @@
 //! An HTTP server that answers what the test wrote down: also halves of bodies, silence and nonsense.
 
-use std::{collections::VecDeque, fmt, fmt::Write, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    fmt::Write,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
 /// The largest head of a request that is read.
@@ -17,6 +27,7 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 pub struct ScriptedServer {
     addr: SocketAddr,
     requests: Arc<Mutex<Vec<Recorded>>>,
+    waiting: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -42,7 +53,11 @@ pub struct Answer {
     sent_bytes: Option<usize>,
     hangs: bool,
     is_silent: bool,
+    is_endless: bool,
 }
+
+/// Counts an answer that waits for its client to go, as long as it does.
+struct Waiting<'a>(&'a AtomicUsize);
 
 type Handler = dyn Fn(&Recorded) -> Answer + Send + Sync;
 
@@ -66,6 +81,7 @@ impl Answer {
             sent_bytes: None,
             hangs: false,
             is_silent: false,
+            is_endless: false,
         }
     }
 
@@ -112,6 +128,11 @@ impl Answer {
         self
     }
 
+    /// The body as it is set.
+    pub fn body_bytes(&self) -> &Bytes {
+        &self.body
+    }
+
     /// Sends only so much of the body, and closes the connection.
     #[must_use]
     pub fn cut_after(mut self, bytes: usize) -> Self {
@@ -124,6 +145,13 @@ impl Answer {
     pub fn hang_after(mut self, bytes: usize) -> Self {
         self.sent_bytes = Some(bytes);
         self.hangs = true;
+        self
+    }
+
+    /// Sends the body again and again until the client goes.
+    #[must_use]
+    pub fn endless(mut self) -> Self {
+        self.is_endless = true;
         self
     }
 }
@@ -143,22 +171,57 @@ impl ScriptedServer {
     pub async fn start_with(
         handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), handler).await
+    }
+
+    /// Answers what `handler` makes of a request, at an address that an earlier server may have had.
+    pub async fn start_at(
+        addr: SocketAddr,
+        handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let requests: Arc<Mutex<Vec<Recorded>>> = Arc::default();
-        let recorded = Arc::clone(&requests);
+        let waiting: Arc<AtomicUsize> = Arc::default();
+        let (recorded, counter) = (Arc::clone(&requests), Arc::clone(&waiting));
         let handler: Arc<Handler> = Arc::new(handler);
         let task = tokio::spawn(async move {
+            // Connections end with the server.
+            let mut connections = JoinSet::new();
             loop {
                 let Ok((socket, _)) = listener.accept().await else {
                     continue;
                 };
-                let (handler, recorded) = (Arc::clone(&handler), Arc::clone(&recorded));
+                while connections.try_join_next().is_some() {}
+                let (handler, recorded, counter) =
+                    (Arc::clone(&handler), Arc::clone(&recorded), Arc::clone(&counter));
                 // A client that goes away is no failure of the server.
-                tokio::spawn(async move { serve(socket, &*handler, &recorded).await.ok() });
+                connections.spawn(async move { serve(socket, &*handler, &recorded, &counter).await.ok() });
             }
         });
-        Ok(Self { addr, requests, task })
+        Ok(Self {
+            addr,
+            requests,
+            waiting,
+            task,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// How many answers hang, or go on without an end, and have a client that still waits for more.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Stops: connections break, and the port is free when this returns.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        // It ends by being aborted, which is no failure.
+        let _ = (&mut self.task).await;
     }
 
     /// `127.0.0.1:port`.
@@ -186,7 +249,25 @@ impl fmt::Debug for ScriptedServer {
     }
 }
 
-async fn serve(mut socket: TcpStream, handler: &Handler, recorded: &Mutex<Vec<Recorded>>) -> io::Result<()> {
+impl<'a> Waiting<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(
+    mut socket: TcpStream,
+    handler: &Handler,
+    recorded: &Mutex<Vec<Recorded>>,
+    waiting: &AtomicUsize,
+) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     while let Some(request) = read_request(&mut socket, &mut buffer).await? {
@@ -204,8 +285,19 @@ async fn serve(mut socket: TcpStream, handler: &Handler, recorded: &Mutex<Vec<Re
             }
             socket.flush().await?;
         }
+        if answer.is_endless {
+            let _waiting = Waiting::new(waiting);
+            loop {
+                socket.write_all(&answer.body).await?;
+            }
+        }
         if answer.hangs {
-            std::future::pending::<()>().await;
+            let _waiting = Waiting::new(waiting);
+            // What a client says meanwhile is not answered; that it goes, ends the wait.
+            while socket.read_buf(&mut buffer).await? > 0 {
+                buffer.clear();
+            }
+            return Ok(());
         }
         if is_cut || answer.is_silent {
             return Ok(());
@@ -215,11 +307,12 @@ async fn serve(mut socket: TcpStream, handler: &Handler, recorded: &Mutex<Vec<Re
 }
 
 fn head(answer: &Answer) -> String {
-    let mut head = format!(
-        "HTTP/1.1 {} Scripted\r\ncontent-length: {}\r\n",
-        answer.status,
-        answer.body.len()
-    );
+    let mut head = format!("HTTP/1.1 {} Scripted\r\n", answer.status);
+    if answer.is_endless {
+        head.push_str("connection: close\r\n");
+    } else {
+        let _ = write!(head, "content-length: {}\r\n", answer.body.len());
+    }
     for (name, value) in &answer.headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }

@@ -1,96 +1,94 @@
 //! Requests compressed with Thanos' gRPC compressor `snappy` (the framed format), which tonic does not know.
 //!
-//! A wrapper around a service: it turns such requests into uncompressed ones and leaves all others alone. Every call
-//! of Thanos has one request message, so the request is read whole.
+//! A querier that is told to compress does so for every call of every service. So this stands before all of them: it
+//! turns such requests into uncompressed ones and leaves all others alone. Every call of Thanos has one request
+//! message, so the request is read whole.
 
 #[cfg(test)]
 mod tests;
 
-use crate::raw_body::with_short_message;
+use std::{
+    convert::Infallible,
+    future::Future,
+    io::Read,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, Full, Limited};
-use std::future::Future;
-use std::io::Read;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::server::NamedService;
+use tower_service::Service;
+
+/// The longest request, compressed or not. Matchers with hundreds of thousands of alternatives fit.
+const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 const ENCODING: &str = "grpc-encoding";
 const MESSAGE_HEADER_BYTES: usize = 5;
 const STORED: u8 = 0;
 const COMPRESSED: u8 = 1;
 
-/// Decompresses requests whose `grpc-encoding` is `snappy`.
+/// Wraps services in [`SnappyRequests`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SnappyLayer;
+
+/// A service whose requests may be compressed with `snappy`.
 #[derive(Debug, Clone)]
-pub struct SnappyRequests<S> {
+pub(super) struct SnappyRequests<S> {
     inner: S,
-    max_request_bytes: usize,
 }
 
-impl<S> SnappyRequests<S> {
-    /// Wraps a service; requests longer than `max_request_bytes`, compressed or not, are refused.
-    pub fn new(inner: S, max_request_bytes: usize) -> Self {
-        Self {
-            inner,
-            max_request_bytes,
-        }
+impl<S> tower::Layer<S> for SnappyLayer {
+    type Service = SnappyRequests<S>;
+
+    fn layer(&self, inner: S) -> SnappyRequests<S> {
+        SnappyRequests { inner }
     }
 }
 
-impl<S: NamedService> NamedService for SnappyRequests<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S, R> Service<http::Request<Body>> for SnappyRequests<S>
+impl<S> Service<Request> for SnappyRequests<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<R>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    R: Default,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
-    type Response = http::Response<R>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request
-            .headers()
-            .get(ENCODING)
-            .is_none_or(|encoding| encoding.as_bytes() != b"snappy")
-        {
+    fn call(&mut self, request: Request) -> Self::Future {
+        let encoding = request.headers().get(ENCODING);
+        if encoding.is_none_or(|encoding| encoding.as_bytes() != b"snappy") {
             return Box::pin(self.inner.call(request));
         }
-        // The service that was polled ready is the one to call.
-        let ready = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, ready);
-        let max_request_bytes = self.max_request_bytes;
+        // The service that said it is ready must be the one that is called.
+        let spare = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, spare);
         Box::pin(async move {
-            match decompressed(request, max_request_bytes).await {
+            match decompressed(request).await {
                 Ok(request) => ready.call(request).await,
-                Err(status) => Ok(with_short_message(status).into_http()),
+                Err(status) => Ok(status.into_http()),
             }
         })
     }
 }
 
 /// Reads the request and returns it without compression.
-async fn decompressed(request: http::Request<Body>, max_bytes: usize) -> Result<http::Request<Body>, Status> {
+async fn decompressed(request: Request) -> Result<Request, Status> {
     let (mut head, body) = request.into_parts();
-    let body = Limited::new(body, max_bytes.saturating_add(MESSAGE_HEADER_BYTES))
+    let body = Limited::new(body, MAX_REQUEST_BYTES + MESSAGE_HEADER_BYTES)
         .collect()
         .await
         .map_err(|error| Status::invalid_argument(format!("reading the request: {error}")))?;
-    let plain = decompress_messages(body.to_bytes(), max_bytes)?;
+    let plain = decompress_messages(body.to_bytes(), MAX_REQUEST_BYTES)?;
     head.headers.remove(ENCODING);
     head.headers.remove(CONTENT_LENGTH);
-    Ok(http::Request::from_parts(head, Body::new(Full::new(plain))))
+    Ok(Request::from_parts(head, Body::new(Full::new(plain))))
 }
 
 /// Turns a sequence of gRPC messages into the same without compression, `max_bytes` of it at most.
