@@ -30,6 +30,12 @@ const TARGETS: &[Target] = &[
     ("tsdb_meta_json", sabre_tsdb::fuzz::meta_json),
     ("tsdb_marks", sabre_tsdb::fuzz::marks),
     ("tsdb_tombstones", sabre_tsdb::fuzz::tombstones),
+    ("tsdb_merge", sabre_tsdb::fuzz::merge),
+    ("downsample_raw_series", sabre_downsample::fuzz::raw_series),
+    (
+        "downsample_aggregate_series",
+        sabre_downsample::fuzz::aggregate_series,
+    ),
     ("model_duration", sabre_model::fuzz::duration),
     ("model_regex", sabre_model::fuzz::regex),
     ("model_selector", sabre_model::fuzz::selector),
