@@ -31,10 +31,11 @@ pub(super) fn command(app: &App, path: &[&CommandSpec], everything: bool) -> Com
         Some(command) => (command.about, &command.commands),
         None => (app.about, &app.commands),
     };
-    let usage = if inner.is_empty() {
-        "[flags]"
-    } else {
-        "<command> [flags]"
+    let operand = path.last().and_then(|command| command.operand);
+    let usage = match operand {
+        Some(flag) => format!("<{flag}> [flags]"),
+        None if inner.is_empty() => "[flags]".to_owned(),
+        None => "<command> [flags]".to_owned(),
     };
     let mut command = Command::new(app.name)
         .about(about)

@@ -121,6 +121,8 @@ pub struct CommandSpec {
     pub examples: Vec<Example>,
     /// Commands below it. With any, the command itself does nothing.
     pub commands: Vec<CommandSpec>,
+    /// The flag that a bare word behind the command is the value of.
+    pub operand: Option<&'static str>,
 }
 
 impl Kind {
@@ -221,6 +223,7 @@ impl CommandSpec {
             groups: Vec::new(),
             examples: Vec::new(),
             commands: Vec::new(),
+            operand: None,
         }
     }
 
@@ -228,6 +231,13 @@ impl CommandSpec {
     #[must_use]
     pub fn group(mut self, group: FlagGroup) -> Self {
         self.groups.push(group);
+        self
+    }
+
+    /// Lets a bare word behind the command be the value of one of its flags: `restore x` is `restore --index=x`.
+    #[must_use]
+    pub fn operand(mut self, flag: &'static str) -> Self {
+        self.operand = Some(flag);
         self
     }
 

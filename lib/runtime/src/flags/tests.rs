@@ -604,3 +604,24 @@ fn the_table_can_be_walked_for_documentation() {
         .collect();
     assert!(names.contains(&"chunk-pool-size") && names.contains(&"tracing.config"));
 }
+
+#[test]
+fn a_bare_word_is_the_value_of_the_flag_that_the_command_names() {
+    const INDEX: &[FlagSpec] = &[FlagSpec::new("index", Kind::Text, "", "Which").required()];
+    let restore = CommandSpec::new("restore", "Restore")
+        .group(FlagGroup::new("Restore", INDEX))
+        .operand("index");
+    let app = App::new("sabre", "1", "").command(restore);
+    let index = |arguments: &[&str]| {
+        let parsed = app.parse(["sabre", "restore"].iter().chain(arguments));
+        parsed
+            .map(|parsed| parsed.flags.text("index").unwrap().to_owned())
+            .map_err(|error| error.text)
+    };
+    assert_eq!(index(&["logging-2026.01.01"]), Ok("logging-2026.01.01".to_owned()));
+    assert_eq!(index(&["--index=a"]), Ok("a".to_owned()));
+    assert!(index(&["a", "b"]).unwrap_err().contains("cannot be repeated"));
+    assert!(index(&[]).unwrap_err().contains("--index"));
+    let help = app.parse(["sabre", "restore", "--help"]).unwrap_err().text;
+    assert!(help.contains("sabre restore <index> [flags]"), "{help}");
+}

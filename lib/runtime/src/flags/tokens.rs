@@ -203,7 +203,13 @@ impl<'a> Scanner<'a> {
             None if token == "help" && self.scan.path.is_empty() => {
                 self.scan.request.get_or_insert(Request::Help);
             }
-            None => self.scan.tokens.push(token.to_owned()),
+            None => {
+                let operand = self.scan.path.last().and_then(|command| command.operand);
+                self.scan.tokens.push(match operand {
+                    Some(flag) => format!("--{flag}={token}"),
+                    None => token.to_owned(),
+                });
+            }
         }
     }
 }
