@@ -86,3 +86,30 @@ pub(crate) fn kahan_add(value: f64, sum: f64, lost: f64) -> (f64, f64) {
     };
     (total, lost)
 }
+
+/// The value below which a share of `q` of the values lies, between two of them in proportion; sorts the values.
+pub(crate) fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    // NaN comes first.
+    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
+        (true, true) => std::cmp::Ordering::Equal,
+        (true, false) => std::cmp::Ordering::Less,
+        (false, true) => std::cmp::Ordering::Greater,
+        (false, false) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
+    });
+    let last = (values.len() - 1) as f64;
+    let rank = q * last;
+    let lower = rank.floor().max(0.0);
+    let upper = (lower + 1.0).min(last);
+    let weight = rank - rank.floor();
+    let value = |index: f64| values.get(index as usize).copied().unwrap_or(f64::NAN);
+    value(lower) * (1.0 - weight) + value(upper) * weight
+}

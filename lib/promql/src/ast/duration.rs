@@ -131,7 +131,7 @@ impl DurationExpr {
             ));
         }
         let ms = seconds * 1000.0;
-        if !(ms.abs() < (i64::MAX / 1_000_000) as f64) {
+        if ms.is_nan() || ms.abs() >= (i64::MAX / 1_000_000) as f64 {
             return Err(format!("{}:{}: duration is out of range", pos.start, pos.end));
         }
         Ok((ms as i64).saturating_mul(1_000_000))

@@ -106,7 +106,7 @@ impl<'a> Parser<'a> {
             Kind::Number | Kind::Duration => {
                 let (value, is_duration) = self.number(token)?;
                 // NaN is none of Prometheus' errors, but no duration either.
-                if !(value.abs() <= MAX_SECONDS) {
+                if value.is_nan() || value.abs() > MAX_SECONDS {
                     return Err(Failure::at(token.pos(), "duration out of range"));
                 }
                 Ok(DurationExpr::Literal {

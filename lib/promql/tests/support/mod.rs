@@ -1,4 +1,6 @@
 //! What the test programs of this crate share.
 
+pub(crate) mod data;
 pub(crate) mod generate;
+pub(crate) mod golden;
 pub(crate) mod random;
