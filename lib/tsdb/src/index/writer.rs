@@ -23,16 +23,17 @@ pub use error::IndexWriteError;
 use output::Output;
 use postings_builder::PostingsBuilder;
 
-const LIST_ALIGNMENT: u64 = 4;
+pub(super) const LIST_ALIGNMENT: u64 = 4;
 /// References are 32 bits and count 16 bytes each: 64 GiB.
-const MAX_FILE_BYTES: u64 = 16 * u32::MAX as u64;
+pub(super) const MAX_FILE_BYTES: u64 = 16 * u32::MAX as u64;
 
 /// Writes an index: first symbols, then series in the order of their labels, then, by [`IndexWriter::finish`],
 /// the rest.
 ///
 /// The bytes are those Prometheus writes for the same symbols, series and chunk references. In memory are the
 /// symbols, the postings offset table while it is written, 4 bytes for each series and 8 for each label of a
-/// series (twice that where a list has just grown). Writes are small: give it a buffer.
+/// series (twice that where a list has just grown); [`SpillingSymbolsWriter`](super::SpillingSymbolsWriter) keeps
+/// them in files. Writes are small: give it a buffer.
 #[derive(Debug)]
 pub struct IndexWriter<W> {
     output: Output<W>,

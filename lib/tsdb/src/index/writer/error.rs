@@ -11,6 +11,9 @@ pub enum IndexWriteError {
     /// A label name or value that is not among the symbols.
     #[error("{0:?} is not among the symbols of the index")]
     UnknownSymbol(String),
+    /// A symbol that is not greater than the one before.
+    #[error("symbol {0:?} is not greater than the one before")]
+    SymbolOrder(String),
     /// A series without labels, with labels that do not ascend by name, or with one that has no name.
     #[error("series {0} must have labels, all with a name, that ascend by it")]
     LabelOrder(String),
@@ -33,12 +36,12 @@ pub enum IndexWriteError {
 }
 
 impl IndexWriteError {
-    pub(super) fn file_too_large(max_bytes: u64) -> Self {
+    pub(in crate::index) fn file_too_large(max_bytes: u64) -> Self {
         let what = "index";
         Self::TooLarge { what, max_bytes }
     }
 
-    pub(super) fn section_too_large(what: &'static str) -> Self {
+    pub(in crate::index) fn section_too_large(what: &'static str) -> Self {
         let max_bytes = u64::from(u32::MAX);
         Self::TooLarge { what, max_bytes }
     }
