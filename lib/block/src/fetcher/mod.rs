@@ -167,6 +167,13 @@ impl MetaFetcher {
         let metas = std::mem::take(&mut view.metas);
         let Filtered { kept, dropped } = self.filters.apply(metas, &view.marks.deletion, now_ms);
         (view.metas, view.dropped) = (kept, dropped);
+        // A block that lacks a file makes no other superfluous.
+        let filters = FilterChain {
+            drop_duplicates: false,
+            ..self.filters.clone()
+        };
+        let incomplete = std::mem::take(&mut view.incomplete_metas);
+        view.incomplete_metas = filters.apply(incomplete, &view.marks.deletion, now_ms).kept;
         Ok(view)
     }
 
@@ -209,12 +216,19 @@ impl MetaFetcher {
         }
         drop(answers);
         let View {
-            metas, incomplete, ..
+            metas,
+            incomplete,
+            incomplete_metas,
+            ..
         } = view;
         metas.retain(|meta| {
-            incomplete
+            let is_servable = incomplete
                 .get(&meta.ulid)
-                .is_none_or(IncompleteBlock::is_servable)
+                .is_none_or(IncompleteBlock::is_servable);
+            if !is_servable {
+                incomplete_metas.push(Arc::clone(meta));
+            }
+            is_servable
         });
         memory.confirmed = incomplete.clone();
     }

@@ -19,6 +19,9 @@ pub struct View {
     pub partial: BTreeMap<BlockId, PartialBlock>,
     /// Blocks with a `meta.json` whose files are not those it names. Those that lack a file are not in `metas`.
     pub incomplete: BTreeMap<BlockId, IncompleteBlock>,
+    /// The metas of those of `incomplete` that lack a file and pass the filters, sorted by id: whoever plans by time
+    /// has to know that they are there.
+    pub incomplete_metas: Vec<Arc<BlockMeta>>,
     /// Blocks about which not all could be learnt this time. Unless it is empty the view is incomplete: a block
     /// may be there although the view does not have it, and have a mark.
     pub failures: BTreeMap<BlockId, BlockError>,

@@ -3,6 +3,7 @@
 mod consistency;
 mod deletion;
 mod duplicates;
+mod replicas;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,10 @@ mod time;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sabre_model::{BlockId, relabel::RelabelConfig};
+use sabre_model::{
+    BlockId,
+    relabel::{Action, RelabelConfig},
+};
 use sabre_tsdb::meta::{BlockMeta, DeletionMark};
 
 pub use self::{
@@ -56,6 +60,9 @@ pub struct FilterChain {
     pub consistency_delay_ms: i64,
     /// Drops blocks whose deletion mark is older than this, in milliseconds.
     pub ignore_deletion_marks_delay_ms: Option<i64>,
+    /// Takes these labels out of the metas: replicas become one stream. Where none is left, the first of them stays,
+    /// with the value `deduped`. Sharding by hash does not see them either.
+    pub replica_labels: Vec<String>,
     /// Drops blocks whose data others hold as well.
     pub drop_duplicates: bool,
 }
@@ -120,7 +127,13 @@ impl FilterChain {
             filtered.drop_if(State::TimeExcluded, |meta| !time::overlaps(meta, min_ms, max_ms));
         }
         if !self.shard.is_empty() {
-            filtered.drop_if(State::LabelExcluded, |meta| !is_of_shard(meta, &self.shard));
+            let hidden: &[String] = match self.shard.iter().any(|rule| rule.action() == Action::HashMod) {
+                true => &self.replica_labels,
+                false => &[],
+            };
+            filtered.drop_if(State::LabelExcluded, |meta| {
+                !shard::is_of_shard_without(meta, &self.shard, hidden)
+            });
         }
         filtered.drop_if(State::TooFresh, |meta| {
             is_too_fresh(meta, self.consistency_delay_ms, now_ms)
@@ -131,6 +144,11 @@ impl FilterChain {
                     .get(&meta.ulid)
                     .is_some_and(|mark| is_expired(mark, delay_ms, now_ms))
             });
+        }
+        if !self.replica_labels.is_empty() {
+            for meta in &mut filtered.kept {
+                replicas::remove(Arc::make_mut(meta), &self.replica_labels);
+            }
         }
         if self.drop_duplicates {
             let duplicates = duplicates(&filtered.kept);

@@ -331,6 +331,7 @@ mod chain {
             consistency_delay_ms: 30 * MINUTE_MS,
             ignore_deletion_marks_delay_ms: Some(20 * MINUTE_MS),
             drop_duplicates: true,
+            ..FilterChain::default()
         };
         let all = [
             &outside,
