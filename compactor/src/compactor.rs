@@ -1,0 +1,393 @@
+//! What the passes share: the bucket, the settings, and what this process knows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sabre_block::fetcher::{DiscoveryStrategy, FetcherMetrics, FetcherOptions, PartialBlock, PartialReason};
+use sabre_block::filter::{FilterChain, TimePartition};
+use sabre_block::mark::MarkKind;
+use sabre_block::{MetaFetcher, View};
+use sabre_model::{BlockId, relabel::RelabelConfig};
+use sabre_objstore::SharedBucket;
+use sabre_runtime::budget::Budget;
+use sabre_runtime::metrics::Registry;
+use sabre_tsdb::merge::OverlapRule;
+
+use crate::Clock;
+use crate::error::PassError;
+use crate::execute::{JobContext, JobOptions};
+use crate::metrics::{CompactorMetrics, gauge};
+use crate::plan::{BlockInfo, CompactionPlan, Policy};
+use crate::quarantine::{Quarantine, Work};
+use crate::status::Board;
+
+/// The settings of a compactor.
+#[derive(Debug, Clone)]
+pub struct CompactorConfig {
+    /// Folder for local files; may be lost at any time.
+    pub data_dir: PathBuf,
+    /// Whether metas are kept there over a restart.
+    pub keeps_metas: bool,
+    /// The settings of all planners.
+    pub policy: Policy,
+    /// Labels that tell replicas apart, which are merged.
+    pub replica_labels: Vec<String>,
+    /// What becomes of samples that overlap.
+    pub rule: OverlapRule,
+    /// Fresh blocks younger than this are not looked at, in milliseconds.
+    pub consistency_delay_ms: i64,
+    /// Only blocks of this part of time are worked on.
+    pub time_partition: Option<TimePartition>,
+    /// Only blocks whose external labels these keep are worked on.
+    pub selector: Vec<RelabelConfig>,
+    /// How blocks are found.
+    pub discovery: DiscoveryStrategy,
+    /// How many metas are read at once.
+    pub meta_fetch_concurrency: usize,
+    /// How many groups are compacted at once.
+    pub compact_concurrency: usize,
+    /// How many blocks are downsampled at once.
+    pub downsample_concurrency: usize,
+    /// Whether label names out of order are accepted.
+    pub accepts_malformed_index: bool,
+    /// Whether a block with chunks out of order gets a mark in the bucket; else this process leaves it alone.
+    pub marks_out_of_order: bool,
+    /// Whether a broken block stops the process, as it stops Thanos.
+    pub halts_on_error: bool,
+    /// Whether files are hashed.
+    pub hashes: bool,
+    /// The size at which segments are cut.
+    pub segment_bytes: u32,
+}
+
+/// Compacts, downsamples, retains and cleans the blocks of a bucket.
+pub struct Compactor {
+    pub(crate) config: CompactorConfig,
+    pub(crate) context: JobContext,
+    pub(crate) metrics: CompactorMetrics,
+    pub(crate) clock: Clock,
+    pub(crate) board: Board,
+    fetcher: MetaFetcher,
+    quarantine: Mutex<Quarantine>,
+    overlaps: Mutex<BTreeMap<String, Vec<BlockId>>>,
+    /// Names of the results of compactions that failed, so that the next try writes over what the last one left.
+    ids: Mutex<HashMap<Vec<BlockId>, [BlockId; 2]>>,
+    /// Plans that failed although all their blocks were found sound.
+    doubts: Mutex<BTreeSet<Vec<BlockId>>>,
+    /// Blocks that an earlier run was writing when it stopped.
+    own: Mutex<Vec<BlockId>>,
+    /// Blocks whose `meta.json` was found broken twice.
+    broken_metas: Mutex<BTreeSet<BlockId>>,
+}
+
+impl std::fmt::Debug for Compactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compactor")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CompactorConfig {
+    /// The defaults, with `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            keeps_metas: true,
+            policy: Policy::default(),
+            replica_labels: Vec::new(),
+            rule: OverlapRule::OneToOne,
+            consistency_delay_ms: 30 * 60_000,
+            time_partition: None,
+            selector: Vec::new(),
+            discovery: DiscoveryStrategy::default(),
+            meta_fetch_concurrency: 32,
+            compact_concurrency: 1,
+            downsample_concurrency: 1,
+            accepts_malformed_index: false,
+            marks_out_of_order: false,
+            halts_on_error: false,
+            hashes: false,
+            segment_bytes: sabre_tsdb::segment::DEFAULT_SEGMENT_BYTES,
+        }
+    }
+
+    /// The defaults for what writes no blocks, and so needs no local files.
+    pub fn without_data_dir() -> Self {
+        Self {
+            keeps_metas: false,
+            ..Self::new("")
+        }
+    }
+
+    fn filters(&self) -> FilterChain {
+        FilterChain {
+            time_partition: self.time_partition.clone(),
+            shard: self.selector.clone(),
+            consistency_delay_ms: self.consistency_delay_ms,
+            // Marked blocks are hidden well before they are deleted.
+            ignore_deletion_marks_delay_ms: Some(self.policy.delete_delay_ms / 2),
+            replica_labels: self.replica_labels.clone(),
+            drop_duplicates: true,
+        }
+    }
+}
+
+impl Compactor {
+    /// Makes a compactor; nothing is read or written yet.
+    pub fn new(
+        bucket: SharedBucket,
+        config: CompactorConfig,
+        budget: Budget,
+        registry: &Registry,
+        clock: Clock,
+    ) -> Self {
+        let options = FetcherOptions {
+            strategy: config.discovery,
+            concurrency: config.meta_fetch_concurrency,
+            data_dir: config.keeps_metas.then(|| config.data_dir.clone()),
+            marks: MarkKind::ALL.to_vec(),
+        };
+        let metrics = FetcherMetrics::register(registry);
+        let fetcher = MetaFetcher::new(SharedBucket::clone(&bucket), options, config.filters(), metrics);
+        let job_options = JobOptions {
+            scratch_dir: config.data_dir.join(SCRATCH_DIR),
+            accepts_label_order: config.accepts_malformed_index,
+            hashes: config.hashes,
+            segment_bytes: config.segment_bytes,
+            concurrency: config.compact_concurrency.max(config.downsample_concurrency),
+        };
+        let metrics = CompactorMetrics::register(registry);
+        metrics
+            .delete_delay
+            .set(config.policy.delete_delay_ms as f64 / 1000.0);
+        metrics
+            .consistency_delay
+            .set(config.consistency_delay_ms as f64 / 1000.0);
+        Self {
+            config,
+            context: JobContext {
+                bucket,
+                budget,
+                options: Arc::new(job_options),
+            },
+            metrics,
+            clock,
+            board: Board::default(),
+            fetcher,
+            quarantine: Mutex::default(),
+            overlaps: Mutex::default(),
+            ids: Mutex::default(),
+            doubts: Mutex::default(),
+            own: Mutex::default(),
+            broken_metas: Mutex::default(),
+        }
+    }
+
+    /// The time, in milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Looks at the bucket. A view that is not complete is an error: a block that is missing in it would come to lie
+    /// within a result.
+    pub(crate) async fn sync(&self) -> Result<View, PassError> {
+        let mut view = self.look().await?;
+        if self.has_new_broken_meta(&view) {
+            // A broken meta.json is read again before it is believed: without it nobody knows where the block is in
+            // time, and the group would go on across it.
+            view = self.look().await?;
+            self.believe_broken_metas(&view);
+        }
+        if let Some((block, error)) = view.failures.iter().next() {
+            let count = view.failures.len();
+            return Err(PassError::Sync(format!(
+                "{count} blocks could not be looked at, {block} among them: {error}"
+            )));
+        }
+        self.quarantine
+            .lock()
+            .retain(|block| view.listing.get(block).is_some());
+        self.show_trouble();
+        Ok(view)
+    }
+
+    async fn look(&self) -> Result<View, PassError> {
+        let synced = self.fetcher.sync(self.now_ms()).await;
+        let view = synced.map_err(|error| PassError::Sync(error.to_string()))?;
+        for (block, partial) in &view.partial {
+            let listed = view
+                .listing
+                .get(*block)
+                .is_some_and(|objects| objects.meta.is_some());
+            if listed && partial.reason == PartialReason::NoMeta {
+                return Err(PassError::Sync(format!(
+                    "meta.json of block {block} is listed but cannot be found, so it is not known what the block holds"
+                )));
+            }
+        }
+        Ok(view)
+    }
+
+    fn has_new_broken_meta(&self, view: &View) -> bool {
+        let believed = self.broken_metas.lock();
+        broken_metas(view).any(|block| !believed.contains(&block))
+    }
+
+    fn believe_broken_metas(&self, view: &View) {
+        *self.broken_metas.lock() = broken_metas(view).collect();
+    }
+
+    /// Leaves a block alone.
+    pub(crate) fn set_apart(&self, block: BlockId, work: Work, why: String) {
+        self.board.error(self.now_ms(), format!("{block}: {why}"));
+        self.quarantine.lock().add(block, work, why, self.now_ms());
+        self.show_trouble();
+    }
+
+    /// Forgets that blocks were found broken.
+    pub(crate) fn absolve(&self, blocks: impl IntoIterator<Item = BlockId>, work: Work) {
+        {
+            let mut quarantine = self.quarantine.lock();
+            for block in blocks {
+                quarantine.clear(block, work);
+            }
+        }
+        self.show_trouble();
+    }
+
+    /// The blocks that this work leaves alone now.
+    pub(crate) fn avoided(&self, work: Work) -> BTreeSet<BlockId> {
+        self.quarantine.lock().avoided(work, self.now_ms())
+    }
+
+    /// Runs `read` on what is left alone.
+    pub(crate) fn with_quarantine<T>(&self, read: impl FnOnce(&Quarantine) -> T) -> T {
+        read(&self.quarantine.lock())
+    }
+
+    /// Notes which blocks of a group overlap, and tells of it when that is new.
+    pub(crate) fn note_overlaps(&self, group: &str, blocks: Vec<BlockId>) {
+        {
+            let mut overlaps = self.overlaps.lock();
+            if overlaps.get(group).map_or(&[][..], Vec::as_slice) == blocks {
+                return;
+            }
+            if blocks.is_empty() {
+                overlaps.remove(group);
+            } else {
+                let names: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+                let why = format!(
+                    "blocks of group {group} overlap and are left alone: {}; mark all but one no-compact or for deletion, \
+                     or allow vertical compaction",
+                    names.join(", ")
+                );
+                tracing::error!("{why}");
+                self.board.error(self.now_ms(), why);
+                overlaps.insert(group.to_owned(), blocks);
+            }
+        }
+        self.show_trouble();
+    }
+
+    /// What an operator has to look at, if there is anything.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let quarantined = self.with_quarantine(|quarantine| {
+            let all = quarantine.iter();
+            all.map(|(block, _, entry)| format!("{block}: {}", entry.why))
+                .collect::<Vec<_>>()
+        });
+        let overlaps = self.overlaps.lock();
+        let overlapping = overlaps
+            .iter()
+            .map(|(group, blocks)| format!("{} blocks of group {group} overlap", blocks.len()));
+        let all: Vec<String> = quarantined.into_iter().chain(overlapping).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    fn show_trouble(&self) {
+        let (compaction, downsampling) = self.with_quarantine(|quarantine| {
+            let count = |work| quarantine.iter().filter(|(_, other, _)| *other == work).count();
+            (count(Work::Compaction), count(Work::Downsampling))
+        });
+        let overlapping: usize = self.overlaps.lock().values().map(Vec::len).sum();
+        let metrics = &self.metrics;
+        metrics.quarantined.with(["compaction"]).set(gauge(compaction));
+        metrics
+            .quarantined
+            .with(["downsampling"])
+            .set(gauge(downsampling));
+        metrics.overlapping.set(gauge(overlapping));
+        let is_stuck = compaction + downsampling + overlapping > 0;
+        metrics.halted.set(i64::from(is_stuck));
+    }
+
+    /// Names for the results of a plan: those of the last try, if it failed.
+    pub(crate) fn names_for(&self, sources: &[BlockId]) -> [BlockId; 2] {
+        let mut ids = self.ids.lock();
+        if let Some(known) = ids.get(sources) {
+            return *known;
+        }
+        let time_ms = u64::try_from(self.now_ms()).unwrap_or(0);
+        let new = [
+            BlockId::from_parts(time_ms, rand::random()),
+            BlockId::from_parts(time_ms, rand::random()),
+        ];
+        ids.insert(sources.to_vec(), new);
+        new
+    }
+
+    /// Forgets the names: they are taken.
+    pub(crate) fn names_taken(&self, sources: &[BlockId]) {
+        self.ids.lock().remove(sources);
+        self.doubts.lock().remove(sources);
+    }
+
+    /// Whether a plan fails for the first time although its blocks are sound.
+    pub(crate) fn is_first_doubt(&self, plan: &CompactionPlan) -> bool {
+        let sources = plan.sources.iter().map(BlockInfo::id).collect();
+        self.doubts.lock().insert(sources)
+    }
+
+    /// Blocks an earlier run was writing when it stopped.
+    pub(crate) fn own_leftovers(&self) -> Vec<BlockId> {
+        self.own.lock().clone()
+    }
+
+    /// Removes the local files that an earlier run left, and remembers which blocks they belong to.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub async fn prepare(&self) -> std::io::Result<()> {
+        let dir = self.context.options.scratch_dir.clone();
+        let leftovers = sabre_runtime::blocking(move || clear(&dir)).await;
+        let leftovers = leftovers.map_err(std::io::Error::other)??;
+        *self.own.lock() = leftovers;
+        Ok(())
+    }
+}
+
+fn broken_metas(view: &View) -> impl Iterator<Item = BlockId> {
+    let broken =
+        |(_, partial): &(&BlockId, &PartialBlock)| matches!(partial.reason, PartialReason::CorruptMeta(_));
+    view.partial.iter().filter(broken).map(|(block, _)| *block)
+}
+
+/// Folder below the data folder for the local files of results.
+const SCRATCH_DIR: &str = "compact";
+
+fn clear(dir: &std::path::Path) -> std::io::Result<Vec<BlockId>> {
+    std::fs::create_dir_all(dir)?;
+    let mut blocks = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let id = name.split('.').next().and_then(sabre_block::layout::block_of_dir);
+        let Some(id) = id else { continue };
+        blocks.push(id);
+        std::fs::remove_dir_all(entry.path())?;
+    }
+    Ok(blocks)
+}

@@ -1,0 +1,348 @@
+//! Compaction: group by group, until no group has a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use futures::stream::{self, StreamExt};
+use sabre_block::{View, mark};
+use sabre_model::BlockId;
+use sabre_tsdb::meta::NoCompactMark;
+
+use super::iteration::first_error;
+use crate::compactor::Compactor;
+use crate::error::PassError;
+use crate::execute::{Compacted, Compaction, compact, mark_for_deletion};
+use crate::merge::{JobError, JobProgress};
+use crate::metrics::CompactorMetrics;
+use crate::plan::{
+    BlockInfo, CompactionPlan, Group, GroupPlan, NewMark, due_from_result, groups, plan_garbage, plan_group,
+};
+use crate::quarantine::Work;
+use crate::source::Health;
+use crate::status::Running;
+
+/// What came of one look at a group.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It has no plan.
+    Idle,
+    /// Something was done: it is worth another look.
+    Again,
+    /// It failed, and is not looked at again in this iteration.
+    Failed(PassError),
+}
+
+/// What an iteration remembers of groups.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Groups that are done with.
+    failed: BTreeMap<String, PassError>,
+}
+
+impl Compactor {
+    /// Compacts until no group has anything to do. A group that fails does not stop the others.
+    pub(super) async fn compact_all(&self) -> Result<(), PassError> {
+        let mut memory = Memory::default();
+        loop {
+            let view = self.sync().await?;
+            first_error(self.delete_marked(&view).await, self.collect_garbage(&view).await)?;
+            let blocks = with_incomplete(&view);
+            self.set_impossible_apart(&blocks);
+            let groups: Vec<Group> = groups(&blocks);
+            self.board.show_groups(&groups);
+            let pending = groups
+                .iter()
+                .filter(|group| !memory.failed.contains_key(&group.key));
+            let jobs: Vec<_> = pending
+                .map(|group| self.compact_named(&view, &blocks, group))
+                .collect();
+            let steps: Vec<(String, Step)> = stream::iter(jobs)
+                .buffer_unordered(self.config.compact_concurrency.max(1))
+                .collect()
+                .await;
+            let mut again = false;
+            for (key, step) in steps {
+                match step {
+                    Step::Idle => {}
+                    Step::Again => again = true,
+                    Step::Failed(error @ PassError::Halt(_)) => return Err(error),
+                    Step::Failed(error) => {
+                        tracing::error!(group = key, %error, "group failed, it is tried again later");
+                        self.board.error(self.now_ms(), format!("group {key}: {error}"));
+                        memory.failed.insert(key, error);
+                    }
+                }
+            }
+            if !again {
+                let failed = memory.failed.into_values().next();
+                return failed.map_or(Ok(()), Err);
+            }
+        }
+    }
+
+    /// A block that ends before it begins was edited by hand: nobody knows where its data belongs.
+    fn set_impossible_apart(&self, blocks: &[BlockInfo]) {
+        let known = self.avoided(Work::Compaction);
+        for block in blocks {
+            let (begin, end) = (block.meta.min_time, block.meta.max_time);
+            if end < begin && !known.contains(&block.id()) {
+                let why = format!(
+                    "block {}: meta.json: it ends before it begins: {begin} to {end}",
+                    block.id()
+                );
+                self.set_apart(block.id(), Work::Compaction, why);
+            }
+        }
+    }
+
+    /// Blocks that are not to be compacted: those with a mark, those found broken, and those that lack a file.
+    fn not_compacted(&self, view: &View) -> BTreeSet<BlockId> {
+        let mut excluded = self.avoided(Work::Compaction);
+        excluded.extend(view.marks.no_compact.keys());
+        excluded.extend(view.marks.deletion.keys());
+        excluded.extend(view.incomplete_metas.iter().map(|meta| meta.ulid));
+        excluded
+    }
+
+    async fn compact_named(&self, view: &View, blocks: &[BlockInfo], group: &Group) -> (String, Step) {
+        (group.key.clone(), self.compact_group(view, blocks, group).await)
+    }
+
+    async fn compact_group(&self, view: &View, blocks: &[BlockInfo], group: &Group) -> Step {
+        let resolution = CompactorMetrics::resolution(group.resolution_ms);
+        self.metrics.runs_started.with([&resolution]).inc();
+        let GroupPlan {
+            compaction,
+            marks,
+            overlaps,
+        } = plan_group(group, &self.not_compacted(view), &self.config.policy);
+        let overlapping: Vec<BlockId> = overlaps.into_iter().flat_map(|overlap| overlap.blocks).collect();
+        let is_overlap = !overlapping.is_empty();
+        self.note_overlaps(&group.key, overlapping);
+        if is_overlap && self.config.halts_on_error {
+            return Step::Failed(PassError::Halt(format!("blocks of group {} overlap", group.key)));
+        }
+        for mark in &marks {
+            if let Err(error) = self.mark_no_compact(mark).await {
+                return Step::Failed(error);
+            }
+        }
+        let Some(plan) = compaction else {
+            self.metrics.runs_completed.with([&resolution]).inc();
+            return Step::Idle;
+        };
+        let to_ms = due_from_result(&plan, blocks, &self.config.policy, self.now_ms());
+        let mut done = self.compact_plan(view, group, &plan, to_ms).await;
+        if let (Some(_), Err(JobError::Chunks { blocks, what })) = (to_ms, &done)
+            && blocks.is_empty()
+        {
+            tracing::warn!(
+                group = group.key,
+                error = what,
+                "downsampling failed, compacting without it"
+            );
+            done = self.compact_plan(view, group, &plan, None).await;
+        }
+        match done {
+            Ok(()) => {
+                self.metrics.runs_completed.with([&resolution]).inc();
+                Step::Again
+            }
+            Err(error) => {
+                self.metrics.compaction_failures.with([&resolution]).inc();
+                self.handle_failure(view, group, &plan, error).await
+            }
+        }
+    }
+
+    /// Compacts the blocks of a plan and marks them.
+    async fn compact_plan(
+        &self,
+        view: &View,
+        group: &Group,
+        plan: &CompactionPlan,
+        downsample_to_ms: Option<i64>,
+    ) -> Result<(), JobError> {
+        let ids: Vec<BlockId> = plan.sources.iter().map(BlockInfo::id).collect();
+        let compaction = Compaction {
+            group,
+            plan,
+            rule: self.config.rule,
+            downsample_to_ms,
+            ids: self.names_for(&ids),
+        };
+        let progress = Arc::new(JobProgress::default());
+        let running = Running::compaction(group, plan, &progress, self.now_ms());
+        let running = self.board.begin(running);
+        let started = Instant::now();
+        let compacted = compact(
+            &self.context,
+            view,
+            &compaction,
+            Arc::clone(&progress),
+            &self.clock,
+        )
+        .await?;
+        drop(running);
+        self.metrics
+            .read_bytes
+            .inc_by(progress.read_bytes.load(Ordering::Relaxed));
+        self.report_health(plan, &compacted.health);
+        self.names_taken(&ids);
+        self.absolve(ids.iter().copied(), Work::Compaction);
+        if compacted.block.is_none() {
+            return self.mark_empty(plan).await;
+        }
+        self.tell_compacted(group, plan, &compacted, started);
+        for id in ids {
+            let details = "source of compacted block";
+            let marked = mark_for_deletion(&self.context, id, details, self.now_ms()).await;
+            marked.map_err(JobError::Upload)?;
+            self.metrics
+                .marked
+                .with([mark::MarkKind::Deletion.file_name(), ""])
+                .inc();
+        }
+        Ok(())
+    }
+
+    fn tell_compacted(&self, group: &Group, plan: &CompactionPlan, compacted: &Compacted, started: Instant) {
+        let resolution = CompactorMetrics::resolution(group.resolution_ms);
+        self.metrics.compactions.with([&resolution]).inc();
+        if plan.is_vertical {
+            self.metrics.vertical.with([&resolution]).inc();
+        }
+        let Some(block) = &compacted.block else { return };
+        self.metrics.written_samples.inc_by(block.stats.num_samples);
+        let seconds = started.elapsed().as_secs_f64();
+        tracing::info!(
+            group = group.key,
+            block = %block.ulid,
+            sources = plan.sources.len(),
+            series = block.stats.num_series,
+            samples = block.stats.num_samples,
+            read_bytes = plan.size_bytes(),
+            seconds,
+            "blocks are compacted"
+        );
+        if let Some(coarse) = &compacted.downsampled {
+            self.metrics.downsamples.with([&resolution]).inc();
+            self.metrics
+                .downsample_seconds
+                .with([&resolution])
+                .observe(seconds);
+            tracing::info!(
+                block = %coarse.ulid,
+                resolution_ms = coarse.resolution_ms(),
+                samples = coarse.stats.num_samples,
+                "the result is downsampled in the same pass"
+            );
+        }
+    }
+
+    /// A merge without samples: the sources that say themselves that they are empty are marked.
+    async fn mark_empty(&self, plan: &CompactionPlan) -> Result<(), JobError> {
+        let empty: Vec<BlockId> = plan
+            .sources
+            .iter()
+            .filter(|block| block.meta.stats.num_samples == 0)
+            .map(BlockInfo::id)
+            .collect();
+        if empty.is_empty() {
+            let what = "the blocks hold no samples, although their meta.json counts some";
+            return Err(JobError::Unwritable(what.to_owned()));
+        }
+        for id in empty {
+            let details = "source of compacted block";
+            let marked = mark_for_deletion(&self.context, id, details, self.now_ms()).await;
+            marked.map_err(JobError::Upload)?;
+            self.metrics
+                .marked
+                .with([mark::MarkKind::Deletion.file_name(), ""])
+                .inc();
+        }
+        Ok(())
+    }
+
+    /// What was seen of the sources on the way, and is no reason to leave them alone.
+    fn report_health(&self, plan: &CompactionPlan, health: &[(BlockId, Health)]) {
+        for (block, health) in health {
+            if health.at_end > 0 {
+                tracing::warn!(%block, chunks = health.at_end, "chunks that begin at the end of the block are left out");
+            }
+            let source = plan.sources.iter().find(|source| source.id() == *block);
+            let Some(stats) = source.map(|source| &source.meta.stats) else {
+                continue;
+            };
+            let counted = (health.series, health.chunks);
+            let stated = (stats.num_series, stats.num_chunks);
+            if stated != (0, 0) && stated != counted {
+                self.metrics.wrong_stats.inc();
+                tracing::warn!(
+                    %block,
+                    file = "meta.json",
+                    stated_series = stated.0,
+                    stated_chunks = stated.1,
+                    series = counted.0,
+                    chunks = counted.1,
+                    "stats of the block are wrong, those of the result are counted anew"
+                );
+            }
+        }
+    }
+
+    /// Writes a mark that planning found to be due.
+    pub(super) async fn mark_no_compact(&self, new: &NewMark) -> Result<(), PassError> {
+        let mark = NoCompactMark {
+            id: new.block,
+            details: new.details.clone(),
+            no_compact_time_s: self.now_ms().div_euclid(1000),
+            reason: new.reason.clone(),
+        };
+        let written = mark::write(&*self.context.bucket, &mark).await;
+        written.map_err(|error| PassError::Retry(error.to_string()))?;
+        let reason = new.reason.to_string();
+        let marked = &self.metrics.marked;
+        marked
+            .with([mark::MarkKind::NoCompact.file_name(), &reason])
+            .inc();
+        tracing::warn!(block = %new.block, reason, details = new.details, "block is marked no-compact");
+        Ok(())
+    }
+
+    async fn collect_garbage(&self, view: &View) -> Result<(), PassError> {
+        self.metrics.garbage_runs.inc();
+        let started = Instant::now();
+        let mut outcome = Ok(());
+        for block in plan_garbage(view) {
+            match mark_for_deletion(&self.context, block, "outdated block", self.now_ms()).await {
+                Ok(_) => {
+                    self.metrics.garbage_blocks.inc();
+                    self.metrics
+                        .marked
+                        .with([mark::MarkKind::Deletion.file_name(), ""])
+                        .inc();
+                }
+                Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
+            }
+        }
+        if outcome.is_err() {
+            self.metrics.garbage_failures.inc();
+        }
+        self.metrics
+            .garbage_seconds
+            .observe(started.elapsed().as_secs_f64());
+        outcome
+    }
+}
+
+/// The blocks that count, and those that lack a file: these are never compacted, but keep their place in time.
+pub(super) fn with_incomplete(view: &View) -> Vec<BlockInfo> {
+    let mut blocks = BlockInfo::all(view);
+    for meta in &view.incomplete_metas {
+        blocks.push(BlockInfo::new(Arc::clone(meta), view));
+    }
+    blocks
+}

@@ -1,0 +1,73 @@
+//! One iteration: everything that is due, in Thanos' order.
+
+use crate::compactor::Compactor;
+use crate::error::PassError;
+use crate::plan::{self, Action, PlanInput};
+
+impl Compactor {
+    /// Compacts until nothing is left, downsamples, retains and cleans. What fails does not keep the rest from being
+    /// done.
+    ///
+    /// # Errors
+    /// The first failure; blocks that are left alone are one.
+    pub(crate) async fn iterate(&self) -> Result<(), PassError> {
+        let mut outcome = self.compact_all().await;
+        if let Err(PassError::Halt(_)) = &outcome {
+            return outcome;
+        }
+        if self.config.policy.downsamples {
+            outcome = first_error(outcome, self.downsample_all().await);
+        }
+        outcome = first_error(outcome, self.retain().await);
+        outcome = first_error(outcome, self.clean().await);
+        let trouble = match self.trouble() {
+            Some(trouble) => Err(PassError::Trouble(trouble)),
+            None => Ok(()),
+        };
+        outcome = first_error(outcome, trouble);
+        match &outcome {
+            Ok(()) | Err(PassError::Trouble(_)) => {
+                self.metrics.iterations.inc();
+            }
+            Err(_) => {
+                self.metrics.retries.inc();
+            }
+        }
+        outcome
+    }
+
+    /// Everything that is to be done, as a plan. Nothing is written.
+    ///
+    /// # Errors
+    /// A bucket that cannot be looked at.
+    pub async fn plan(&self) -> Result<Vec<Action>, String> {
+        let view = self.sync().await.map_err(|error| error.to_string())?;
+        let pending = self.context.bucket.pending_uploads("").await;
+        let pending = pending.map_err(|error| error.to_string())?;
+        let avoided = self.with_quarantine(crate::quarantine::Quarantine::reasons);
+        Ok(plan::plan_all(&PlanInput {
+            view: &view,
+            pending: &pending,
+            own: &self.own_leftovers(),
+            avoided: &avoided,
+            policy: &self.config.policy,
+            now_ms: self.now_ms(),
+        }))
+    }
+}
+
+/// The first failure; one that is tried again hides one that waits for an operator, who can do nothing about the first.
+pub(super) fn first_error(one: Result<(), PassError>, other: Result<(), PassError>) -> Result<(), PassError> {
+    match (one, other) {
+        (Err(PassError::Trouble(trouble)), Err(other)) if !matches!(other, PassError::Trouble(_)) => {
+            tracing::error!(error = trouble, "blocks are left alone");
+            Err(other)
+        }
+        (Err(error), Err(other)) => {
+            tracing::error!(error = %other, "another part of the iteration failed too");
+            Err(error)
+        }
+        (Err(error), Ok(())) | (Ok(()), Err(error)) => Err(error),
+        (Ok(()), Ok(())) => Ok(()),
+    }
+}

@@ -1,0 +1,8 @@
+//! What is done in turn: compaction, downsampling, retention, cleaning.
+
+mod cleaning;
+mod compaction;
+mod downsampling;
+mod failure;
+mod iteration;
+mod retention;

@@ -1,0 +1,70 @@
+//! Retention: blocks past their time are marked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sabre_block::{View, mark};
+use sabre_model::BlockId;
+use sabre_model::duration::{GoDuration, format_go};
+
+use super::compaction::with_incomplete;
+use super::iteration::first_error;
+use crate::compactor::Compactor;
+use crate::error::PassError;
+use crate::execute::mark_for_deletion;
+use crate::metrics::gauge;
+use crate::plan::{BlockInfo, RetentionPlan, groups, plan_retention, simulate};
+use crate::quarantine::Work;
+
+impl Compactor {
+    /// Marks the blocks that are past their retention, except those from which an aggregate is still due.
+    pub(crate) async fn retain(&self) -> Result<(), PassError> {
+        let view = self.sync().await?;
+        let RetentionPlan { expired, kept } = self.plan_retention(&view);
+        self.metrics.waiting.set(gauge(kept.len()));
+        for kept in &kept {
+            tracing::info!(
+                block = %kept.block.id(),
+                waits_for_ms = kept.waits_for_ms,
+                "block is past its retention and waits for an aggregate"
+            );
+        }
+        let mut outcome = Ok(());
+        for block in expired {
+            if view.marks.deletion.contains_key(&block.id()) {
+                continue;
+            }
+            let kept_ms = self.config.policy.retention.of(block.meta.resolution_ms());
+            let kept = GoDuration::from_ms(kept_ms.unwrap_or(0));
+            let details = format!("block exceeding retention of {}", format_go(kept));
+            match mark_for_deletion(&self.context, block.id(), &details, self.now_ms()).await {
+                Ok(_) => {
+                    self.metrics
+                        .marked
+                        .with([mark::MarkKind::Deletion.file_name(), ""])
+                        .inc();
+                }
+                Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
+            }
+        }
+        outcome
+    }
+
+    /// What retention says of a view.
+    pub(crate) fn plan_retention(&self, view: &View) -> RetentionPlan {
+        let mut finals: BTreeMap<BlockId, i64> = BTreeMap::new();
+        let mut excluded: BTreeSet<BlockId> = self.avoided(Work::Compaction);
+        excluded.extend(view.marks.no_compact.keys());
+        excluded.extend(view.marks.deletion.keys());
+        for group in groups(&with_incomplete(view)) {
+            finals.extend(simulate(&group, &excluded, &self.config.policy).finals);
+        }
+        let never: BTreeSet<BlockId> = view.marks.no_downsample.keys().copied().collect();
+        plan_retention(
+            &BlockInfo::all(view),
+            &finals,
+            &never,
+            &self.config.policy,
+            self.now_ms(),
+        )
+    }
+}

@@ -1,0 +1,118 @@
+//! Which blocks are due to be downsampled.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use sabre_model::BlockId;
+
+use super::block::BlockInfo;
+use super::guard::CompactionPlan;
+use super::policy::{HOUR_MS, Policy, RESOLUTION_1H_MS, RESOLUTION_5M_MS};
+use super::simulate::virtual_result;
+
+/// The least range of a raw block that is downsampled to 5 minutes.
+const LEAST_RAW_RANGE_MS: i64 = 40 * HOUR_MS;
+/// The least range of a block of 5 minutes that is downsampled to 1 hour.
+const LEAST_5M_RANGE_MS: i64 = 240 * HOUR_MS;
+
+/// A block that is due.
+#[derive(Debug, Clone)]
+pub struct DownsamplePlan {
+    /// The block.
+    pub block: BlockInfo,
+    /// The resolution of the result, in milliseconds.
+    pub to_ms: i64,
+}
+
+/// The resolution to which a block of this resolution and range is downsampled; `None` if it is not.
+pub fn target_resolution(resolution_ms: i64, range_ms: i64) -> Option<i64> {
+    match resolution_ms {
+        0 if range_ms >= LEAST_RAW_RANGE_MS => Some(RESOLUTION_5M_MS),
+        RESOLUTION_5M_MS if range_ms >= LEAST_5M_RANGE_MS => Some(RESOLUTION_1H_MS),
+        _ => None,
+    }
+}
+
+/// The blocks that are due, by name.
+///
+/// A block is not if the blocks of the coarser resolution, whatever their labels, have all its sources, if it is
+/// `excluded` by a mark, or if the result would be past its retention at once: it would be made again and again.
+pub fn plan_downsampling(
+    blocks: &[BlockInfo],
+    excluded: &BTreeSet<BlockId>,
+    policy: &Policy,
+    now_ms: i64,
+) -> Vec<DownsamplePlan> {
+    if !policy.downsamples {
+        return Vec::new();
+    }
+    let covered = Covered::new(blocks);
+    let mut due: Vec<DownsamplePlan> = Vec::new();
+    for block in blocks {
+        let Some(to_ms) = target_resolution(block.meta.resolution_ms(), block.range_ms()) else {
+            continue;
+        };
+        let wanted = is_wanted(to_ms, block.meta.max_time, block.range_ms(), policy, now_ms);
+        if excluded.contains(&block.id()) || !wanted || covered.has(to_ms, block) {
+            continue;
+        }
+        due.push(DownsamplePlan {
+            block: block.clone(),
+            to_ms,
+        });
+    }
+    due.sort_by_key(|plan| plan.block.id());
+    due
+}
+
+/// The resolution that is due from the result of a compaction as soon as it is there; `None` if none is. `blocks` are
+/// all that there are.
+pub fn due_from_result(
+    plan: &CompactionPlan,
+    blocks: &[BlockInfo],
+    policy: &Policy,
+    now_ms: i64,
+) -> Option<i64> {
+    let result = virtual_result(plan, 0);
+    let id = result.id();
+    let mut blocks = blocks.to_vec();
+    blocks.push(result);
+    let due = plan_downsampling(&blocks, &BTreeSet::new(), policy, now_ms);
+    let due = due.iter().find(|due| due.block.id() == id);
+    due.map(|due| due.to_ms)
+}
+
+/// Whether the policy keeps data of this resolution, or the data of 1 h that is made of it where the range is long
+/// enough, beyond now.
+pub(super) fn is_wanted(to_ms: i64, max_time: i64, range_ms: i64, policy: &Policy, now_ms: i64) -> bool {
+    let keeps = |resolution_ms| !policy.retention.is_expired(resolution_ms, max_time, now_ms);
+    let goes_on = to_ms == RESOLUTION_5M_MS && range_ms >= LEAST_5M_RANGE_MS;
+    keeps(to_ms) || (goes_on && keeps(RESOLUTION_1H_MS))
+}
+
+/// The sources of all downsampled blocks, by resolution.
+#[derive(Debug, Default)]
+pub(super) struct Covered(BTreeMap<i64, HashSet<BlockId>>);
+
+impl Covered {
+    pub(super) fn new(blocks: &[BlockInfo]) -> Self {
+        let mut covered = Self::default();
+        for block in blocks {
+            let sources = block.meta.compaction.sources.iter().copied();
+            covered
+                .0
+                .entry(block.meta.resolution_ms())
+                .or_default()
+                .extend(sources);
+        }
+        covered
+    }
+
+    /// Whether data of all sources of `block` is there at this resolution.
+    pub(super) fn has(&self, resolution_ms: i64, block: &BlockInfo) -> bool {
+        let sources = &block.meta.compaction.sources;
+        match self.0.get(&resolution_ms) {
+            Some(held) => sources.iter().all(|source| held.contains(source)),
+            None => sources.is_empty(),
+        }
+    }
+}

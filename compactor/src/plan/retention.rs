@@ -1,0 +1,69 @@
+//! Which blocks are past their time, and which of them wait for an aggregate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sabre_model::BlockId;
+
+use super::block::BlockInfo;
+use super::downsample::{Covered, is_wanted, target_resolution};
+use super::policy::Policy;
+
+/// A block past its time that stays, because an aggregate that outlives it is still to be made from it.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The block.
+    pub block: BlockInfo,
+    /// The resolution that is due from it, in milliseconds.
+    pub waits_for_ms: i64,
+}
+
+/// What retention says.
+#[derive(Debug, Clone, Default)]
+pub struct RetentionPlan {
+    /// Blocks to be marked for deletion.
+    pub expired: Vec<BlockInfo>,
+    /// Blocks past their time that wait.
+    pub kept: Vec<Kept>,
+}
+
+/// Plans retention.
+///
+/// `finals` names for a block the range it will end up in when everything planned has been compacted: a block of 2 h
+/// whose aggregate comes from the 48 h block made of it must wait too. `never` are blocks that a mark keeps out of
+/// downsampling: no aggregate is due from them.
+pub fn plan_retention(
+    blocks: &[BlockInfo],
+    finals: &BTreeMap<BlockId, i64>,
+    never: &BTreeSet<BlockId>,
+    policy: &Policy,
+    now_ms: i64,
+) -> RetentionPlan {
+    let covered = Covered::new(blocks);
+    let mut plan = RetentionPlan::default();
+    for block in blocks {
+        let resolution_ms = block.meta.resolution_ms();
+        if !policy
+            .retention
+            .is_expired(resolution_ms, block.meta.max_time, now_ms)
+        {
+            continue;
+        }
+        let range_ms = finals
+            .get(&block.id())
+            .copied()
+            .unwrap_or(0)
+            .max(block.range_ms());
+        let due = target_resolution(resolution_ms, range_ms)
+            .filter(|_| policy.downsamples && !never.contains(&block.id()))
+            .filter(|to_ms| is_wanted(*to_ms, block.meta.max_time, range_ms, policy, now_ms))
+            .filter(|to_ms| !covered.has(*to_ms, block));
+        match due {
+            Some(waits_for_ms) => plan.kept.push(Kept {
+                block: block.clone(),
+                waits_for_ms,
+            }),
+            None => plan.expired.push(block.clone()),
+        }
+    }
+    plan
+}

@@ -1,0 +1,133 @@
+//! Cleaning, garbage, and the whole plan as a table.
+
+use std::collections::BTreeMap;
+
+use sabre_block::{
+    View,
+    fetcher::{PartialBlock, PartialReason},
+    filter::State,
+};
+use sabre_objstore::PendingUpload;
+use sabre_tsdb::meta::DeletionMark;
+
+use super::*;
+
+fn mark(n: u8, deletion_time_s: i64) -> (BlockId, DeletionMark) {
+    let mark = DeletionMark {
+        id: id(n),
+        details: String::new(),
+        deletion_time_s,
+    };
+    (id(n), mark)
+}
+
+fn partial(newest_modified_ms: Option<i64>) -> PartialBlock {
+    PartialBlock {
+        reason: PartialReason::NoMeta,
+        newest_modified_ms,
+    }
+}
+
+const DAY_S: i64 = 86_400;
+
+#[test]
+fn marked_blocks_are_deleted_strictly_after_the_delay() {
+    let mut view = View::default();
+    view.marks.deletion.extend([mark(1, 0), mark(2, 1)]);
+    let plan = plan_cleaning(&view, &[], &[], DAY_S * 1000, (DAY_S + 1) * 1000);
+    assert_eq!(plan.marked, [(id(1), 0)]);
+}
+
+#[test]
+fn partial_uploads_are_deleted_after_48_hours_without_a_change() {
+    let mut view = View::default();
+    let now_ms = 100 * HOUR_MS;
+    view.partial.insert(id(1), partial(Some(now_ms - 48 * HOUR_MS)));
+    view.partial
+        .insert(id(2), partial(Some(now_ms - 48 * HOUR_MS - 1)));
+    view.partial.insert(id(3), partial(None));
+    view.partial.insert(id(4), partial(Some(0)));
+    view.marks.deletion.extend([mark(4, now_ms / 1000)]);
+    let plan = plan_cleaning(&view, &[], &[], DAY_S * 1000, now_ms);
+    assert_eq!(
+        plan.partial.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        [id(2), id(3)],
+        "where nothing was listed the name tells the age; a mark means that a deletion was begun"
+    );
+}
+
+#[test]
+fn uploads_of_others_are_aborted_by_age_and_own_ones_at_once() {
+    let upload = |n: u8, started_ms| PendingUpload {
+        key: format!("{}/chunks/000001", id(n)),
+        id: "u".to_owned(),
+        started_ms,
+    };
+    let now_ms = 100 * HOUR_MS;
+    let mut foreign = upload(4, 0);
+    foreign.key = "no/block".to_owned();
+    let pending = [upload(1, now_ms), upload(2, 0), upload(3, now_ms), foreign];
+    let plan = plan_cleaning(&View::default(), &pending, &[id(3)], 0, now_ms);
+    assert_eq!(plan.uploads, [pending[1].clone(), pending[2].clone()]);
+}
+
+#[test]
+fn garbage_is_what_is_a_duplicate_and_not_marked_yet() {
+    let mut view = View::default();
+    view.dropped.extend([
+        (id(1), State::Duplicate),
+        (id(2), State::Duplicate),
+        (id(3), State::TooFresh),
+    ]);
+    view.marks.deletion.extend([mark(2, 0)]);
+    assert_eq!(plan_garbage(&view), [id(1)]);
+}
+
+#[test]
+fn the_table_says_what_why_when_and_how_many_bytes() {
+    let mut view = View::default();
+    for n in 0..5 {
+        view.metas
+            .push(block(n + 1, i64::from(n) * 2, i64::from(n) * 2 + 2).meta);
+    }
+    view.metas.push(block(9, 0, 2).meta);
+    view.metas
+        .push(at_resolution(block(10, 0, 336), RESOLUTION_5M_MS).meta);
+    view.marks.deletion.extend([mark(20, 0)]);
+    view.partial.insert(id(21), partial(Some(0)));
+    let avoided = BTreeMap::from([(id(4), ("index: broken".to_owned(), 1_000))]);
+    let policy = Policy {
+        retention: RetentionPolicy {
+            raw_ms: 300 * HOUR_MS,
+            ..RetentionPolicy::default()
+        },
+        ..Policy::default()
+    };
+    let input = PlanInput {
+        view: &view,
+        pending: &[],
+        own: &[],
+        avoided: &avoided,
+        policy: &policy,
+        now_ms: 400 * HOUR_MS,
+    };
+    let actions = plan_all(&input);
+    let text = render(&actions, input.now_ms);
+    for part in [
+        "what",
+        "bytes",
+        "leave broken block",
+        "index: broken",
+        "leave overlap",
+        "compact",
+        "downsample",
+        "mark for deletion",
+        "past the retention of 12d12h",
+        "delete partial upload",
+        "1970-01-01T00:00:01Z",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    assert_eq!(actions.iter().filter(|action| action.is_trouble()).count(), 2);
+    assert_eq!(render(&[], 0), "nothing to do");
+}

@@ -1,0 +1,67 @@
+//! What holds for any blocks.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_blocks() -> impl Strategy<Value = Vec<BlockInfo>> {
+    let one = (0..40_i64, 1..5_usize, 0..3_usize);
+    proptest::collection::vec(one, 0..30).prop_map(|shapes| {
+        let mut blocks = Vec::new();
+        for (n, (slot, range, resolution)) in shapes.into_iter().enumerate() {
+            let hours = RANGES_MS[range] / HOUR_MS;
+            let begin = slot * 2 / hours * hours;
+            let resolution_ms = [0, RESOLUTION_5M_MS, RESOLUTION_1H_MS][resolution];
+            let block = block(u8::try_from(n).unwrap(), begin, begin + hours);
+            blocks.push(at_resolution(block, resolution_ms));
+        }
+        blocks
+    })
+}
+
+proptest! {
+    #[test]
+    fn plans_are_within_one_group_name_each_block_once_and_come_to_an_end(
+        blocks in any_blocks(), marked in proptest::collection::btree_set(0..30_u8, 0..6), vertical: bool
+    ) {
+        let policy = Policy { vertical, ..Policy::default() };
+        let excluded: BTreeSet<BlockId> = marked.into_iter().map(id).collect();
+        for group in groups(&blocks) {
+            let plan = plan_group(&group, &excluded, &policy);
+            let Some(compaction) = &plan.compaction else { continue };
+            let ids: BTreeSet<BlockId> = compaction.sources.iter().map(BlockInfo::id).collect();
+            prop_assert_eq!(ids.len(), compaction.sources.len());
+            prop_assert!(ids.is_disjoint(&excluded));
+            prop_assert!(ids.iter().all(|id| group.blocks.iter().any(|block| block.id() == *id)));
+            prop_assert_eq!(&plan.compaction.as_ref().map(|plan| plan.is_vertical && !vertical), &Some(false));
+            let simulated = simulate(&group, &excluded, &policy);
+            prop_assert!(simulated.compactions.len() <= group.blocks.len());
+            let range = |blocks: &[BlockInfo]| blocks.iter().map(|block| block.meta.compaction.sources.len()).sum::<usize>();
+            prop_assert_eq!(range(&simulated.blocks), range(&group.blocks), "no source is lost");
+        }
+    }
+
+    #[test]
+    fn nothing_is_deleted_that_no_rule_names(
+        blocks in any_blocks(), raw_h in 0..100_i64, five_h in 0..100_i64, now_h in 0..500_i64
+    ) {
+        let policy = Policy {
+            retention: RetentionPolicy {
+                raw_ms: raw_h * HOUR_MS,
+                five_minutes_ms: five_h * HOUR_MS,
+                one_hour_ms: 0,
+            },
+            ..Policy::default()
+        };
+        let now_ms = now_h * HOUR_MS;
+        let plan = plan_retention(&blocks, &BTreeMap::new(), &BTreeSet::new(), &policy, now_ms);
+        for block in &plan.expired {
+            let kept_ms = policy.retention.of(block.meta.resolution_ms()).unwrap();
+            prop_assert!(block.meta.max_time + kept_ms < now_ms);
+            let due = plan_downsampling(&blocks, &BTreeSet::new(), &policy, now_ms);
+            prop_assert!(due.iter().all(|due| due.block.id() != block.id()), "an aggregate is still due from it");
+        }
+    }
+}

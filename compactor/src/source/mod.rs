@@ -1,0 +1,23 @@
+//! Blocks read as they lie: index and chunk segments by ranges, in order, a little ahead of who reads them.
+//!
+//! Fetching is async and belongs to the future that runs a compaction; reading is synchronous and belongs to the thread
+//! that merges. Between them are channels of one window each. So the memory of a source is a few windows, whatever its
+//! size, and dropping the future ends both sides.
+
+mod block;
+mod chunks;
+mod feed;
+mod health;
+mod index;
+mod remap;
+mod symbols;
+mod windows;
+
+pub(crate) use block::{OpenBlock, SourceBlock, SourceReaders, Windows, open};
+pub(crate) use chunks::ChunkReader;
+pub(crate) use feed::Feeds;
+pub use health::Defect;
+pub(crate) use health::{Health, HealthRules};
+pub(crate) use index::SeriesReader;
+pub(crate) use remap::Remap;
+pub(crate) use symbols::{SymbolsError, merge_symbols};

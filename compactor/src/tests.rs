@@ -1,0 +1,7 @@
+//! The compactor as a whole, on buckets in memory and on golden data.
+
+mod bad_input;
+mod bucket;
+mod faults;
+mod fixture;
+mod golden;
