@@ -17,6 +17,7 @@ mod ext;
 mod filesystem;
 #[doc(hidden)]
 pub mod fuzz;
+mod hedged;
 pub mod key;
 mod memory;
 mod metered;
@@ -32,8 +33,10 @@ pub use deadline::{Deadlines, TimedOut};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use ext::BucketExt;
 pub use filesystem::FilesystemBucket;
+pub use hedged::{Hedged, hedged};
 pub use memory::MemoryBucket;
 pub use metered::Metered;
 pub use prefixed::Prefixed;
 pub use retry::RetryPolicy;
 pub use retrying::Retrying;
+pub use s3::accept_any_certificate;

@@ -3,6 +3,8 @@
 #[cfg(feature = "full")]
 pub mod blocks;
 #[cfg(feature = "full")]
+pub mod cache_server;
+#[cfg(feature = "full")]
 pub mod fault;
 pub mod golden;
 #[cfg(feature = "full")]

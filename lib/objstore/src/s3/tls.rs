@@ -15,6 +15,11 @@ use super::settings::{Problem, S3Settings, TlsSettings};
 #[derive(Debug)]
 struct AcceptAll(Arc<CryptoProvider>);
 
+/// A verifier that accepts any certificate: for settings that say so, and for nothing else.
+pub fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(AcceptAll(Arc::new(aws_lc_rs::default_provider())))
+}
+
 /// Reads all files that the settings name.
 pub(super) fn client_config(settings: &S3Settings) -> Result<ClientConfig, Problem> {
     let http = &settings.http_config;
