@@ -127,6 +127,11 @@ pub(super) fn virtual_result(plan: &CompactionPlan, step: u64) -> BlockInfo {
 /// The year 10889, the last that a name can tell.
 const VIRTUAL_TIME_MS: u64 = 0xffff_0000_0000;
 
+/// Whether a name is that of a block that is only planned.
+pub(super) fn is_planned(block: BlockId) -> bool {
+    block.time_ms() >= VIRTUAL_TIME_MS.cast_signed()
+}
+
 /// Whether a mark keeps a block out because it is too large to be merged, which is no trouble.
 pub(super) fn is_size_mark(mark: &NewMark) -> bool {
     mark.reason == NoCompactReason::IndexSizeExceeding

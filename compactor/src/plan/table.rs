@@ -1,11 +1,12 @@
 //! A plan as a table for people: what, why, when, how many bytes.
 
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
-use sabre_model::{duration::format_model, size::format_bytes, time::format_rfc3339_ms};
+use sabre_model::{BlockId, duration::format_model, size::format_bytes, time::format_rfc3339_ms};
 
 use super::action::{Action, MarkReason};
 use super::block::BlockInfo;
 use super::cleaning::PARTIAL_UPLOAD_AGE_MS;
+use super::simulate::is_planned;
 
 /// Of many blocks the first few are named.
 const NAMED_BLOCKS: usize = 4;
@@ -86,7 +87,7 @@ fn row(action: &Action, now_ms: i64) -> Row {
         },
         Action::Downsample(plan) => Row {
             what: "downsample",
-            blocks: plan.block.id().to_string(),
+            blocks: name(plan.block.id()),
             why: format!(
                 "{} of data at {} have no data at {}",
                 format_model(plan.block.range_ms()),
@@ -167,13 +168,21 @@ fn names(blocks: &[BlockInfo]) -> String {
     let mut lines: Vec<String> = blocks
         .iter()
         .take(NAMED_BLOCKS)
-        .map(|block| block.id().to_string())
+        .map(|block| name(block.id()))
         .collect();
     let others = blocks.len().saturating_sub(NAMED_BLOCKS);
     if others > 0 {
         lines.push(format!("and {others} more"));
     }
     lines.join("\n")
+}
+
+/// A block by its name; one that is only planned has none yet.
+fn name(block: BlockId) -> String {
+    match is_planned(block) {
+        true => "(result of an earlier row)".to_owned(),
+        false => block.to_string(),
+    }
 }
 
 fn resolution(resolution_ms: i64) -> String {

@@ -14,6 +14,8 @@ use sabre_tsdb::meta::{BlockMeta, NoCompactMark};
 
 use super::fixture::{Fixture, START_MS, counters};
 use crate::error::PassError;
+use crate::verify::BlockVerifier;
+use sabre_runtime::budget::Budget;
 use crate::plan::HOUR_MS;
 
 /// Ten blocks of 2 h: two ranges of 8 h and a rest.
@@ -477,4 +479,41 @@ async fn a_bit_flipped_on_the_way_convicts_nobody() {
     assert_eq!(levels(&fixture).await.len(), 4);
     assert_eq!(fixture.samples().await, before);
     assert!(fixture.metric("thanos_compact_halted 0"));
+}
+
+#[tokio::test]
+async fn every_flipped_bit_of_a_block_is_found_or_harmless() {
+    let fixture = Fixture::new();
+    let block = counters(1, 0, 2, 2).build().unwrap();
+    let id = fixture.put(&block).await;
+    let view = fixture.view().await;
+    let meta = view.meta(id).unwrap();
+    let verifier = BlockVerifier::new(Arc::clone(&fixture.bucket), Budget::unlimited());
+    let whole = verifier.verify(&view, meta).await.unwrap();
+    assert_eq!((whole.series, whole.samples, whole.wrong_stats.len()), (2, 240, 0));
+    let (mut found, mut harmless) = (0, 0);
+    for file in ["index", "chunks/000001"] {
+        let key = format!("{id}/{file}");
+        let original = fixture.bucket.get_all(&key, 1 << 30).await.unwrap();
+        // Every 5th bit: all positions in a byte come up, and all bytes.
+        for bit in (0..original.len() * 8).step_by(5) {
+            let mut bytes = original.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fixture.bucket.put(&key, Bytes::from(bytes)).await.unwrap();
+            match verifier.verify(&view, meta).await {
+                // Padding, and the postings, which compaction makes anew.
+                Ok(report) => {
+                    assert_eq!(report, whole, "{file}, bit {bit}");
+                    harmless += 1;
+                }
+                Err(error) => {
+                    assert!(error.contains(&id.to_string()), "{file}, bit {bit}: {error}");
+                    found += 1;
+                }
+            }
+        }
+        fixture.bucket.put(&key, original).await.unwrap();
+    }
+    eprintln!("{found} flipped bits were found, {harmless} were in what is not read");
+    assert!(found > harmless);
 }
