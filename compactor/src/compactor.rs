@@ -387,7 +387,10 @@ fn clear(dir: &std::path::Path) -> std::io::Result<Vec<BlockId>> {
         let id = name.split('.').next().and_then(sabre_block::layout::block_of_dir);
         let Some(id) = id else { continue };
         blocks.push(id);
-        std::fs::remove_dir_all(entry.path())?;
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            // It is in nobody's way: every attempt has a folder of its own.
+            tracing::warn!(path = %entry.path().display(), %error, "a folder of an earlier run could not be removed");
+        }
     }
     Ok(blocks)
 }
