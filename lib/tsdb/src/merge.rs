@@ -12,11 +12,13 @@
 
 mod aggregates;
 mod chain;
+mod chain_run;
 mod chunks;
 mod cursor;
 mod error;
 mod fold;
 mod heap;
+mod penalty_run;
 mod run;
 mod series_order;
 mod symbols;

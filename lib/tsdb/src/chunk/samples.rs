@@ -167,6 +167,25 @@ impl ChunkEncoder {
         Ok(full.map(OpenChunk::finish))
     }
 
+    /// [`push`](Self::push) for a number.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: chunks are never full here.
+    #[inline]
+    pub fn push_float(&mut self, t: i64, value: f64) -> Result<Option<EncodedChunk>, AppendError> {
+        if let Some(open) = &mut self.open
+            && let Samples::Xor(chunk) = &mut open.samples
+            && chunk.num_samples() < SAMPLES_PER_CHUNK
+        {
+            chunk.append(t, value)?;
+            open.maxt = t;
+            return Ok(None);
+        }
+        let value = Value::Float(value);
+        self.push(Sample { t, value })
+    }
+
     /// Ends the last chunk, if there is one.
     pub fn finish(self) -> Option<EncodedChunk> {
         self.open.map(OpenChunk::finish)

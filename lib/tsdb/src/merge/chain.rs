@@ -1,9 +1,8 @@
 //! One sample for each timestamp, of any number of lists of samples.
 
-use super::cursor::{AnyCursor, Cursor};
+use super::cursor::Cursor;
 use super::heap::Heap;
-use crate::chunk::{ChunkError, Sample, Value};
-use crate::histogram::CounterResetHint;
+use crate::chunk::{AppendError, ChunkEncoder, ChunkError, EncodedChunk};
 
 /// Merges lists as Prometheus chains them.
 ///
@@ -18,19 +17,28 @@ pub(super) struct Chain<C> {
     changed: bool,
 }
 
-/// A list at a sample; lists compare by its time.
+/// A list at a sample, and the time of that: by this alone lists are compared.
 #[derive(Debug)]
-struct Head<C>(C);
+struct Head<C> {
+    t: i64,
+    list: C,
+}
 
-impl<C: Cursor> PartialEq for Head<C> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.t() == other.0.t()
+impl<C: Cursor> Head<C> {
+    fn of(list: C) -> Self {
+        Self { t: list.t(), list }
     }
 }
 
-impl<C: Cursor> PartialOrd for Head<C> {
+impl<C> PartialEq for Head<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.t == other.t
+    }
+}
+
+impl<C> PartialOrd for Head<C> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        self.0.t().partial_cmp(&other.0.t())
+        self.t.partial_cmp(&other.t)
     }
 }
 
@@ -42,7 +50,7 @@ impl<C: Cursor> Chain<C> {
         let mut others = Heap::default();
         for mut list in lists {
             if list.advance()? {
-                others.push(Head(list));
+                others.push(Head::of(list));
             }
         }
         Ok(Self {
@@ -60,7 +68,7 @@ impl<C: Cursor> Chain<C> {
 
     /// Number of bytes that are held.
     pub(super) fn held_bytes(&self) -> usize {
-        let others = self.others.iter().map(|head| &head.0);
+        let others = self.others.iter().map(|head| &head.list);
         others
             .chain(&self.current)
             .map(Cursor::held_bytes)
@@ -70,6 +78,14 @@ impl<C: Cursor> Chain<C> {
     /// Time of the sample.
     pub(super) fn t(&self) -> i64 {
         self.current.as_ref().map_or(self.last_t, Cursor::t)
+    }
+
+    /// Encodes the sample.
+    pub(super) fn push_to(&self, encoder: &mut ChunkEncoder) -> Result<Option<EncodedChunk>, AppendError> {
+        match &self.current {
+            Some(current) => current.push_to(encoder, self.changed),
+            None => Ok(None),
+        }
     }
 
     /// Moves on to the next sample; false behind the last.
@@ -84,13 +100,13 @@ impl<C: Cursor> Chain<C> {
                 if t == self.last_t {
                     continue;
                 }
-                if self.others.peek().is_none_or(|top| t < top.0.t()) {
+                if self.others.peek().is_none_or(|top| t < top.t) {
                     self.last_t = t;
                     return Ok(true);
                 }
                 self.others.extend_from(self.current.take());
             }
-            self.current = self.others.pop().map(|head| head.0);
+            self.current = self.others.pop().map(|head| head.list);
             self.changed = true;
             match &self.current {
                 Some(current) if current.t() != self.last_t => {
@@ -106,13 +122,13 @@ impl<C: Cursor> Chain<C> {
     /// (`waiting`), the chain may be at another one afterwards; true if it is at one.
     pub(super) fn add(&mut self, mut list: C, waiting: bool) -> Result<bool, ChunkError> {
         if list.advance()? {
-            self.others.push(Head(list));
+            self.others.push(Head::of(list));
         }
         if waiting {
             self.others.extend_from(self.current.take());
         }
         if waiting || self.current.is_none() {
-            self.current = self.others.pop().map(|head| head.0);
+            self.current = self.others.pop().map(|head| head.list);
             self.changed = true;
             self.last_t = self.t();
             return Ok(self.current.is_some());
@@ -124,28 +140,7 @@ impl<C: Cursor> Chain<C> {
 impl<C: Cursor> Heap<Head<C>> {
     fn extend_from(&mut self, list: Option<C>) {
         if let Some(list) = list {
-            self.push(Head(list));
+            self.push(Head::of(list));
         }
-    }
-}
-
-impl Chain<AnyCursor> {
-    /// The sample. What a histogram says of the one before is not true if that came from another list.
-    pub(super) fn sample(&self) -> Sample {
-        let mut value = self.current.as_ref().map_or(Value::Float(0.0), Cursor::value);
-        if self.changed {
-            match &mut value {
-                Value::Float(_) => {}
-                Value::Histogram(histogram) => forget(&mut histogram.hint),
-                Value::FloatHistogram(histogram) => forget(&mut histogram.hint),
-            }
-        }
-        Sample { t: self.t(), value }
-    }
-}
-
-fn forget(hint: &mut CounterResetHint) {
-    if *hint != CounterResetHint::Gauge {
-        *hint = CounterResetHint::Unknown;
     }
 }

@@ -1,8 +1,9 @@
 //! One list of chunks out of several.
 
+use super::chain_run::WINDOW_CHUNKS;
 use super::error::MergeError;
 use super::heap::Heap;
-use super::run::{Progress, Run, WINDOW_CHUNKS};
+use super::run::{Progress, Run};
 use crate::segment::SeriesChunk;
 
 /// What becomes of chunks of a series that overlap. Equal ones are always dropped but for one.

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::error::MergeError;
 use crate::chunk::histogram::{Codec, SharedHistogramIter};
 use crate::chunk::xor::{XorIter, decode};
-use crate::chunk::{ChunkError, Encoding, Value};
+use crate::chunk::{AppendError, ChunkEncoder, ChunkError, EncodedChunk, Encoding, Sample, Value};
 use crate::error::Corruption;
-use crate::histogram::NativeHistogram;
+use crate::histogram::{CounterResetHint, NativeHistogram};
 use crate::segment::SeriesChunk;
 
 /// A place in a list of samples; before the first one at the beginning.
@@ -21,6 +21,24 @@ pub(super) trait Cursor {
     /// Value of the sample.
     fn value(&self) -> Value;
 
+    /// Encodes the sample. What a histogram says of the one before holds only if that came from this list too:
+    /// with `changed` it did not.
+    fn push_to(
+        &self,
+        encoder: &mut ChunkEncoder,
+        changed: bool,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        let (t, mut value) = (self.t(), self.value());
+        if changed {
+            match &mut value {
+                Value::Float(_) => {}
+                Value::Histogram(histogram) => forget(&mut histogram.hint),
+                Value::FloatHistogram(histogram) => forget(&mut histogram.hint),
+            }
+        }
+        encoder.push(Sample { t, value })
+    }
+
     /// Number of bytes that are held, but for constants.
     fn held_bytes(&self) -> usize;
 
@@ -32,6 +50,12 @@ pub(super) trait Cursor {
             }
         }
         Ok(true)
+    }
+}
+
+fn forget(hint: &mut CounterResetHint) {
+    if *hint != CounterResetHint::Gauge {
+        *hint = CounterResetHint::Unknown;
     }
 }
 
@@ -121,6 +145,11 @@ impl Cursor for FloatCursor {
         Value::Float(self.value)
     }
 
+    #[inline]
+    fn push_to(&self, encoder: &mut ChunkEncoder, _: bool) -> Result<Option<EncodedChunk>, AppendError> {
+        encoder.push_float(self.t, self.value)
+    }
+
     fn held_bytes(&self) -> usize {
         let decoded_bytes = size_of_val(self.timestamps.as_slice()) + size_of_val(self.values.as_slice());
         self.data.len() + decoded_bytes
@@ -185,10 +214,10 @@ impl Cursor for HistogramCursor<f64> {
     }
 }
 
-/// Samples of any kind.
+/// Samples of any kind. Boxed, since heaps move it about.
 #[derive(Debug)]
 pub(super) enum AnyCursor {
-    Float(FloatCursor),
+    Float(Box<FloatCursor>),
     Histogram(Box<HistogramCursor<i64>>),
     FloatHistogram(Box<HistogramCursor<f64>>),
 }
@@ -206,7 +235,7 @@ impl AnyCursor {
     fn of(chunk: &SeriesChunk) -> Result<Self, ChunkError> {
         let data = chunk.shared_data();
         Ok(match chunk.encoding()? {
-            Encoding::Xor => Self::Float(FloatCursor::new(data)),
+            Encoding::Xor => Self::Float(Box::new(FloatCursor::new(data))),
             Encoding::Histogram => Self::Histogram(Box::new(HistogramCursor::new(data)?)),
             Encoding::FloatHistogram => Self::FloatHistogram(Box::new(HistogramCursor::new(data)?)),
             Encoding::Aggregate => return Err(ChunkError::Aggregate),
@@ -240,6 +269,19 @@ impl Cursor for AnyCursor {
             Self::FloatHistogram(cursor) => cursor.value(),
         }
     }
+    #[inline]
+    fn push_to(
+        &self,
+        encoder: &mut ChunkEncoder,
+        changed: bool,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        match self {
+            Self::Float(cursor) => cursor.push_to(encoder, changed),
+            Self::Histogram(cursor) => cursor.push_to(encoder, changed),
+            Self::FloatHistogram(cursor) => cursor.push_to(encoder, changed),
+        }
+    }
+
     fn held_bytes(&self) -> usize {
         match self {
             Self::Float(cursor) => cursor.held_bytes(),

@@ -5,7 +5,7 @@
 //! has the one below as its left side and a list of its own as its right.
 
 use super::cursor::{Cursor, FloatCursor};
-use crate::chunk::{ChunkError, Value};
+use crate::chunk::{AppendError, ChunkEncoder, ChunkError, EncodedChunk};
 
 /// Before there was a gap to measure, the other side has to be this far ahead to be used.
 const FIRST_PENALTY_MS: i64 = 5000;
@@ -110,13 +110,13 @@ impl<C: Cursor> Fold<C> {
     /// Time of the sample.
     #[inline]
     pub(super) fn t(&self) -> i64 {
-        self.current(self.levels.len()).t()
+        self.t_of(self.levels.len())
     }
 
-    /// Value of the sample.
+    /// Encodes the sample.
     #[inline]
-    pub(super) fn value(&self) -> Value {
-        self.current(self.levels.len()).value()
+    pub(super) fn push_to(&self, encoder: &mut ChunkEncoder) -> Result<Option<EncodedChunk>, AppendError> {
+        self.current(self.levels.len()).push_to(encoder, false)
     }
 
     /// Moves on to the next sample; false behind the last.
@@ -151,6 +151,13 @@ impl<C: Cursor> Fold<C> {
         Ok(())
     }
 
+    /// Time of the sample of the pile up to `height`, which has been advanced.
+    #[inline]
+    fn t_of(&self, height: usize) -> i64 {
+        let top = height.checked_sub(1).and_then(|top| self.levels.get(top));
+        top.map_or_else(|| self.base.t(), |level| level.last_t)
+    }
+
     /// The list that has the sample of the pile up to `height`.
     #[inline]
     fn current(&self, height: usize) -> &C {
@@ -177,7 +184,7 @@ impl<C: Cursor> Fold<C> {
                 .seek(seek_target(level.last_t, level.right_penalty_ms))?;
         }
         let left_alive = left_alive && self.seek(below, left_target)?;
-        let left_t = self.current(below).t();
+        let left_t = self.t_of(below);
         let Some(level) = self.levels.get_mut(below) else {
             return Ok(false);
         };
@@ -201,7 +208,7 @@ impl<C: Cursor> Fold<C> {
         if height == 0 {
             return self.base.seek(t);
         }
-        while self.current(height).t() < t {
+        while self.t_of(height) < t {
             if !self.next(height)? {
                 return Ok(false);
             }

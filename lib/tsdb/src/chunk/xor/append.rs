@@ -39,6 +39,7 @@ impl XorAppender {
     /// # Errors
     ///
     /// [`AppendError::Full`] behind the 65535th sample.
+    #[inline]
     pub fn append(&mut self, t: i64, value: f64) -> Result<(), AppendError> {
         match self.samples {
             0 => {
