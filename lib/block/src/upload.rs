@@ -17,7 +17,7 @@ use self::local::{LocalBlock, LocalFile};
 use crate::{
     blocking,
     error::{BlockError, Result},
-    fetcher::discover::list_block,
+    fetcher::{BlockObjects, discover::list_block},
     layout::{INDEX_FILE, META_FILE, block_of_dir, key},
 };
 
@@ -33,6 +33,9 @@ pub struct UploadOptions {
     pub verify: bool,
     /// Whether a block without external labels is refused: its origin could not be told any more.
     pub require_labels: bool,
+    /// Files that an earlier upload left whole are not sent again, if any of them was written since this moment, in
+    /// milliseconds since the epoch: older parts may be cleaned away right now. One request. `None` sends everything.
+    pub resume_since_ms: Option<i64>,
 }
 
 /// A block that is in the bucket now.
@@ -44,6 +47,8 @@ pub struct Uploaded {
     pub meta: BlockMeta,
     /// Bytes of all its files but `meta.json`.
     pub size_bytes: u64,
+    /// Bytes of those that were there already.
+    pub resumed_bytes: u64,
 }
 
 impl Default for UploadOptions {
@@ -53,6 +58,7 @@ impl Default for UploadOptions {
             hash: HashFunc::None,
             verify: true,
             require_labels: true,
+            resume_since_ms: None,
         }
     }
 }
@@ -61,7 +67,8 @@ impl Default for UploadOptions {
 ///
 /// `now_ms` tells the time, in milliseconds since the epoch, once everything else is uploaded. Until `meta.json` is
 /// there nobody takes the directory for a block; so a failure, a stop of the process or a drop of this future
-/// leaves a partial block, which the same call again makes whole: it sends everything anew, over what is there.
+/// leaves a partial block, which the same call again makes whole: it sends what is missing (see
+/// [`UploadOptions::resume_since_ms`]) or everything anew, over what is there.
 /// Nothing is cleaned up here. The local directory is only read, and must not change meanwhile.
 pub async fn upload_block(
     bucket: &dyn Bucket,
@@ -75,13 +82,17 @@ pub async fn upload_block(
         chunks,
         index,
     } = read_local(dir, options).await?;
-    let size_bytes = chunks
-        .iter()
-        .fold(index.size_bytes, |sum, file| sum.saturating_add(file.size_bytes));
-    let sent = stream::iter(chunks.iter().map(Ok))
+    let size_bytes = total_bytes(chunks.iter().chain([&index]));
+    let left = left_behind(bucket, block, options.resume_since_ms).await?;
+    let is_there = |file: &&LocalFile| left.size_of(&file.rel_path) == Some(file.size_bytes);
+    let resumed_bytes = total_bytes(chunks.iter().chain([&index]).filter(is_there));
+    let missing = chunks.iter().filter(|file| !is_there(file)).map(Ok);
+    let sent = stream::iter(missing)
         .try_for_each_concurrent(options.concurrency.max(1), |file| send(bucket, block, file));
     sent.await?;
-    send(bucket, block, &index).await?;
+    if !is_there(&&index) {
+        send(bucket, block, &index).await?;
+    }
     if options.verify {
         verify(bucket, block, chunks.iter().chain([&index])).await?;
     }
@@ -95,7 +106,27 @@ pub async fn upload_block(
         block,
         meta,
         size_bytes,
+        resumed_bytes,
     })
+}
+
+fn total_bytes<'a>(files: impl Iterator<Item = &'a LocalFile>) -> u64 {
+    files.fold(0, |sum, file| sum.saturating_add(file.size_bytes))
+}
+
+/// What an earlier upload of the block left. Objects appear whole or not at all, and files of a block never change: one
+/// of the right size is the right one.
+async fn left_behind(
+    bucket: &dyn Bucket,
+    block: BlockId,
+    resume_since_ms: Option<i64>,
+) -> Result<BlockObjects> {
+    let Some(since_ms) = resume_since_ms else {
+        return Ok(BlockObjects::default());
+    };
+    let left = list_block(bucket, block).await?;
+    let is_fresh = left.newest_modified_ms.is_some_and(|newest| newest >= since_ms);
+    Ok(if is_fresh { left } else { BlockObjects::default() })
 }
 
 async fn read_local(dir: &Path, options: UploadOptions) -> Result<LocalBlock> {

@@ -402,3 +402,55 @@ mod lossy {
         }
     }
 }
+
+#[tokio::test]
+async fn an_upload_that_broke_off_is_completed_and_nothing_is_sent_twice() {
+    let (_temp, dir) = local_block();
+    let memory = Arc::new(MemoryBucket::new("b"));
+    let bucket = FaultBucket::new(memory.clone());
+    bucket.add(Rule::next(Operation::Upload, Fault::Error(ErrorKind::Unavailable)).on("000003"));
+    let options = UploadOptions {
+        concurrency: 1,
+        resume_since_ms: Some(0),
+        ..UploadOptions::default()
+    };
+    upload_block(&bucket, &dir, options, now_ms).await.unwrap_err();
+    bucket.heal();
+    let uploaded = upload_block(&bucket, &dir, options, now_ms).await.unwrap();
+    let sent: Vec<String> = bucket
+        .requests()
+        .into_iter()
+        .filter(|request| request.operation == Operation::Upload)
+        .map(|request| request.key.replace(&format!("{}/", block()), ""))
+        .collect();
+    assert_eq!(sent, ["chunks/000003", "index", "meta.json"]);
+    assert_eq!((uploaded.size_bytes, uploaded.resumed_bytes), (609, 300));
+    assert_eq!(keys(&memory).len(), 5);
+}
+
+#[tokio::test]
+async fn a_file_of_another_size_and_what_is_old_are_sent_again() {
+    let (_temp, dir) = local_block();
+    let bucket = MemoryBucket::new("b");
+    let put = async |file: &str, bytes: &'static [u8]| {
+        let put = bucket.put(&key(block(), file), Bytes::from_static(bytes));
+        put.await.unwrap();
+    };
+    put("chunks/000001", b"short").await;
+    put("index", b"the index").await;
+    let since = |resume_since_ms| UploadOptions {
+        resume_since_ms,
+        ..UploadOptions::default()
+    };
+    let stale = upload_block(&bucket, &dir, since(Some(i64::MAX)), now_ms)
+        .await
+        .unwrap();
+    assert_eq!(stale.resumed_bytes, 0);
+    put("chunks/000001", b"short").await;
+    let fresh = upload_block(&bucket, &dir, since(Some(0)), now_ms)
+        .await
+        .unwrap();
+    assert_eq!(fresh.resumed_bytes, 509, "all but the short one");
+    let first = bucket.objects().remove(0).1;
+    assert_eq!(first, vec![1; 100]);
+}
