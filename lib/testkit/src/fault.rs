@@ -182,6 +182,16 @@ impl FaultBucket {
         }
     }
 
+    /// Lets the process "die" right now, for a reason that is none of the bucket's.
+    pub fn kill(&self) {
+        self.crashed.send_replace(true);
+    }
+
+    /// Whether the process is "dead".
+    pub fn is_dead(&self) -> bool {
+        *self.crashed.borrow()
+    }
+
     fn error(&self, kind: ErrorKind, operation: Operation, key: &str) -> Error {
         Error::new(kind, operation, self.inner.name(), key, "injected fault")
     }
