@@ -1,6 +1,6 @@
 //! The flags of `sabre sidecar`, and what they mean.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use sabre_block::upload::HashFunc;
@@ -11,13 +11,10 @@ use url::Url;
 use crate::{
     heartbeat::FlagRules,
     prometheus::{HttpClientConfig, http_config::HttpClient},
+    reloader::ReloaderConfig,
     shipper::{Policy, ShipperConfig},
+    store_api::Limits,
 };
-
-const NO_RELOADER: &str =
-    "the config reloader is not built yet, run prometheus-config-reloader beside Prometheus instead";
-const NO_LIMITS: &str =
-    "limits per request are not built yet, --sabre.memory-budget bounds the whole process";
 
 const PROMETHEUS: &[FlagSpec] = &[
     FlagSpec::new(
@@ -53,6 +50,13 @@ const PROMETHEUS: &[FlagSpec] = &[
         "",
         "YAML: authentication, TLS and connections towards Prometheus",
     ),
+    FlagSpec::new(
+        "sabre.remote-read-concurrency",
+        Kind::Int,
+        "8",
+        "Remote reads that Prometheus is asked at once, others wait with short ranges first; keep it below its storage.remote.read-concurrent-limit, 0 for any number",
+    )
+    .at_least(0),
 ];
 
 const SHIPPING: &[FlagSpec] = &[
@@ -124,16 +128,16 @@ const STORE_API: &[FlagSpec] = &[
         "store.limits.request-series",
         Kind::Int,
         "0",
-        "Series a call may touch",
+        "Series a Series call may answer, 0 for any number; beyond it the call fails",
     )
-    .refused(NO_LIMITS),
+    .at_least(0),
     FlagSpec::new(
         "store.limits.request-samples",
         Kind::Int,
         "0",
-        "Samples a call may touch",
+        "Samples a Series call may answer, counted as 120 a chunk, 0 for any number; beyond it the call fails",
     )
-    .refused(NO_LIMITS),
+    .at_least(0),
 ];
 
 const RELOADER: &[FlagSpec] = &[
@@ -141,47 +145,45 @@ const RELOADER: &[FlagSpec] = &[
         "reloader.config-file",
         Kind::Text,
         "",
-        "Configuration of Prometheus to watch",
-    )
-    .refused(NO_RELOADER),
+        "Prometheus' configuration file: when it changes, Prometheus is told to reload",
+    ),
     FlagSpec::new(
         "reloader.config-envsubst-file",
         Kind::Text,
         "",
-        "Where to write it with variables replaced",
+        "Where that file is written with $(VAR) replaced from the environment, unpacked if it is gzip'ed; Prometheus reads this one then",
+    ),
+    FlagSpec::new(
+        "reloader.rule-dir",
+        Kind::Text,
+        "",
+        "Directory of rules: when anything in it changes, Prometheus is told to reload",
     )
-    .refused(NO_RELOADER),
-    FlagSpec::new("reloader.rule-dir", Kind::Text, "", "Directory of rules to watch")
-        .repeated()
-        .refused(NO_RELOADER),
+    .repeated(),
     FlagSpec::new(
         "reloader.watch-interval",
         Kind::DURATION,
         "3m",
-        "How often everything is compared",
-    )
-    .ignored("there is nothing to reload without --reloader.config-file"),
+        "How often everything is compared, whatever the file system tells; 0 writes the file once and watches nothing",
+    ),
     FlagSpec::new(
         "reloader.retry-interval",
         Kind::DURATION,
         "5s",
         "Pause after a reload that failed",
-    )
-    .ignored("there is nothing to reload without --reloader.config-file"),
+    ),
     FlagSpec::new(
         "reloader.method",
         Kind::Choice(&["http", "signal"]),
         "http",
-        "How Prometheus is told",
-    )
-    .ignored("there is nothing to reload without --reloader.config-file"),
+        "How Prometheus is told: by POST /-/reload (which it must allow with --web.enable-lifecycle), or by SIGHUP",
+    ),
     FlagSpec::new(
         "reloader.process-name",
         Kind::Text,
         "prometheus",
-        "Process to signal",
-    )
-    .ignored("there is nothing to reload without --reloader.config-file"),
+        "Name of the process that is sent SIGHUP; the containers must share their process namespace",
+    ),
 ];
 
 /// The command, for the table of the binary.
@@ -215,8 +217,16 @@ pub struct SidecarConfig {
     pub heartbeat_interval: Duration,
     /// Patience with one answer.
     pub heartbeat_timeout: Duration,
+    /// Remote reads at once; 0 for any number.
+    pub read_concurrency: usize,
     /// Nothing older is shown.
     pub min_time: TimeOrDuration,
+    /// How much one call may answer.
+    pub limits: Limits,
+    /// What is watched for Prometheus.
+    pub reloader: ReloaderConfig,
+    /// `Some` where Prometheus is told by a signal: the name of its process.
+    pub signal_process: Option<String>,
     /// `None` without a bucket: nothing is shipped.
     pub shipping: Option<ShippingConfig>,
 }
@@ -250,10 +260,47 @@ impl SidecarConfig {
             ready_timeout: flags.duration("prometheus.ready_timeout")?,
             heartbeat_interval: flags.duration("prometheus.get_config_interval")?,
             heartbeat_timeout: flags.duration("prometheus.get_config_timeout")?,
+            read_concurrency: flags.count("sabre.remote-read-concurrency")?,
             min_time: TimeOrDuration::parse(flags.text("min-time")?).context("--min-time")?,
+            limits: Limits {
+                series: flags.count("store.limits.request-series")?,
+                samples: flags.count("store.limits.request-samples")?,
+            },
+            reloader: reloader_from_flags(flags)?,
+            signal_process: match flags.text("reloader.method")? {
+                "signal" => Some(flags.text("reloader.process-name")?.to_string()),
+                _ => None,
+            },
             shipping: ShippingConfig::from_flags(flags)?,
         })
     }
+}
+
+fn reloader_from_flags(flags: &Flags) -> anyhow::Result<ReloaderConfig> {
+    let path = |name: &str| -> anyhow::Result<Option<PathBuf>> {
+        let text = flags.text(name)?;
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    };
+    let config = ReloaderConfig {
+        config_file: path("reloader.config-file")?,
+        rendered_file: path("reloader.config-envsubst-file")?,
+        rule_dirs: flags
+            .list("reloader.rule-dir")?
+            .into_iter()
+            .map(PathBuf::from)
+            .collect(),
+        watch_interval: flags.duration("reloader.watch-interval")?,
+        retry_interval: flags.duration("reloader.retry-interval")?,
+    };
+    if config.config_file.is_none() && config.rendered_file.is_some() {
+        anyhow::bail!(
+            "--reloader.config-envsubst-file: --reloader.config-file must say what is written there"
+        );
+    }
+    if config.config_file.is_some() && config.config_file == config.rendered_file {
+        anyhow::bail!("--reloader.config-envsubst-file: must be another file than --reloader.config-file");
+    }
+    Ok(config)
 }
 
 impl ShippingConfig {
@@ -261,7 +308,7 @@ impl ShippingConfig {
         let Some(objstore) = flags.content("objstore.config")? else {
             return Ok(None);
         };
-        let tsdb_dir = std::path::PathBuf::from(flags.text("tsdb.path")?);
+        let tsdb_dir = PathBuf::from(flags.text("tsdb.path")?);
         let state_file = flags.text("shipper.meta-file-name")?.to_string();
         if state_file.is_empty() || state_file.contains('/') {
             anyhow::bail!(

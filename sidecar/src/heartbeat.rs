@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     known::{ContactWriter, Known},
     prometheus::{PrometheusClient, PrometheusError, Selection, TsdbFlags},
+    shipper::Retention,
 };
 
 /// What Prometheus must be set to before its blocks may be shipped.
@@ -175,10 +176,16 @@ impl Heartbeat {
             maxt_ms: i64::MAX,
             limit: 0,
         };
-        let label_names = self.client.label_names(&everything).await?;
+        let label_names = self.client.label_names(&everything).await?.value;
+        let retention = match &self.flag_rules {
+            // It only makes warnings more precise.
+            Some(_) => self.client.retention().await.unwrap_or_default(),
+            None => String::new(),
+        };
         Ok(Known {
             external_labels,
             lowest_ms,
+            retention: Retention::parse(&retention),
             label_names: Arc::new(label_names.into_iter().collect::<BTreeSet<_>>()),
         })
     }

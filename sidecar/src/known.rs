@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use sabre_model::Labels;
 use tokio::sync::watch;
 
+use crate::shipper::Retention;
+
 /// What the last successful contact told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -12,6 +14,8 @@ pub struct Known {
     pub external_labels: Labels,
     /// Oldest timestamp in the TSDB in milliseconds; `None` when it is empty.
     pub lowest_ms: Option<i64>,
+    /// How long Prometheus keeps blocks, where blocks are shipped and it tells.
+    pub retention: Retention,
     /// Names of all labels in the TSDB: they tell whether a series may have a label that is replaced or removed,
     /// after which the order of an answer is another.
     pub label_names: Arc<BTreeSet<String>>,

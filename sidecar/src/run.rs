@@ -6,10 +6,16 @@ use sabre_objstore::{
     SharedBucket,
     config::{from_yaml, with_metrics},
 };
-use sabre_proto::{FILE_DESCRIPTOR_SET, StoreService, thanos::info::info_server::InfoServer};
+use sabre_proto::{
+    FILE_DESCRIPTOR_SET, StoreService,
+    thanos::{
+        exemplars_server::ExemplarsServer, info::info_server::InfoServer, metadata_server::MetadataServer,
+        rules_server::RulesServer, status_server::StatusServer, targets_server::TargetsServer,
+    },
+};
 use sabre_runtime::{
     flags::{Flags, groups},
-    grpc_server::{GrpcOptions, GrpcServer},
+    grpc_server::{GrpcOptions, GrpcServer, MAX_MESSAGE_BYTES},
     http_server::{HttpOptions, HttpServer, RequestLog},
     metrics::Registry,
     probe::Probe,
@@ -19,8 +25,16 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    flags::SidecarConfig, heartbeat::Heartbeat, known::contact, metrics::SidecarMetrics,
-    prometheus::PrometheusClient, shipper::Shipper, shipping, store_api::SidecarApi,
+    flags::SidecarConfig,
+    heartbeat::Heartbeat,
+    known::contact,
+    metrics::SidecarMetrics,
+    prometheus::{PrometheusClient, ReadQueue},
+    proxy::PrometheusProxy,
+    reloader::{Reloader, ReloaderMetrics, Trigger},
+    shipper::Shipper,
+    shipping,
+    store_api::SidecarApi,
 };
 
 /// Where a sidecar listens.
@@ -56,13 +70,22 @@ pub async fn run(
     let metrics = SidecarMetrics::new(&registry);
     let (contact_writer, contact) = contact();
     let client = PrometheusClient::new(config.http, config.prometheus_url, config.heartbeat_timeout);
-    let api = Arc::new(SidecarApi::new(
-        client.clone(),
+    // Callers share the budget; the heartbeat does not wait behind them.
+    let reads = ReadQueue::new(
+        config.read_concurrency,
+        metrics.reads_in_flight.clone(),
+        metrics.reads_waiting.clone(),
+    );
+    let callers_client = client.clone().charged_to(budget.clone()).queued_in(reads);
+    let proxy = PrometheusProxy::new(callers_client.clone(), contact.clone());
+    let api = SidecarApi::new(
+        callers_client,
         contact.clone(),
         config.min_time,
         budget,
         metrics.clone(),
-    ));
+    );
+    let api = Arc::new(api.limited(config.limits));
 
     let http = HttpServer::new(http_options, &registry, &probe).bind().await?;
     let grpc = GrpcServer::new(grpc_options)
@@ -70,6 +93,11 @@ pub async fn run(
         .descriptors(FILE_DESCRIPTOR_SET)
         .service(StoreService::new(Arc::clone(&api)))
         .service(InfoServer::from_arc(api))
+        .service(RulesServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .service(TargetsServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .service(MetadataServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .service(ExemplarsServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .service(StatusServer::new(proxy).max_encoding_message_size(MAX_MESSAGE_BYTES))
         .bind(&registry, &probe)
         .await?;
     if let Some(listening) = listening {
@@ -92,6 +120,22 @@ pub async fn run(
             grpc.serve(stop).await;
         }
     });
+    let trigger = match config.signal_process {
+        Some(process_name) => Trigger::Signal {
+            process_name,
+            client: client.clone(),
+        },
+        None => Trigger::Http(client.clone()),
+    };
+    let reloader = Reloader::new(
+        config.reloader,
+        trigger,
+        ReloaderMetrics::new(&registry),
+        |name| std::env::var(name).ok(),
+        sabre_runtime::clock::now_ms,
+    );
+    let stop = tasks.stop().clone();
+    tasks.spawn("reloader", async move { Ok(reloader.run(stop).await?) });
     let heartbeat = Heartbeat {
         client,
         interval: config.heartbeat_interval,
@@ -107,10 +151,19 @@ pub async fn run(
     tasks.spawn("heartbeat", async move { Ok(heartbeat.run(stop).await?) });
     if let (Some(shipping), Some(bucket)) = (config.shipping, bucket) {
         let tsdb_dir = shipping.shipper.tsdb_dir.clone();
+        let directory_taken = metrics.directory_taken.clone();
         let shipper = Shipper::new(shipping.shipper, bucket, metrics);
         let stop = tasks.stop().clone();
         tasks.spawn("shipper", async move {
-            Ok(shipping::run(shipper, &tsdb_dir, contact, config.ready_timeout, stop).await?)
+            Ok(shipping::run(
+                shipper,
+                &tsdb_dir,
+                directory_taken,
+                contact,
+                config.ready_timeout,
+                stop,
+            )
+            .await?)
         });
     } else {
         tracing::info!("no --objstore.config, nothing is shipped");

@@ -2,11 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
+use sabre_runtime::{cpu::blocking, metrics::Gauge};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     known::ContactReader,
-    shipper::{Shipper, SyncError, Wakeups},
+    shipper::{DirLock, Shipper, SyncError, Wakeups},
 };
 
 /// The rescan that finds what no notification told.
@@ -36,12 +37,19 @@ pub enum ShippingError {
 pub async fn run(
     shipper: Shipper,
     tsdb_dir: &Path,
+    directory_taken: Gauge,
     mut contact: ContactReader,
     ready_timeout: Duration,
     stop: CancellationToken,
 ) -> Result<(), ShippingError> {
+    let lock = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        lock = take(tsdb_dir, &directory_taken) => lock?,
+    };
     // Before Prometheus is asked anything: it reads the state file on its own.
-    shipper.prepare()?;
+    let shipper = blocking(move || shipper.prepare().map(|()| shipper))
+        .await
+        .map_err(SyncError::from)??;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         first = tokio::time::timeout(ready_timeout, contact.first()) => {
@@ -51,7 +59,12 @@ pub async fn run(
     let wakeups = Wakeups::of(tsdb_dir);
     while !stop.is_cancelled() {
         if let Some(known) = contact.last() {
-            sync_once(&shipper, &known.external_labels, &stop).await;
+            shipper.set_retention(known.retention);
+            // A disk or a bucket that does not answer must not hold up the end of the process.
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sync_once(&shipper, &known.external_labels, &stop) => {}
+            }
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -59,7 +72,30 @@ pub async fn run(
             () = settled(&wakeups) => {}
         }
     }
+    drop(lock);
     Ok(())
+}
+
+/// Waits for the data directory: after a restart the old sidecar may still be leaving.
+async fn take(tsdb_dir: &Path, directory_taken: &Gauge) -> Result<DirLock, SyncError> {
+    let mut is_first = true;
+    loop {
+        let dir = tsdb_dir.to_path_buf();
+        let taken = blocking(move || DirLock::take(&dir)).await?;
+        let lock = taken.map_err(|source| SyncError::Local {
+            path: tsdb_dir.to_path_buf(),
+            source,
+        })?;
+        directory_taken.set(i64::from(lock.is_none()));
+        if let Some(lock) = lock {
+            return Ok(lock);
+        }
+        if is_first {
+            tracing::warn!(dir = %tsdb_dir.display(), "another sidecar ships from this data directory, this one only answers queries until that one is gone");
+            is_first = false;
+        }
+        tokio::time::sleep(RESCAN_INTERVAL).await;
+    }
 }
 
 async fn settled(wakeups: &Wakeups) {

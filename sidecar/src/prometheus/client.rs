@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{config_yaml, http_config::HttpClient};
+use super::{
+    body::{Charged, MAX_PAGE_BYTES, read_charged, read_error},
+    config_yaml,
+    http_config::HttpClient,
+    metrics_page, params,
+    params::Selection,
+    queue::{ReadQueue, Turn},
+};
 use sabre_model::Labels;
+use sabre_runtime::{budget::Budget, metrics::Gauge};
 
-/// Prometheus' metrics page and configuration may be some megabytes.
-const MAX_PAGE_BYTES: usize = 64 << 20;
-
-/// How much of an error page is shown.
-const MAX_ERROR_BYTES: usize = 2048;
-
-/// `prometheus_tsdb_lowest_timestamp_seconds` of an empty TSDB: `MaxInt64` milliseconds in seconds.
-const EMPTY_LOWEST_SECONDS: f64 = 9_223_372_036_854_775.0;
+/// What the answers being read may hold together, unless a budget is given.
+const OWN_BUDGET_BYTES: u64 = 512 << 20;
 
 /// A Prometheus, or what speaks its API.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct PrometheusClient {
     http: HttpClient,
     base: Url,
     timeout: Duration,
+    budget: Budget,
+    reads: ReadQueue,
 }
 
 /// What went wrong with a call.
@@ -48,6 +50,14 @@ pub enum PrometheusError {
         status: StatusCode,
         /// The first of the body.
         body: String,
+    },
+    /// No memory for the answer.
+    #[error("{call}: {reason}")]
+    Budget {
+        /// The call.
+        call: &'static str,
+        /// What the budget says.
+        reason: String,
     },
     /// A success that does not make sense.
     #[error("{call}: Prometheus' answer cannot be used: {reason}")]
@@ -78,23 +88,28 @@ struct Envelope<T> {
     error: String,
 }
 
-/// What selects series: a selector text and a closed range of milliseconds.
-#[derive(Clone, Debug)]
-pub struct Selection<'a> {
-    /// Such as `{job="a"}`; `None` selects all.
-    pub selector: Option<&'a str>,
-    /// First instant, in milliseconds.
-    pub mint_ms: i64,
-    /// Last instant, in milliseconds.
-    pub maxt_ms: i64,
-    /// At most this many entries; 0 is no limit.
-    pub limit: i64,
-}
-
 impl PrometheusClient {
     /// A client of the API below `base`, whose path is kept.
     pub fn new(http: HttpClient, base: Url, timeout: Duration) -> PrometheusClient {
-        PrometheusClient { http, base, timeout }
+        PrometheusClient {
+            http,
+            base,
+            timeout,
+            budget: Budget::new(OWN_BUDGET_BYTES, "no flag"),
+            reads: ReadQueue::new(0, Gauge::default(), Gauge::default()),
+        }
+    }
+
+    /// Has remote reads wait in `reads` for their turn.
+    #[must_use]
+    pub fn queued_in(self, reads: ReadQueue) -> PrometheusClient {
+        PrometheusClient { reads, ..self }
+    }
+
+    /// Charges the answers of JSON calls to `budget`.
+    #[must_use]
+    pub fn charged_to(self, budget: Budget) -> PrometheusClient {
+        PrometheusClient { budget, ..self }
     }
 
     /// Where this Prometheus is.
@@ -105,7 +120,7 @@ impl PrometheusClient {
     /// The flags Prometheus runs with; `None` if it is too old, or no Prometheus, and does not tell.
     pub async fn tsdb_flags(&self) -> Result<Option<TsdbFlags>, PrometheusError> {
         const CALL: &str = "status/flags";
-        let flags: serde_json::Map<String, serde_json::Value> =
+        let flags: Charged<serde_json::Map<String, serde_json::Value>> =
             match self.get(CALL, "api/v1/status/flags", &[]).await {
                 Err(PrometheusError::Status {
                     status: StatusCode::NOT_FOUND,
@@ -115,6 +130,7 @@ impl PrometheusClient {
             };
         let text = |name: &str| {
             flags
+                .value
                 .get(name)
                 .and_then(|v| v.as_str())
                 .unwrap_or_default()
@@ -134,10 +150,32 @@ impl PrometheusClient {
             #[serde(default)]
             version: String,
         }
-        let info: BuildInfo = self
+        let info: Charged<BuildInfo> = self
             .get("status/buildinfo", "api/v1/status/buildinfo", &[])
             .await?;
-        Ok(info.version)
+        Ok(info.value.version)
+    }
+
+    /// What Prometheus keeps, such as `15d or 10GiB`.
+    pub async fn retention(&self) -> Result<String, PrometheusError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct RuntimeInfo {
+            #[serde(default)]
+            storage_retention: String,
+        }
+        let info: Charged<RuntimeInfo> = self
+            .get("status/runtimeinfo", "api/v1/status/runtimeinfo", &[])
+            .await?;
+        Ok(info.value.storage_retention)
+    }
+
+    /// Has Prometheus load its configuration anew; it answers once it has. The caller says how long that may take.
+    pub async fn reload(&self) -> Result<(), PrometheusError> {
+        const CALL: &str = "reload";
+        let request = self.http.request(Method::POST, self.url("-/reload"));
+        let response = request.send().await.map_err(|error| unreachable(CALL, &error))?;
+        check_status(CALL, response).await.map(drop)
     }
 
     /// `global.external_labels` of the configuration in force.
@@ -147,8 +185,8 @@ impl PrometheusClient {
             yaml: String,
         }
         const CALL: &str = "status/config";
-        let config: Config = self.get(CALL, "api/v1/status/config", &[]).await?;
-        config_yaml::external_labels(&config.yaml)
+        let config: Charged<Config> = self.get(CALL, "api/v1/status/config", &[]).await?;
+        config_yaml::external_labels(&config.value.yaml)
             .map_err(|reason| PrometheusError::Unusable { call: CALL, reason })
     }
 
@@ -156,12 +194,16 @@ impl PrometheusClient {
     pub async fn lowest_timestamp_ms(&self) -> Result<Option<i64>, PrometheusError> {
         const CALL: &str = "metrics";
         let response = self.send(CALL, Method::GET, "metrics", &[]).await?;
-        let body = read_bounded(CALL, response, MAX_PAGE_BYTES).await?;
-        Ok(lowest_timestamp_ms(&String::from_utf8_lossy(&body)))
+        metrics_page::lowest_timestamp_ms(response.bytes_stream(), MAX_PAGE_BYTES)
+            .await
+            .map_err(|error| unreachable(CALL, &error))
     }
 
     /// Label names of the selected series.
-    pub async fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, PrometheusError> {
+    pub async fn label_names(
+        &self,
+        selection: &Selection<'_>,
+    ) -> Result<Charged<Vec<String>>, PrometheusError> {
         self.get("labels", "api/v1/labels", &selection.params()).await
     }
 
@@ -170,14 +212,19 @@ impl PrometheusClient {
         &self,
         name: &str,
         selection: &Selection<'_>,
-    ) -> Result<Vec<String>, PrometheusError> {
-        let path = format!("api/v1/label/{}/values", escape_label_name(name));
+    ) -> Result<Charged<Vec<String>>, PrometheusError> {
+        let path = format!("api/v1/label/{}/values", params::escape_label_name(name));
         self.get("label values", &path, &selection.params()).await
     }
 
     /// Label sets of the selected series.
-    pub async fn series(&self, selection: &Selection<'_>) -> Result<Vec<Labels>, PrometheusError> {
+    pub async fn series(&self, selection: &Selection<'_>) -> Result<Charged<Vec<Labels>>, PrometheusError> {
         self.get("series", "api/v1/series", &selection.params()).await
+    }
+
+    /// Waits until a remote read over so many milliseconds may begin; it may go on as long as the turn is held.
+    pub(crate) async fn read_turn(&self, range_ms: u64) -> Turn {
+        self.reads.turn(range_ms).await
     }
 
     /// Sends a remote read request: a snappy block holding a `prometheus.ReadRequest`. The caller reads the answer.
@@ -194,19 +241,20 @@ impl PrometheusClient {
         check_status(CALL, response).await
     }
 
-    async fn get<T: DeserializeOwned>(
+    /// The `data` of an answer of the API.
+    pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         call: &'static str,
         path: &str,
         params: &[(&str, String)],
-    ) -> Result<T, PrometheusError> {
+    ) -> Result<Charged<T>, PrometheusError> {
         let unusable = |reason: String| PrometheusError::Unusable { call, reason };
         let response = self.send(call, Method::GET, path, params).await?;
-        let body = read_bounded(call, response, MAX_PAGE_BYTES).await?;
+        let body = read_charged(call, response, &self.budget).await?;
         let envelope: Envelope<T> =
-            serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
+            serde_json::from_slice(&body.value).map_err(|error| unusable(error.to_string()))?;
         match envelope.data {
-            Some(data) if envelope.status == "success" => Ok(data),
+            Some(data) if envelope.status == "success" => Ok(body.map(|_| data)),
             _ => Err(unusable(format!(
                 "status {:?}: {}",
                 envelope.status, envelope.error
@@ -238,117 +286,17 @@ impl PrometheusClient {
     }
 }
 
-impl Selection<'_> {
-    fn params(&self) -> Vec<(&'static str, String)> {
-        let mut params = vec![("start", seconds(self.mint_ms)), ("end", seconds(self.maxt_ms))];
-        if let Some(selector) = self.selector {
-            params.push(("match[]", selector.to_string()));
-        }
-        if self.limit > 0 {
-            params.push(("limit", self.limit.to_string()));
-        }
-        params
-    }
-}
-
-/// Milliseconds as Prometheus' API reads them. It refuses what does not fit its own range of times, so times
-/// "before everything" and "after everything" are cut to years that do.
-fn seconds(ms: i64) -> String {
-    const YEAR_1: i64 = -62_135_596_800_000;
-    const YEAR_9999: i64 = 253_402_300_799_000;
-    let ms = ms.clamp(YEAR_1, YEAR_9999);
-    let sign = if ms < 0 { "-" } else { "" };
-    let (whole, rest) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
-    if rest == 0 {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{rest:03}")
-    }
-}
-
-/// Names that are not letters, digits and underscores are escaped as Prometheus' API wants them in a path.
-fn escape_label_name(name: &str) -> String {
-    let legacy = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    if !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(legacy) {
-        return name.to_string();
-    }
-    let mut escaped = String::from("U__");
-    for (position, c) in name.chars().enumerate() {
-        match c {
-            '_' => escaped.push_str("__"),
-            c if legacy(c) && !(position == 0 && c.is_ascii_digit()) => escaped.push(c),
-            c => escaped.push_str(&format!("_{:x}_", u32::from(c))),
-        }
-    }
-    escaped
-}
-
-fn lowest_timestamp_ms(page: &str) -> Option<i64> {
-    let line = page
-        .lines()
-        .find(|line| line.starts_with("prometheus_tsdb_lowest_timestamp_seconds"))?;
-    let value: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    if !(0.0..EMPTY_LOWEST_SECONDS).contains(&value) {
-        return None;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "below EMPTY_LOWEST_SECONDS the product fits"
-    )]
-    Some((value * 1000.0) as i64)
-}
-
 async fn check_status(call: &'static str, response: Response) -> Result<Response, PrometheusError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
-    let (body, _) = read_up_to(call, response.bytes_stream(), MAX_ERROR_BYTES)
-        .await
-        .unwrap_or_default();
-    Err(PrometheusError::Status {
-        call,
-        status,
-        body: String::from_utf8_lossy(&body).trim().to_string(),
-    })
-}
-
-/// Reads a whole body of at most `max_bytes`.
-pub async fn read_bounded(
-    call: &'static str,
-    response: Response,
-    max_bytes: usize,
-) -> Result<Bytes, PrometheusError> {
-    let (body, whole) = read_up_to(call, response.bytes_stream(), max_bytes).await?;
-    if whole {
-        return Ok(body);
-    }
-    Err(PrometheusError::Unusable {
-        call,
-        reason: format!("it is longer than {max_bytes} bytes"),
-    })
-}
-
-/// Reads up to `max_bytes`; the flag says whether that was all.
-async fn read_up_to(
-    call: &'static str,
-    mut stream: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
-    max_bytes: usize,
-) -> Result<(Bytes, bool), PrometheusError> {
-    let mut body = BytesMut::new();
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| unreachable(call, &error))?;
-        let room = max_bytes.saturating_sub(body.len());
-        body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
-        if piece.len() > room {
-            return Ok((body.freeze(), false));
-        }
-    }
-    Ok((body.freeze(), true))
+    let body = read_error(response).await;
+    Err(PrometheusError::Status { call, status, body })
 }
 
 /// reqwest's own text leaves the cause out, which is the part worth reading.
-fn unreachable(call: &'static str, error: &reqwest::Error) -> PrometheusError {
+pub(crate) fn unreachable(call: &'static str, error: &reqwest::Error) -> PrometheusError {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -357,45 +305,4 @@ fn unreachable(call: &'static str, error: &reqwest::Error) -> PrometheusError {
         source = cause.source();
     }
     PrometheusError::Unreachable { call, reason }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_cut_to_what_prometheus_parses() {
-        assert_eq!(seconds(1_500), "1.500");
-        assert_eq!(seconds(-1_500), "-1.500");
-        assert_eq!(seconds(-500), "-0.500");
-        assert_eq!(seconds(2_000), "2");
-        assert_eq!(seconds(i64::MIN), "-62135596800");
-        assert_eq!(seconds(i64::MAX), "253402300799");
-    }
-
-    #[test]
-    fn odd_label_names_are_escaped() {
-        assert_eq!(escape_label_name("job"), "job");
-        assert_eq!(escape_label_name("http.status_code"), "U__http_2e_status__code");
-        assert_eq!(escape_label_name("0a"), "U___30_a");
-        assert_eq!(escape_label_name("été"), "U___e9_t_e9_");
-    }
-
-    #[test]
-    fn the_lowest_timestamp_is_found() {
-        let page =
-            |value: &str| format!("# HELP x y\nprometheus_tsdb_lowest_timestamp_seconds {value}\nother 1\n");
-        assert_eq!(
-            lowest_timestamp_ms(&page("1.7672256e+09")),
-            Some(1_767_225_600_000)
-        );
-        assert_eq!(
-            lowest_timestamp_ms(&page("9.223372036854776e+15")),
-            None,
-            "an empty TSDB"
-        );
-        assert_eq!(lowest_timestamp_ms(&page("9.223372036854775e+15")), None);
-        assert_eq!(lowest_timestamp_ms(&page("NaN")), None);
-        assert_eq!(lowest_timestamp_ms("nothing 1\n"), None);
-    }
 }

@@ -1,8 +1,17 @@
-//! Talking to Prometheus.
+//! Talking to Prometheus: its HTTP API, as far as a sidecar needs it.
 
+mod body;
 pub mod client;
 pub mod config_yaml;
 pub mod http_config;
+mod metrics_page;
+mod params;
+mod queue;
 
-pub use client::{PrometheusClient, PrometheusError, Selection, TsdbFlags};
+pub use body::Charged;
+pub(crate) use body::read_bounded;
+pub use client::{PrometheusClient, PrometheusError, TsdbFlags};
 pub use http_config::{HttpClientConfig, HttpConfigError};
+pub use params::Selection;
+pub(crate) use params::seconds;
+pub use queue::ReadQueue;

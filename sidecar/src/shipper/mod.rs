@@ -4,38 +4,53 @@
 //! block, [`Shipper::sync`] does it, oldest block first. The bucket is asked before anything is sent, and meta.json goes
 //! last; so after a crash at any point the next sync completes what is missing and sends nothing twice.
 
+mod alarm;
+mod backlog;
+mod check;
+pub(crate) mod disk;
+mod foreign;
+mod lock;
 mod overlap;
 mod plan;
+mod retention;
 mod scan;
+mod ship;
 mod staging;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
-use sabre_block::{
-    BlockError, Cause,
-    upload::{HashFunc, UploadOptions, upload_block},
-};
+use sabre_block::{BlockError, upload::HashFunc};
 use sabre_model::{BlockId, Labels};
 use sabre_objstore::SharedBucket;
+use sabre_runtime::cpu::{WorkPanicked, blocking};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::lock::DirLock;
+use self::{
+    alarm::{Alarm, Loudness},
+    backlog::Backlog,
+    disk::{Disk, RealDisk},
+    retention::Span,
+};
 pub use self::{
     plan::{Policy, SkipReason, Step, overlaps, plan},
+    retention::Retention,
     scan::{LocalBlock, LocalBlocks, UnreadableBlock, scan},
     state::{ReadState, StateFile},
     watch::Wakeups,
 };
 use crate::metrics::SidecarMetrics;
-use staging::{Identity, Staged};
 
 /// How blocks are shipped.
 #[derive(Clone, Debug)]
@@ -63,10 +78,26 @@ pub struct ShipperConfig {
 pub struct Shipper {
     config: ShipperConfig,
     bucket: SharedBucket,
-    state: StateFile,
+    disk: Arc<dyn Disk>,
+    state: Arc<StateFile>,
     metrics: SidecarMetrics,
+    memory: Mutex<Memory>,
+}
+
+/// What is kept from sync to sync; nothing hangs on it after a restart.
+#[derive(Debug, Default)]
+struct Memory {
     /// Blocks whose trouble was logged: said once, not every 30 s.
-    complained: Mutex<BTreeSet<BlockId>>,
+    complained: BTreeSet<BlockId>,
+    backlog: Backlog,
+    alarm: Alarm,
+    retention: Retention,
+    /// The local blocks of the last look.
+    spans: Vec<(BlockId, Span)>,
+    /// Compacted blocks that have no place in the bucket, and when that is looked at again.
+    refused_until_ms: BTreeMap<BlockId, i64>,
+    /// When foreign blocks are looked for again.
+    look_for_foreign_ms: Option<i64>,
 }
 
 /// What a sync did.
@@ -108,46 +139,64 @@ pub enum SyncError {
     /// Prometheus has no external labels: its blocks could not be told from another's.
     #[error("no external labels, nothing is shipped")]
     NoExternalLabels,
-}
-
-enum Outcome {
-    Shipped,
-    Found,
-    Failed,
+    /// Work on local files panicked, or the process ends.
+    #[error("{0}")]
+    Work(#[from] WorkPanicked),
 }
 
 impl Shipper {
     /// A shipper from a data directory into `bucket`.
     pub fn new(config: ShipperConfig, bucket: SharedBucket, metrics: SidecarMetrics) -> Shipper {
-        let state = StateFile::new(&config.tsdb_dir, &config.state_file);
+        Shipper::on(Arc::new(RealDisk), config, bucket, metrics)
+    }
+
+    /// [`Shipper::new`] on a disk of choice.
+    pub(crate) fn on(
+        disk: Arc<dyn Disk>,
+        config: ShipperConfig,
+        bucket: SharedBucket,
+        metrics: SidecarMetrics,
+    ) -> Shipper {
+        let state = StateFile::on(Arc::clone(&disk), &config.tsdb_dir, &config.state_file);
         Shipper {
             config,
             bucket,
-            state,
+            disk,
+            state: Arc::new(state),
             metrics,
-            complained: Mutex::default(),
+            memory: Mutex::default(),
         }
     }
 
     /// Removes what a killed sidecar left staged, and makes sure that Prometheus finds a state file: without one it
-    /// compacts blocks that were never shipped.
+    /// compacts blocks that were never shipped. May block.
     ///
     /// # Errors
     /// The data directory cannot be written.
     pub fn prepare(&self) -> Result<(), SyncError> {
-        staging::clear(&self.config.tsdb_dir)
+        staging::clear(&*self.disk, &self.config.tsdb_dir)
             .map_err(local(&staging::staging_root(&self.config.tsdb_dir)))?;
+        let write = || {
+            let empty = BTreeSet::new();
+            self.state.write(&empty).map_err(local(self.state.path()))
+        };
         match self.state.read() {
             ReadState::Known(_) => Ok(()),
-            ReadState::Missing => self.write_state(&BTreeSet::new()),
+            ReadState::Missing => write(),
             ReadState::Unusable(reason) => {
                 tracing::warn!(path = %self.state.path().display(), %reason, "state file is unusable, every block is looked up in the bucket again");
-                self.write_state(&BTreeSet::new())
+                write()
             }
         }
     }
 
-    /// Ships what is missing in the bucket, with `external_labels` laid over the blocks' own.
+    /// Says what Prometheus keeps, so that warnings can tell how much time is left.
+    pub fn set_retention(&self, retention: Retention) {
+        self.memory.lock().retention = retention;
+    }
+
+    /// Ships what is missing in the bucket, with `external_labels` laid over the blocks' own. May be dropped at any
+    /// await: the next sync completes what this one began.
     ///
     /// # Errors
     /// What stopped it: see [`SyncError`]. A block that fails by itself does not, it is in the report.
@@ -158,192 +207,76 @@ impl Shipper {
     ) -> Result<SyncReport, SyncError> {
         self.metrics.dir_syncs.inc();
         let result = self.try_sync(external_labels, stop).await;
-        if !matches!(&result, Ok(report) if report.failed.is_empty()) {
+        let failed = !matches!(&result, Ok(report) if report.failed.is_empty());
+        if failed {
             self.metrics.dir_sync_failures.inc();
         }
+        self.warn_in_time(failed);
         result
     }
 
-    async fn try_sync(
-        &self,
-        external_labels: &Labels,
-        stop: &CancellationToken,
-    ) -> Result<SyncReport, SyncError> {
-        if external_labels.is_empty() {
-            return Err(SyncError::NoExternalLabels);
-        }
-        let local_blocks = scan(&self.config.tsdb_dir).map_err(local(&self.config.tsdb_dir))?;
-        let mut report = SyncReport::default();
-        self.judge_unreadable(&local_blocks, &mut report)?;
-
-        let known = match self.state.read() {
-            ReadState::Known(ids) => ids,
-            ReadState::Missing | ReadState::Unusable(_) => BTreeSet::new(),
-        };
-        let steps = plan(&local_blocks, &known, &self.config.policy);
-        // Blocks that Prometheus deleted fall out here.
-        let mut uploaded: BTreeSet<BlockId> = steps
-            .iter()
-            .filter(|(_, step)| *step == Step::Keep)
-            .map(|(id, _)| *id)
-            .collect();
-        let mut written = known;
-        for (block, (_, step)) in local_blocks.blocks.iter().zip(&steps) {
-            let Step::Ship { check_overlap } = step else {
-                continue;
-            };
-            if stop.is_cancelled() {
-                break;
-            }
-            match self.ship(block, *check_overlap, external_labels, stop).await? {
-                Outcome::Shipped => report.shipped.push(block.id),
-                Outcome::Found => report.found.push(block.id),
-                Outcome::Failed => {
-                    report.failed.push(block.id);
-                    continue;
-                }
-            }
-            // At once, so that Prometheus may compact it, and so that a kill right here costs one look-up.
-            uploaded.insert(block.id);
-            self.write_state(&uploaded)?;
-            written.clone_from(&uploaded);
-        }
-        if written != uploaded {
-            self.write_state(&uploaded)?;
-        }
-        let all_compacted = steps
-            .iter()
-            .all(|(id, step)| *step != Step::Skip(SkipReason::Compacted) && !report.failed.contains(id));
+    /// Says what waits and how long it can, in metrics and, when it is time to, in the log.
+    fn warn_in_time(&self, failed: bool) {
+        let now_ms = (self.config.now_ms)();
+        let mut memory = self.memory.lock();
+        let waiting = memory.backlog.len();
+        let left_ms = memory.oldest_left_ms(now_ms);
         self.metrics
-            .upload_compacted_done
-            .set(i64::from(self.config.policy.upload_compacted && all_compacted));
-        Ok(report)
-    }
-
-    fn judge_unreadable(&self, local_blocks: &LocalBlocks, report: &mut SyncReport) -> Result<(), SyncError> {
-        for block in &local_blocks.unreadable {
-            self.metrics.corrupted_blocks.inc();
-            if !self.config.skip_corrupted {
-                return Err(SyncError::Corrupted {
-                    block: block.id,
-                    why: block.why.clone(),
-                });
+            .unshipped_blocks
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        let deletion_ms = left_ms.map_or(0, |left| now_ms.saturating_add(left));
+        self.metrics
+            .unshipped_deletion_seconds
+            .set(deletion_ms as f64 / 1000.0);
+        let said = memory.alarm.after_sync(now_ms, failed && waiting > 0, left_ms);
+        drop(memory);
+        let Some((loudness, since_ms)) = said else {
+            return;
+        };
+        let since = sabre_model::time::format_rfc3339_ms(since_ms);
+        let left = left_ms.map_or("an unknown time".to_string(), |left| {
+            sabre_model::duration::format_model(left / 60_000 * 60_000)
+        });
+        match loudness {
+            Loudness::Warning => {
+                tracing::warn!(blocks = waiting, %since, deleted_in = %left, "blocks are not shipped; Prometheus will delete the oldest by its retention");
             }
-            if self.complained.lock().insert(block.id) {
-                tracing::error!(block = %block.id, reason = %block.why, "local block cannot be read and is not shipped, the others are");
+            Loudness::Urgent => {
+                tracing::error!(blocks = waiting, %since, deleted_in = %left, "blocks are not shipped and are about to be lost: mend the bucket, or raise Prometheus' retention");
             }
-            report.failed.push(block.id);
         }
-        Ok(())
     }
 
-    async fn ship(
+    /// Works on local files where that may take its time.
+    async fn on_disk<T: Send + 'static>(
         &self,
-        block: &LocalBlock,
-        check_overlap: bool,
-        external_labels: &Labels,
-        stop: &CancellationToken,
-    ) -> Result<Outcome, SyncError> {
-        if self
-            .bucket
-            .exists(&sabre_block::layout::key(
-                block.id,
-                sabre_block::layout::META_FILE,
-            ))
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, SyncError> {
+        Ok(blocking(work).await?)
+    }
+
+    async fn write_state(&self, uploaded: &BTreeSet<BlockId>) -> Result<(), SyncError> {
+        let (state, uploaded) = (Arc::clone(&self.state), uploaded.clone());
+        self.on_disk(move || state.write(&uploaded).map_err(local(state.path())))
             .await?
-        {
-            return Ok(Outcome::Found);
-        }
-        if check_overlap && !self.fits(block, external_labels).await? {
-            return Ok(Outcome::Failed);
-        }
-        let identity = Identity {
-            external_labels,
-            source: &self.config.source,
-        };
-        let staged = match Staged::create(&self.config.tsdb_dir, block, &identity) {
-            Ok(staged) => staged,
-            Err(error) => return self.local_failure(block, &error),
-        };
-        let options = UploadOptions {
-            concurrency: self.config.upload_concurrency.max(1),
-            hash: self.config.hash,
-            ..UploadOptions::default()
-        };
-        let started = tokio::time::Instant::now();
-        // Abandoning is clean: what was sent has no meta.json, and the next start sends the block again.
-        let uploaded = tokio::select! {
-            () = stop.cancelled() => return Ok(Outcome::Failed),
-            uploaded = upload_block(&*self.bucket, staged.dir(), options, self.config.now_ms) => uploaded,
-        };
-        match uploaded {
-            Ok(_) => {
-                self.metrics.uploads.inc();
-                self.complained.lock().remove(&block.id);
-                let took_ms = started.elapsed().as_millis();
-                tracing::info!(block = %block.id, mint = block.meta.min_time, maxt = block.meta.max_time, series = block.meta.stats.num_series, took_ms, "block shipped");
-                Ok(Outcome::Shipped)
-            }
-            Err(error) => {
-                self.metrics.upload_failures.inc();
-                self.judge_upload(block, error)
-            }
-        }
     }
 
-    /// What is wrong with this block alone does not stop the others; a bucket that fails would fail them too.
-    fn judge_upload(&self, block: &LocalBlock, error: BlockError) -> Result<Outcome, SyncError> {
-        let of_this_block = matches!(
-            error.cause(),
-            Cause::Local(_) | Cause::Corrupt(_) | Cause::Invalid(_)
-        );
-        if !of_this_block && !self.config.policy.allow_out_of_order {
-            return Err(error.into());
-        }
-        if self.complained.lock().insert(block.id) {
-            tracing::error!(block = %block.id, %error, "block could not be shipped, tried again at every sync");
-        }
-        Ok(Outcome::Failed)
-    }
-
-    fn local_failure(&self, block: &LocalBlock, error: &io::Error) -> Result<Outcome, SyncError> {
-        if !block.dir.exists() {
-            tracing::warn!(block = %block.id, "Prometheus deleted a block before it was shipped");
-            return Ok(Outcome::Failed);
-        }
-        if error.kind() == io::ErrorKind::StorageFull {
-            let source = io::Error::new(error.kind(), error.to_string());
-            return Err(SyncError::Local {
-                path: staging::staging_root(&self.config.tsdb_dir),
-                source,
-            });
-        }
-        self.metrics.upload_failures.inc();
-        if self.complained.lock().insert(block.id) {
-            tracing::error!(block = %block.id, %error, "block cannot be read and is not shipped, the others are");
-        }
-        Ok(Outcome::Failed)
-    }
-
-    /// Whether a compacted block overlaps nothing that the bucket has of this Prometheus.
-    async fn fits(&self, block: &LocalBlock, external_labels: &Labels) -> Result<bool, SyncError> {
-        let range = (block.meta.min_time, block.meta.max_time);
-        let found = overlap::find(&self.bucket, external_labels, range).await?;
-        if let Some(other) = found {
-            self.metrics.upload_failures.inc();
-            if self.complained.lock().insert(block.id) {
-                tracing::error!(block = %block.id, %other, "compacted block overlaps one in the bucket and is not shipped (--shipper.allow-out-of-order-uploads ships it all the same)");
-            }
-        }
-        Ok(found.is_none())
-    }
-
-    fn write_state(&self, uploaded: &BTreeSet<BlockId>) -> Result<(), SyncError> {
-        self.state.write(uploaded).map_err(local(self.state.path()))
+    /// Logs the trouble with a block once.
+    fn is_first_complaint(&self, block: BlockId) -> bool {
+        self.memory.lock().complained.insert(block)
     }
 }
 
-fn local(path: &Path) -> impl FnOnce(io::Error) -> SyncError {
+impl Memory {
+    fn oldest_left_ms(&self, now_ms: i64) -> Option<i64> {
+        let oldest = self.backlog.oldest()?;
+        let position = self.spans.iter().position(|(id, _)| *id == oldest)?;
+        let spans: Vec<Span> = self.spans.iter().map(|(_, span)| *span).collect();
+        self.retention.left_ms(&spans, position, now_ms)
+    }
+}
+
+fn local(path: &Path) -> impl FnOnce(io::Error) -> SyncError + use<> {
     let path = path.to_path_buf();
     move |source| SyncError::Local { path, source }
 }

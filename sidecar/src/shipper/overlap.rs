@@ -1,4 +1,6 @@
-//! Whether a block overlaps what the bucket has under the same labels.
+//! Whether a compacted block has a place in the bucket, beside the blocks with the same labels.
+
+use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt};
 use sabre_block::layout::{META_FILE, block_of_dir, key};
@@ -12,18 +14,29 @@ use super::plan::overlaps;
 const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Metas fetched at once.
-const CONCURRENCY: usize = 32;
+const CONCURRENCY: usize = 16;
 
-/// The first block of the bucket with just these external labels, raw, whose range has an instant in common with
-/// `range` (half-open). A block without a usable meta.json is not one.
+/// What the bucket has where a block would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing.
+    Free,
+    /// All that the block was made of: it would add nothing.
+    Covered,
+    /// This block, and not all of what the other was made of.
+    Taken(BlockId),
+}
+
+/// Looks for raw blocks with just these external labels whose range has an instant in common with the block's
+/// (half-open). A block without a usable meta.json is not one.
 ///
 /// # Errors
 /// Requests that failed.
-pub(crate) async fn find(
+pub(crate) async fn place_of(
     bucket: &SharedBucket,
     external_labels: &Labels,
-    range: (i64, i64),
-) -> Result<Option<BlockId>, Error> {
+    block: &BlockMeta,
+) -> Result<Place, Error> {
     let metas = bucket
         .list("", false)
         .await?
@@ -43,10 +56,26 @@ pub(crate) async fn find(
         .try_buffer_unordered(CONCURRENCY)
         .try_filter_map(|found| async move { Ok(found) })
         .boxed();
-    let same_labels = |meta: &BlockMeta| meta.ext_labels() == *external_labels && meta.resolution_ms() == 0;
-    let overlapping = metas.try_filter_map(|(id, meta)| {
-        let hit = same_labels(&meta) && overlaps(range, (meta.min_time, meta.max_time));
-        async move { Ok(hit.then_some(id)) }
-    });
-    std::pin::pin!(overlapping).try_next().await
+    let range = (block.min_time, block.max_time);
+    let beside = |meta: &BlockMeta| {
+        meta.ext_labels() == *external_labels
+            && meta.resolution_ms() == 0
+            && overlaps(range, (meta.min_time, meta.max_time))
+    };
+    let mut missing: BTreeSet<BlockId> = block.compaction.sources.iter().copied().collect();
+    let mut taken = None;
+    let mut metas = std::pin::pin!(metas);
+    while let Some((id, meta)) = metas.try_next().await? {
+        if beside(&meta) {
+            taken = taken.min(Some(id)).or(Some(id));
+            for source in meta.compaction.sources {
+                missing.remove(&source);
+            }
+        }
+    }
+    Ok(match taken {
+        None => Place::Free,
+        Some(_) if missing.is_empty() => Place::Covered,
+        Some(id) => Place::Taken(id),
+    })
 }

@@ -1,18 +1,20 @@
 //! What lies in Prometheus' data directory.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use sabre_model::BlockId;
 use sabre_tsdb::meta::BlockMeta;
 
+use super::disk::{Disk, RealDisk};
+
 /// meta.json is a few kilobytes; more than this is not one.
 const MAX_META_BYTES: u64 = 16 << 20;
 
 /// A block directory of Prometheus.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalBlock {
     /// The name of the directory.
     pub id: BlockId,
@@ -23,7 +25,7 @@ pub struct LocalBlock {
 }
 
 /// A block directory whose meta.json cannot be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UnreadableBlock {
     /// The name of the directory.
     pub id: BlockId,
@@ -32,7 +34,7 @@ pub struct UnreadableBlock {
 }
 
 /// All blocks of a data directory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LocalBlocks {
     /// Sorted by minTime, then id.
     pub blocks: Vec<LocalBlock>,
@@ -43,27 +45,24 @@ pub struct LocalBlocks {
 /// Lists the block directories of `tsdb_dir`: those whose name is a ULID. Everything else (wal, chunks_head,
 /// `*.tmp-for-creation`, `*.tmp-for-deletion`) is Prometheus' own business.
 pub fn scan(tsdb_dir: &Path) -> io::Result<LocalBlocks> {
+    scan_on(&RealDisk, tsdb_dir)
+}
+
+/// [`scan`] on a disk of choice.
+pub(crate) fn scan_on(disk: &dyn Disk, tsdb_dir: &Path) -> io::Result<LocalBlocks> {
     let mut found = LocalBlocks::default();
-    for entry in fs::read_dir(tsdb_dir)? {
-        let entry = entry?;
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| BlockId::parse(name).ok())
-        else {
+    for name in disk.names(tsdb_dir)? {
+        let Some(id) = name.to_str().and_then(|name| BlockId::parse(name).ok()) else {
             continue;
         };
-        if !entry.path().is_dir() {
+        let dir = tsdb_dir.join(&name);
+        if !disk.is_dir(&dir) {
             continue;
         }
-        match read_meta(&entry.path()) {
-            Ok(meta) => found.blocks.push(LocalBlock {
-                id,
-                dir: entry.path(),
-                meta,
-            }),
+        match read_meta(disk, &dir, id) {
+            Ok(meta) => found.blocks.push(LocalBlock { id, dir, meta }),
             // Prometheus deletes by renaming the directory away first: gone now means never there.
-            Err(_) if !entry.path().exists() => {}
+            Err(_) if !disk.is_dir(&dir) => {}
             Err(why) => found.unreadable.push(UnreadableBlock { id, why }),
         }
     }
@@ -72,17 +71,17 @@ pub fn scan(tsdb_dir: &Path) -> io::Result<LocalBlocks> {
     Ok(found)
 }
 
-fn read_meta(dir: &Path) -> Result<BlockMeta, String> {
+fn read_meta(disk: &dyn Disk, dir: &Path, id: BlockId) -> Result<BlockMeta, String> {
     let path = dir.join("meta.json");
-    let size = fs::metadata(&path)
-        .map_err(|error| format!("{}: {error}", path.display()))?
-        .len();
-    if size > MAX_META_BYTES {
-        return Err(format!(
-            "{}: {size} bytes, at most {MAX_META_BYTES} are read",
-            path.display()
-        ));
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let bytes = disk.read(&path, MAX_META_BYTES).map_err(|error| named(&error))?;
+    let meta = BlockMeta::parse(&bytes).map_err(|error| named(&error))?;
+    if meta.ulid != id {
+        let why = format!(
+            "says that it belongs to block {}: the directory was replaced by another's",
+            meta.ulid
+        );
+        return Err(named(&why));
     }
-    let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    BlockMeta::parse(&bytes).map_err(|error| format!("{}: {error}", path.display()))
+    Ok(meta)
 }

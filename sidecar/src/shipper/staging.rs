@@ -1,42 +1,51 @@
 //! The directory a block is uploaded from: hard links, so that Prometheus may delete its own meanwhile.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sabre_model::Labels;
 use sabre_tsdb::meta::{BlockMeta, ThanosMeta};
 
-use super::scan::LocalBlock;
+use super::{check, disk::Disk, scan::LocalBlock};
 
 /// `<tsdb>/thanos/upload/<ulid>`, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Staged {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
 }
 
 /// What a shipped block says of itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity<'a> {
+pub(crate) struct Identity {
     /// Laid over the labels the block has; never empty.
-    pub(crate) external_labels: &'a Labels,
+    pub(crate) external_labels: Labels,
     /// `thanos.source`: `sidecar`.
-    pub(crate) source: &'a str,
+    pub(crate) source: String,
 }
 
 impl Staged {
-    /// Links `chunks/*` and `index`, and writes meta.json with the `thanos` section. What an earlier attempt left is
-    /// removed first.
-    pub(crate) fn create(tsdb_dir: &Path, block: &LocalBlock, identity: &Identity<'_>) -> io::Result<Staged> {
+    /// Links `chunks/*` and `index`, checks what can be checked at a glance, and writes meta.json with the `thanos`
+    /// section. What an earlier attempt left is removed first.
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        tsdb_dir: &Path,
+        block: &LocalBlock,
+        identity: &Identity,
+    ) -> io::Result<Staged> {
         let dir = staging_root(tsdb_dir).join(block.id.to_string());
-        remove_if_there(&dir)?;
-        fs::create_dir_all(dir.join("chunks"))?;
-        let staged = Staged { dir };
-        let segments = link_segments(&block.dir, &staged.dir)?;
-        link(&block.dir.join("index"), &staged.dir.join("index"))?;
+        disk.remove_dir(&dir)?;
+        disk.create_dirs(&dir.join("chunks"))?;
+        let staged = Staged { disk, dir };
+        let disk = &*staged.disk;
+        let segments = link_segments(disk, &block.dir, &staged.dir)?;
+        link(disk, &block.dir.join("index"), &staged.dir.join("index"))?;
+        check::block(disk, &staged.dir, &segments, block.meta.stats.num_chunks)?;
         let meta = shipped_meta(&block.meta, identity, segments);
-        fs::write(staged.dir.join("meta.json"), meta.to_json())?;
+        disk.write(&staged.dir.join("meta.json"), &meta.to_json())?;
         Ok(staged)
     }
 
@@ -48,7 +57,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Err(error) = remove_if_there(&self.dir) {
+        if let Err(error) = self.disk.remove_dir(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "could not remove the upload directory; the next sync will");
         }
     }
@@ -60,12 +69,12 @@ pub(crate) fn staging_root(tsdb_dir: &Path) -> PathBuf {
 }
 
 /// Removes what a killed sidecar left staged.
-pub(crate) fn clear(tsdb_dir: &Path) -> io::Result<()> {
-    remove_if_there(&staging_root(tsdb_dir))
+pub(crate) fn clear(disk: &dyn Disk, tsdb_dir: &Path) -> io::Result<()> {
+    disk.remove_dir(&staging_root(tsdb_dir))
 }
 
 /// The meta.json that goes to the bucket.
-fn shipped_meta(local: &BlockMeta, identity: &Identity<'_>, segments: Vec<String>) -> BlockMeta {
+fn shipped_meta(local: &BlockMeta, identity: &Identity, segments: Vec<String>) -> BlockMeta {
     let mut meta = local.clone();
     let mut thanos: ThanosMeta = meta.thanos.take().unwrap_or_default();
     thanos.labels = Some(
@@ -73,7 +82,7 @@ fn shipped_meta(local: &BlockMeta, identity: &Identity<'_>, segments: Vec<String
             .labels
             .take()
             .unwrap_or_default()
-            .overlaid(identity.external_labels),
+            .overlaid(&identity.external_labels),
     );
     identity.source.clone_into(&mut thanos.source);
     thanos.segment_files = segments;
@@ -81,43 +90,27 @@ fn shipped_meta(local: &BlockMeta, identity: &Identity<'_>, segments: Vec<String
     meta
 }
 
-fn link_segments(from: &Path, to: &Path) -> io::Result<Vec<String>> {
+fn link_segments(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(from.join("chunks"))? {
-        let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|name| {
+    for name in disk.names(&from.join("chunks"))? {
+        let name = name.into_string().map_err(|name| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("segment {} is not named in UTF-8", name.display()),
             )
         })?;
-        link(&entry.path(), &to.join("chunks").join(&name))?;
+        link(
+            disk,
+            &from.join("chunks").join(&name),
+            &to.join("chunks").join(&name),
+        )?;
         names.push(name);
     }
     names.sort_unstable();
     Ok(names)
 }
 
-/// A hard link, or a copy where the file system has none.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    let linked = fs::hard_link(from, to);
-    match linked {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
-            ) =>
-        {
-            fs::copy(from, to).map(|_| ())
-        }
-        other => other,
-    }
-    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", from.display())))
-}
-
-fn remove_if_there(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+fn link(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    disk.link(from, to)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", from.display())))
 }

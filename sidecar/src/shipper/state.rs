@@ -6,13 +6,15 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sabre_model::BlockId;
 use serde::{Deserialize, Serialize};
+
+use super::disk::{Disk, RealDisk};
 
 /// The only version there is.
 const VERSION: i64 = 1;
@@ -23,6 +25,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Where the state lies and what it said.
 #[derive(Debug)]
 pub struct StateFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
 }
 
@@ -47,7 +50,13 @@ struct Document {
 impl StateFile {
     /// The file `name` in the TSDB directory.
     pub fn new(tsdb_dir: &Path, name: &str) -> StateFile {
+        StateFile::on(Arc::new(RealDisk), tsdb_dir, name)
+    }
+
+    /// [`StateFile::new`] on a disk of choice.
+    pub(crate) fn on(disk: Arc<dyn Disk>, tsdb_dir: &Path, name: &str) -> StateFile {
         StateFile {
+            disk,
             path: tsdb_dir.join(name),
         }
     }
@@ -60,16 +69,9 @@ impl StateFile {
     /// Reads the ids uploaded so far. Nothing in the file is an error: what cannot be used counts as empty, since
     /// every block is looked up in the bucket before it is sent.
     pub fn read(&self) -> ReadState {
-        match fs::metadata(&self.path) {
-            Ok(meta) if meta.len() > MAX_BYTES => {
-                return ReadState::Unusable(format!("{} bytes, at most {MAX_BYTES} are read", meta.len()));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return ReadState::Missing,
-            Err(error) => return ReadState::Unusable(error.to_string()),
-        }
-        let bytes = match fs::read(&self.path) {
+        let bytes = match self.disk.read(&self.path, MAX_BYTES) {
             Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return ReadState::Missing,
             Err(error) => return ReadState::Unusable(error.to_string()),
         };
         let document: Document = match serde_json::from_slice(&bytes) {
@@ -96,20 +98,15 @@ impl StateFile {
         bytes.push(b'\n');
 
         let temporary = self.path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary, &self.path)?;
-        match self.path.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        self.disk.write(&temporary, &bytes)?;
+        self.disk.replace(&temporary, &self.path)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn ids(texts: &[&str]) -> BTreeSet<BlockId> {

@@ -6,69 +6,96 @@ use sabre_block::{layout, upload::HashFunc};
 use sabre_model::{BlockId, Labels};
 use sabre_objstore::{Bucket, BucketExt, ErrorKind, MemoryBucket, SharedBucket};
 use sabre_runtime::metrics::Registry;
-use sabre_testkit::fault::{Fault, FaultBucket, Rule};
-use sabre_tsdb::meta::{BlockMeta, Compaction, Stats};
+use sabre_testkit::{
+    blocks::BlockBuilder,
+    fault::{Fault, FaultBucket, Rule},
+};
+use sabre_tsdb::meta::BlockMeta;
 use tokio_util::sync::CancellationToken;
 
-use super::{Policy, ReadState, Shipper, ShipperConfig, SkipReason, StateFile, Step, plan, scan};
+use super::{
+    Policy, ReadState, Retention, Shipper, ShipperConfig, SkipReason, StateFile, Step,
+    disk::{Disk, RealDisk},
+    plan, scan,
+};
 use crate::metrics::SidecarMetrics;
 
-const A: &str = "01KE1Y3XTRWGF29YHY29V0RWTA";
-const B: &str = "01KE1Y3XTRWGF29YHY29V0RWTB";
-const C: &str = "01KE1Y3XTRWGF29YHY29V0RWTC";
+mod away;
+mod faults;
+mod local;
 
-fn id(text: &str) -> BlockId {
+pub(super) const A: &str = "01KE1Y3XTRWGF29YHY29V0RWTA";
+pub(super) const B: &str = "01KE1Y3XTRWGF29YHY29V0RWTB";
+pub(super) const C: &str = "01KE1Y3XTRWGF29YHY29V0RWTC";
+
+pub(super) fn id(text: &str) -> BlockId {
     BlockId::parse(text).unwrap()
 }
 
-fn labels() -> Labels {
+pub(super) fn labels() -> Labels {
     Labels::from_pairs([("cluster", "eu1"), ("replica", "a")]).unwrap()
 }
 
-struct Local {
+/// A data directory.
+pub(super) struct Local {
     dir: tempfile::TempDir,
 }
 
 impl Local {
-    fn new() -> Local {
+    pub(super) fn new() -> Local {
         Local {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A block as far as shipping looks into it.
-    fn block(&self, text: &str, range: (i64, i64), samples: u64, level: i64) -> &Local {
-        let dir = self.path().join(text);
-        fs::create_dir_all(dir.join("chunks")).unwrap();
-        fs::write(dir.join("chunks/000001"), format!("segment one of {text}")).unwrap();
-        fs::write(dir.join("chunks/000002"), format!("segment two of {text}")).unwrap();
-        fs::write(dir.join("index"), format!("index of {text}")).unwrap();
-        fs::write(dir.join("tombstones"), "never shipped").unwrap();
-        let meta = BlockMeta {
-            ulid: id(text),
-            min_time: range.0,
-            max_time: range.1,
-            stats: Stats {
-                num_samples: samples,
-                ..Stats::default()
-            },
-            compaction: Compaction {
-                level,
-                sources: vec![id(text)],
-                ..Compaction::default()
-            },
-            version: 1,
-            ..BlockMeta::default()
-        };
+    /// A block of two segments; a level above one makes it a compacted one.
+    pub(super) fn block(&self, text: &str, range: (i64, i64), samples: u64, level: i64) -> &Local {
+        self.block_of(text, range, samples, level, &[text])
+    }
+
+    /// A block made of others.
+    pub(super) fn block_of(
+        &self,
+        text: &str,
+        range: (i64, i64),
+        samples: u64,
+        level: i64,
+        sources: &[&str],
+    ) -> &Local {
+        let series = |name| [("__name__", name)];
+        let floats = (0..200).map(|n| (n, f64::sin(n as f64)));
+        let mut block = BlockBuilder::new(1)
+            .id(id(text))
+            .time_range(range.0..range.1)
+            .segment_bytes(2000)
+            .floats(&series("a"), floats.clone())
+            .floats(&series("b"), floats)
+            .build()
+            .unwrap();
+        let dir = block.write_to(self.path()).unwrap();
+        assert!(dir.join("chunks/000002").exists() && !dir.join("chunks/000003").exists());
+        let meta = &mut block.meta;
+        meta.stats.num_samples = samples;
+        meta.compaction.level = level;
+        meta.compaction.sources = sources.iter().map(|source| id(source)).collect();
         fs::write(dir.join("meta.json"), meta.to_json()).unwrap();
         self
     }
 
-    fn shipper(&self, bucket: &SharedBucket, change: impl FnOnce(&mut ShipperConfig)) -> Shipper {
+    pub(super) fn shipper(&self, bucket: &SharedBucket, change: impl FnOnce(&mut ShipperConfig)) -> Shipper {
+        self.shipper_on(Arc::new(RealDisk), bucket, change)
+    }
+
+    pub(super) fn shipper_on(
+        &self,
+        disk: Arc<dyn Disk>,
+        bucket: &SharedBucket,
+        change: impl FnOnce(&mut ShipperConfig),
+    ) -> Shipper {
         let mut config = ShipperConfig {
             tsdb_dir: self.path().to_path_buf(),
             state_file: "thanos.shipper.json".into(),
@@ -80,10 +107,11 @@ impl Local {
             now_ms: || 1_767_225_600_000,
         };
         change(&mut config);
-        Shipper::new(config, Arc::clone(bucket), SidecarMetrics::new(&Registry::new()))
+        let metrics = SidecarMetrics::new(&Registry::new());
+        Shipper::on(disk, config, Arc::clone(bucket), metrics)
     }
 
-    fn uploaded(&self) -> BTreeSet<BlockId> {
+    pub(super) fn uploaded(&self) -> BTreeSet<BlockId> {
         match StateFile::new(self.path(), "thanos.shipper.json").read() {
             ReadState::Known(ids) => ids,
             other => panic!("{other:?}"),
@@ -91,11 +119,13 @@ impl Local {
     }
 }
 
-fn memory() -> SharedBucket {
-    Arc::new(MemoryBucket::new("test"))
+pub(super) fn memory() -> SharedBucket {
+    let bucket = MemoryBucket::new("test");
+    bucket.set_now_ms(1_767_225_600_000);
+    Arc::new(bucket)
 }
 
-async fn keys(bucket: &SharedBucket) -> Vec<String> {
+pub(super) async fn keys(bucket: &SharedBucket) -> Vec<String> {
     let entries = bucket.list_all("", true, 1000).await.unwrap();
     entries.iter().map(|entry| entry.key().to_string()).collect()
 }
@@ -291,54 +321,6 @@ async fn a_block_without_its_index_is_reported_and_the_others_go() {
         .await
         .unwrap();
     assert_eq!((report.shipped, report.failed), (vec![id(B)], vec![id(A)]));
-}
-
-/// meta.json makes a block: once it is there, everything it names must be.
-async fn assert_no_half_block(bucket: &SharedBucket, context: &str) {
-    let keys = keys(bucket).await;
-    for meta in keys.iter().filter(|key| key.ends_with("/meta.json")) {
-        let block = meta.trim_end_matches("/meta.json");
-        for file in ["chunks/000001", "chunks/000002", "index"] {
-            assert!(
-                keys.contains(&format!("{block}/{file}")),
-                "{context}: {block} has meta.json and no {file}"
-            );
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_crash_at_any_request_leaves_what_the_next_run_completes() {
-    for fault in [Fault::Crash, Fault::CrashAfter] {
-        for n in 0.. {
-            let (local, inner) = (Local::new(), memory());
-            local.block(A, (0, 1), 1, 1).block(B, (1, 2), 1, 1);
-            let faulty = FaultBucket::new(Arc::clone(&inner));
-            faulty.add(Rule::nth(n, fault));
-            let bucket: SharedBucket = Arc::new(faulty.clone());
-            let shipper = local.shipper(&bucket, |_| {});
-            let stop = CancellationToken::new();
-            // Dropping the future where it stands is what a kill does.
-            let survived = faulty.until_crash(shipper.sync(&labels(), &stop)).await.is_some();
-            drop(shipper);
-            let context = format!("{fault:?} at request {n}");
-            assert_no_half_block(&inner, &context).await;
-
-            let again = local.shipper(&inner, |_| {});
-            again.prepare().unwrap();
-            again.sync(&labels(), &stop).await.unwrap();
-            assert_eq!(
-                keys(&inner).await.len(),
-                8,
-                "{context}: the next run completes both blocks"
-            );
-            assert_eq!(local.uploaded(), [id(A), id(B)].into(), "{context}");
-            if survived && faulty.triggered() == 0 {
-                assert!(n > 8, "the loop reached {n} requests only");
-                break;
-            }
-        }
-    }
 }
 
 #[tokio::test(start_paused = true)]

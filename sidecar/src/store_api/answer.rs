@@ -8,7 +8,10 @@ use sabre_proto::{
 };
 use tonic::Status;
 
-use super::assemble::{ReadChunk, ReadSeries};
+use super::{
+    assemble::{ReadChunk, ReadSeries},
+    limits::Limits,
+};
 
 /// Frames are handed to the network in pieces of about this size.
 const FLUSH_BYTES: usize = 256 << 10;
@@ -28,13 +31,16 @@ pub(crate) struct AnswerWriter {
     batch_bytes: usize,
     scratch: Vec<u8>,
     error: Option<Status>,
+    limits: Limits,
+    /// Which limit of the sidecar the answer went beyond.
+    pub(crate) violated: Option<&'static str>,
     /// Series and chunks written, for the metrics.
     pub(crate) series: u64,
     pub(crate) chunks: u64,
 }
 
 impl AnswerWriter {
-    pub(crate) fn new(request: &SeriesRequest) -> AnswerWriter {
+    pub(crate) fn new(request: &SeriesRequest, limits: Limits) -> AnswerWriter {
         let shard = request
             .shard_info
             .as_ref()
@@ -48,6 +54,8 @@ impl AnswerWriter {
             batch_bytes: 0,
             scratch: Vec::new(),
             error: None,
+            limits,
+            violated: None,
             series: 0,
             chunks: 0,
         }
@@ -63,6 +71,11 @@ impl AnswerWriter {
         }
         self.series += 1;
         self.chunks += series.chunks.len() as u64;
+        if let Err(violation) = self.limits.check(self.series, self.chunks) {
+            self.violated = Some(violation.reason());
+            self.error = Some(Status::resource_exhausted(violation.to_string()));
+            return;
+        }
         self.batch_bytes += series.chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>();
         self.batch.push(series);
         if self.batch.len() >= self.batch_size || self.batch_bytes >= MAX_BATCH_BYTES {

@@ -37,6 +37,7 @@ pub(crate) async fn label_names(
         .label_names(&selection)
         .await
         .map_err(status_of)?
+        .value
         .into_iter()
         .collect();
     if !names.is_empty() {
@@ -83,13 +84,16 @@ pub(crate) async fn label_values(
                 limit: 1,
                 ..selection
             };
-            let any = !client.series(&one).await.map_err(status_of)?.is_empty();
+            let any = !client.series(&one).await.map_err(status_of)?.value.is_empty();
             any.then(|| value.to_string()).into_iter().collect()
         }
-        None => client
-            .label_values(&request.label, &selection)
-            .await
-            .map_err(status_of)?,
+        None => {
+            client
+                .label_values(&request.label, &selection)
+                .await
+                .map_err(status_of)?
+                .value
+        }
     };
     values.sort_unstable();
     values.dedup();

@@ -3,6 +3,7 @@
 mod answer;
 mod assemble;
 mod labels;
+mod limits;
 mod relabel;
 mod select;
 mod series;
@@ -17,7 +18,10 @@ use sabre_proto::{
     thanos::{
         self, LabelNamesRequest, LabelNamesResponse, LabelValuesRequest, LabelValuesResponse, SeriesRequest,
         StoreType,
-        info::{self, InfoResponse, StoreInfo, TsdbInfo},
+        info::{
+            self, ExemplarsInfo, InfoResponse, MetricMetadataInfo, RulesInfo, StatusInfo, StoreInfo,
+            TargetsInfo, TsdbInfo,
+        },
         store_server::Store,
     },
 };
@@ -25,6 +29,8 @@ use sabre_runtime::{budget::Budget, clock};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+pub use self::limits::Limits;
+pub(crate) use self::series::status_of;
 use self::{
     select::{Selected, select},
     series::SeriesCall,
@@ -45,6 +51,7 @@ pub struct SidecarApi {
     contact: ContactReader,
     min_time: TimeOrDuration,
     budget: Budget,
+    limits: Limits,
     metrics: SidecarMetrics,
 }
 
@@ -62,8 +69,15 @@ impl SidecarApi {
             contact,
             min_time,
             budget,
+            limits: Limits::default(),
             metrics,
         }
+    }
+
+    /// Refuses answers beyond `limits`.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> SidecarApi {
+        SidecarApi { limits, ..self }
     }
 
     /// Calls are tried even while the heartbeat fails: it may be late, and the error of the call tells more.
@@ -120,6 +134,7 @@ impl RawSeries for SidecarApi {
             mint_ms,
             request,
             budget: self.budget.child("Series"),
+            limits: self.limits,
             metrics: self.metrics.clone(),
         };
         tokio::spawn(call.run(sender));
@@ -182,6 +197,13 @@ impl info::info_server::Info for SidecarApi {
                 }],
                 ..StoreInfo::default()
             }),
+            // Prometheus is asked for rules, targets, metadata and statistics of this moment. Exemplars have no range of
+            // their own: open on both sides would be a promise, so nothing is said, as in Thanos.
+            rules: Some(RulesInfo::default()),
+            targets: Some(TargetsInfo::default()),
+            metric_metadata: Some(MetricMetadataInfo::default()),
+            exemplars: Some(ExemplarsInfo::default()),
+            status: Some(StatusInfo::default()),
             ..InfoResponse::default()
         }))
     }

@@ -19,13 +19,14 @@ use tonic::Status;
 use super::{
     answer::AnswerWriter,
     assemble::{AssembleError, Assembler, ReadChunk, ReadSeries, merge_equal},
+    limits::Limits,
     relabel::Relabeler,
     select::selector,
 };
 use crate::{
     known::Known,
     metrics::SidecarMetrics,
-    prometheus::{PrometheusClient, PrometheusError, Selection, client::read_bounded},
+    prometheus::{PrometheusClient, PrometheusError, Selection, read_bounded},
 };
 
 /// What a call takes from the budget before it starts: a payload on its way in, frames on their way out.
@@ -53,16 +54,19 @@ pub(crate) struct SeriesCall {
     /// Already cut to what this sidecar shows.
     pub(crate) mint_ms: i64,
     pub(crate) budget: Budget,
+    pub(crate) limits: Limits,
     pub(crate) metrics: SidecarMetrics,
 }
 
 impl SeriesCall {
     /// Answers the call; dropping the receiver stops it at the next await.
     pub(crate) async fn run(self, sender: FrameSender) {
+        self.metrics.pending_series.inc();
         let result = tokio::select! {
             () = sender.cancelled() => Ok(()),
             result = self.answer(&sender) => result,
         };
+        self.metrics.pending_series.dec();
         if let Err(status) = &result {
             tracing::warn!(code = ?status.code(), reason = status.message(), "Series failed");
         }
@@ -70,12 +74,17 @@ impl SeriesCall {
     }
 
     async fn answer(&self, sender: &FrameSender) -> Result<(), Status> {
+        // The turn before the memory: whoever waits for Prometheus holds none of it.
+        let _turn = match self.request.skip_chunks {
+            true => None,
+            false => Some(self.client.read_turn(self.range_ms()).await),
+        };
         let mut reservation = self
             .budget
             .reserve_within(WINDOW_BYTES, WINDOW_PATIENCE)
             .await
             .map_err(|error| Status::resource_exhausted(error.to_string()))?;
-        let mut writer = AnswerWriter::new(&self.request);
+        let mut writer = AnswerWriter::new(&self.request, self.limits);
         if self.request.skip_chunks {
             self.labels_only(&mut writer).await?;
         } else {
@@ -98,12 +107,24 @@ impl SeriesCall {
                 )));
             }
         }
-        let last = writer.finish()?;
+        let last = writer.finish().inspect_err(|_| self.count_dropped(&writer))?;
+        self.metrics.series_requested.observe(writer.series as f64);
+        self.metrics.chunks_requested.observe(writer.chunks as f64);
         if !last.is_empty() {
             // A caller that has gone is no failure.
             let _ = sender.send(last).await;
         }
         Ok(())
+    }
+
+    fn range_ms(&self) -> u64 {
+        u64::try_from(self.request.max_time.saturating_sub(self.mint_ms)).unwrap_or(0)
+    }
+
+    fn count_dropped(&self, writer: &AnswerWriter) {
+        if let Some(reason) = writer.violated {
+            self.metrics.selects_dropped.with([reason]).inc();
+        }
     }
 
     fn read_request(&self) -> Vec<u8> {
@@ -159,7 +180,7 @@ impl SeriesCall {
                     reservation,
                     decoder.held_bytes() + assembler.held_bytes() + writer.held_bytes(),
                 )?;
-                if let Some(piece) = writer.ready()?
+                if let Some(piece) = writer.ready().inspect_err(|_| self.count_dropped(writer))?
                     && sender.send(piece).await.is_err()
                 {
                     return Ok(());
@@ -242,7 +263,7 @@ impl SeriesCall {
         };
         let relabeler = self.relabeler();
         let series = self.client.series(&selection).await.map_err(status_of)?;
-        let series = series.iter().map(|answered| ReadSeries {
+        let series = series.value.iter().map(|answered| ReadSeries {
             labels: relabeler.finish(&relabeler.stored(answered)),
             chunks: Vec::new(),
         });
@@ -315,6 +336,7 @@ pub(crate) fn status_of(error: PrometheusError) -> Status {
             504 => Status::deadline_exceeded(error.to_string()),
             _ => Status::unknown(error.to_string()),
         },
+        PrometheusError::Budget { .. } => Status::resource_exhausted(error.to_string()),
         PrometheusError::Unusable { .. } => Status::unknown(error.to_string()),
     }
 }

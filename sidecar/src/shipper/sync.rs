@@ -1,0 +1,195 @@
+//! One comparison of the data directory with the bucket.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use sabre_model::{BlockId, Labels, time::format_rfc3339_ms};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LocalBlock, LocalBlocks, ReadState, Shipper, SkipReason, Step, SyncError, SyncReport,
+    disk::Disk,
+    foreign::{self, Own},
+    local, plan,
+    retention::Span,
+    scan::scan_on,
+    ship::Outcome,
+};
+
+/// How often the bucket is searched for blocks of another Prometheus under the same labels.
+const FOREIGN_INTERVAL_MS: i64 = 24 * 3_600_000;
+
+/// What is there, before anything is done.
+struct Look {
+    local: LocalBlocks,
+    /// As the state file says.
+    known: BTreeSet<BlockId>,
+    spans: Vec<(BlockId, Span)>,
+}
+
+impl Shipper {
+    pub(super) async fn try_sync(
+        &self,
+        external_labels: &Labels,
+        stop: &CancellationToken,
+    ) -> Result<SyncReport, SyncError> {
+        if external_labels.is_empty() {
+            return Err(SyncError::NoExternalLabels);
+        }
+        let Look { local, known, spans } = self.look().await?;
+        self.memory.lock().spans = spans;
+        self.forget_gone(&local);
+        let steps = plan(&local, &known, &self.config.policy);
+        self.count_losses(&local, &steps);
+        let mut report = SyncReport::default();
+        self.judge_unreadable(&local, &mut report)?;
+
+        // Blocks that Prometheus deleted fall out here.
+        let mut uploaded: BTreeSet<BlockId> = steps
+            .iter()
+            .filter(|(_, step)| *step == Step::Keep)
+            .map(|(id, _)| *id)
+            .collect();
+        let mut written = known;
+        for (block, (_, step)) in local.blocks.iter().zip(&steps) {
+            let Step::Ship { check_overlap } = step else {
+                continue;
+            };
+            if stop.is_cancelled() {
+                break;
+            }
+            match self.ship(block, *check_overlap, external_labels, stop).await? {
+                Outcome::Shipped => report.shipped.push(block.id),
+                Outcome::Found => report.found.push(block.id),
+                Outcome::Failed => {
+                    report.failed.push(block.id);
+                    continue;
+                }
+            }
+            // At once, so that Prometheus may compact it, and so that a kill right here costs one look-up.
+            uploaded.insert(block.id);
+            self.write_state(&uploaded).await?;
+            written.clone_from(&uploaded);
+            self.memory.lock().backlog.shipped(block.id);
+        }
+        if written != uploaded {
+            self.write_state(&uploaded).await?;
+        }
+        let all_compacted = steps
+            .iter()
+            .all(|(id, step)| *step != Step::Skip(SkipReason::Compacted) && !report.failed.contains(id));
+        self.metrics
+            .upload_compacted_done
+            .set(i64::from(self.config.policy.upload_compacted && all_compacted));
+        if report.failed.is_empty() && !stop.is_cancelled() {
+            self.look_for_foreign(&local, &uploaded, external_labels).await;
+        }
+        Ok(report)
+    }
+
+    async fn look(&self) -> Result<Look, SyncError> {
+        let with_sizes = self.memory.lock().retention.size_bytes.is_some();
+        let (disk, state) = (Arc::clone(&self.disk), Arc::clone(&self.state));
+        let tsdb_dir = self.config.tsdb_dir.clone();
+        self.on_disk(move || {
+            let found = scan_on(&*disk, &tsdb_dir).map_err(local(&tsdb_dir))?;
+            let known = match state.read() {
+                ReadState::Known(ids) => ids,
+                ReadState::Missing | ReadState::Unusable(_) => BTreeSet::new(),
+            };
+            let span = |block: &LocalBlock| Span {
+                mint: block.meta.min_time,
+                maxt: block.meta.max_time,
+                size_bytes: if with_sizes {
+                    size_bytes(&*disk, &block.dir)
+                } else {
+                    0
+                },
+            };
+            Ok(Look {
+                spans: found.blocks.iter().map(|block| (block.id, span(block))).collect(),
+                local: found,
+                known,
+            })
+        })
+        .await?
+    }
+
+    fn judge_unreadable(&self, local: &LocalBlocks, report: &mut SyncReport) -> Result<(), SyncError> {
+        for block in &local.unreadable {
+            self.metrics.corrupted_blocks.inc();
+            if !self.config.skip_corrupted {
+                return Err(SyncError::Corrupted {
+                    block: block.id,
+                    why: block.why.clone(),
+                });
+            }
+            if self.is_first_complaint(block.id) {
+                tracing::error!(block = %block.id, reason = %block.why, "local block cannot be read and is not shipped, the others are");
+            }
+            report.failed.push(block.id);
+        }
+        Ok(())
+    }
+
+    /// What is remembered of blocks lasts as long as their directories.
+    fn forget_gone(&self, local: &LocalBlocks) {
+        let present: BTreeSet<BlockId> = local
+            .blocks
+            .iter()
+            .map(|block| block.id)
+            .chain(local.unreadable.iter().map(|block| block.id))
+            .collect();
+        let mut memory = self.memory.lock();
+        memory.complained.retain(|block| present.contains(block));
+        memory.refused_until_ms.retain(|block, _| present.contains(block));
+    }
+
+    fn count_losses(&self, local: &LocalBlocks, steps: &[(BlockId, Step)]) {
+        let lost = self.memory.lock().backlog.note(local, steps, &self.config.policy);
+        for block in lost {
+            let reason = block.how.reason();
+            self.metrics.lost_blocks.with([reason]).inc();
+            self.metrics.lost_samples.with([reason]).inc_by(block.samples);
+            let (from, to) = (format_rfc3339_ms(block.mint), format_rfc3339_ms(block.maxt));
+            tracing::error!(block = %block.block, %from, %to, samples = block.samples, reason, "block is lost: it is gone from the data directory and never got to the bucket");
+        }
+    }
+
+    /// Warns of another Prometheus under the same labels. A bucket that cannot be searched is no failure of shipping.
+    async fn look_for_foreign(
+        &self,
+        local: &LocalBlocks,
+        uploaded: &BTreeSet<BlockId>,
+        external_labels: &Labels,
+    ) {
+        let now_ms = (self.config.now_ms)();
+        let is_due = |due: Option<i64>| due.is_none_or(|due| now_ms >= due);
+        if local.blocks.is_empty() || !is_due(self.memory.lock().look_for_foreign_ms) {
+            return;
+        }
+        let own = Own::of(local, uploaded);
+        match foreign::find(&self.bucket, &own, external_labels, now_ms).await {
+            Ok(found) => {
+                self.metrics
+                    .foreign_blocks
+                    .set(i64::try_from(found.len()).unwrap_or(i64::MAX));
+                if let Some(block) = found.first() {
+                    tracing::warn!(%block, blocks = found.len(), labels = %external_labels, "another Prometheus ships blocks of the same time under the same external labels; nothing is overwritten, but queries and compaction take both for one: give each a label of its own");
+                }
+                self.memory.lock().look_for_foreign_ms = Some(now_ms.saturating_add(FOREIGN_INTERVAL_MS));
+            }
+            Err(error) => tracing::debug!(%error, "the bucket was not searched for blocks of others"),
+        }
+    }
+}
+
+/// What the files of a block take; those that cannot be read nothing.
+fn size_bytes(disk: &dyn Disk, dir: &Path) -> u64 {
+    let chunks = dir.join("chunks");
+    let segments = disk.names(&chunks).unwrap_or_default();
+    let files = segments.iter().map(|name| chunks.join(name));
+    files
+        .chain([dir.join("index"), dir.join("meta.json"), dir.join("tombstones")])
+        .map(|path| disk.size_bytes(&path).unwrap_or(0))
+        .fold(0, u64::saturating_add)
+}
