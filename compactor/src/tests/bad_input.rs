@@ -14,9 +14,9 @@ use sabre_tsdb::meta::{BlockMeta, NoCompactMark};
 
 use super::fixture::{Fixture, START_MS, counters};
 use crate::error::PassError;
+use crate::plan::HOUR_MS;
 use crate::verify::BlockVerifier;
 use sabre_runtime::budget::Budget;
-use crate::plan::HOUR_MS;
 
 /// Ten blocks of 2 h: two ranges of 8 h and a rest.
 async fn ten_blocks(fixture: &Fixture) -> Vec<BlockId> {
@@ -490,7 +490,10 @@ async fn every_flipped_bit_of_a_block_is_found_or_harmless() {
     let meta = view.meta(id).unwrap();
     let verifier = BlockVerifier::new(Arc::clone(&fixture.bucket), Budget::unlimited());
     let whole = verifier.verify(&view, meta).await.unwrap();
-    assert_eq!((whole.series, whole.samples, whole.wrong_stats.len()), (2, 240, 0));
+    assert_eq!(
+        (whole.series, whole.samples, whole.wrong_stats.len()),
+        (2, 240, 0)
+    );
     let (mut found, mut harmless) = (0, 0);
     for file in ["index", "chunks/000001"] {
         let key = format!("{id}/{file}");

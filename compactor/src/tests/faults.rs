@@ -11,14 +11,19 @@ use super::fixture::{Fixture, START_MS, Samples, counters};
 use crate::compactor::CompactorConfig;
 use crate::plan::HOUR_MS;
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 14] = [
     Fault::Error(ErrorKind::Unavailable),
+    Fault::Error(ErrorKind::Throttled),
     Fault::Error(ErrorKind::Timeout),
     Fault::Error(ErrorKind::NotFound),
+    Fault::Error(ErrorKind::AccessDenied),
     Fault::LostAnswer(ErrorKind::Unavailable),
     Fault::Truncate,
     Fault::BitFlip(12_345),
     Fault::BitFlip(3),
+    Fault::BitFlip(800),
+    Fault::BitFlip(4_321),
+    Fault::BitFlip(77_777),
     Fault::Crash,
     Fault::CrashAfter,
 ];
@@ -31,6 +36,8 @@ struct Scenario {
     expected: Samples,
     /// Whether the samples are the same at any time: replicas are not before they are merged.
     is_constant: bool,
+    /// How much later than the template the run is, in milliseconds.
+    later_ms: i64,
 }
 
 impl Scenario {
@@ -55,6 +62,7 @@ impl Scenario {
             configure,
             expected,
             is_constant,
+            later_ms: 0,
         }
     }
 
@@ -62,6 +70,7 @@ impl Scenario {
         let faulty = FaultBucket::new(copy(&self.template.bucket).await);
         let mut fixture = Fixture::on(Arc::new(faulty.clone()));
         (self.configure)(&mut fixture.config);
+        fixture.now_ms.fetch_add(self.later_ms, Ordering::SeqCst);
         (fixture, faulty)
     }
 
@@ -196,6 +205,23 @@ async fn deduplication_survives_every_fault_at_every_request() {
         config.rule = OverlapRule::Penalty;
     };
     every_request(Scenario::new("deduplication", blocks, configure, false).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_survive_every_fault_at_every_request() {
+    let mut blocks = Vec::new();
+    for n in 0..5 {
+        blocks.push(
+            counters(n + 1, n as i64 * 2, n as i64 * 2 + 2, 1)
+                .build()
+                .unwrap(),
+        );
+    }
+    let mut scenario = Scenario::new("deletion", blocks, |_| {}, true).await;
+    // The sources are marked, and two days later they go.
+    scenario.template.iterate().await.unwrap();
+    scenario.later_ms = 49 * HOUR_MS;
+    every_request(scenario).await;
 }
 
 #[tokio::test]
