@@ -1,0 +1,3 @@
+mod holes;
+mod properties;
+mod years;
