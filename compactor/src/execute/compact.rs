@@ -58,7 +58,7 @@ pub(crate) async fn compact(
         .sources
         .iter()
         .map(|block| SourceBlock::new(Arc::clone(&block.meta), view));
-    let then: Option<Arc<dyn SeriesWork>> = downsample_to_ms.map(|to_ms| downsampling::work(to_ms));
+    let then: Option<Arc<dyn SeriesWork>> = downsample_to_ms.map(downsampling::work);
     let ids = match then {
         Some(_) => vec![*id, *downsampled_id],
         None => vec![*id],

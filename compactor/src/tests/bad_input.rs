@@ -254,7 +254,7 @@ async fn metas_edited_by_hand_stop_no_other_block() {
         let fixture = Fixture::new();
         let ids = ten_blocks(&fixture).await;
         damaged(&fixture, &format!("{}/meta.json", ids[9]), |bytes| {
-            *bytes = edit.to_vec()
+            *bytes = edit.to_vec();
         })
         .await;
         fixture.iterate().await.unwrap();

@@ -108,14 +108,17 @@ fn blocks_expire_strictly_after_their_time_by_resolution() {
 #[test]
 fn a_raw_block_waits_for_the_aggregate_that_outlives_it() {
     let raw = block(1, 0, 48);
-    assert_eq!(retained(&[raw.clone()], 48, 0, 0, 200), (vec![], vec![1]));
     assert_eq!(
-        retained(&[raw.clone()], 48, 48, 48, 200),
+        retained(std::slice::from_ref(&raw), 48, 0, 0, 200),
+        (vec![], vec![1])
+    );
+    assert_eq!(
+        retained(std::slice::from_ref(&raw), 48, 48, 48, 200),
         (vec![1], vec![]),
         "no aggregate would outlive it"
     );
     assert_eq!(
-        retained(&[raw.clone()], 48, 48, 0, 200),
+        retained(std::slice::from_ref(&raw), 48, 48, 0, 200),
         (vec![1], vec![]),
         "48 h alone never become data of 1 h"
     );
