@@ -145,6 +145,29 @@ fn penalty_stays_with_one_side_until_it_has_a_gap() {
     assert!(times(&merged).array_windows().all(|[a, b]| b - a <= 45_000));
 }
 
+/// Loss, as in Thanos: what lies within the penalty is passed over, though the other side has nothing more.
+#[test]
+fn penalty_loses_what_ends_within_the_penalty() {
+    let one = floats(&[(0, 1.0), (60_000, 1.0)]);
+    let other = floats(&[(4_000, 2.0), (61_000, 2.0), (179_000, 2.0)]);
+    let merged = merged(OverlapRule::Penalty, &[one, other]).unwrap();
+    assert_eq!(times(&merged), [0, 60_000]);
+}
+
+/// Before there was an interval to measure, the other side has to be five seconds ahead.
+#[test]
+fn penalty_begins_with_five_seconds() {
+    let one = floats(&[(0, 1.0), (15_000, 1.0), (30_000, 1.0)]);
+    let with = |t| {
+        merged(
+            OverlapRule::Penalty,
+            &[one.clone(), floats(&[(t, 2.0), (t + 60_000, 2.0)])],
+        )
+    };
+    assert_eq!(times(&with(5_000).unwrap())[..2], [0, 15_000]);
+    assert_eq!(times(&with(5_001).unwrap())[..2], [0, 5_001]);
+}
+
 /// Penalty merges what is encoded as the first chunk is, and drops the others.
 #[test]
 fn penalty_drops_chunks_of_another_encoding() {
