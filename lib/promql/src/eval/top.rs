@@ -113,7 +113,8 @@ impl Picked<'_> {
         Ok(())
     }
 
-    /// Hands out the picked, in the order of the first step.
+    /// Hands out the picked: those of one step in its order, group by group, those of many in the order in which the
+    /// series came.
     fn finish(mut self, grid: &Grid, sink: Sink<'_>) -> Evaluated<()> {
         let mut rows: Vec<Row> = Vec::new();
         let mut row_of: Vec<Option<usize>> = vec![None; self.series.len()];
@@ -143,6 +144,13 @@ impl Picked<'_> {
                 }
             }
         }
-        rows.into_iter().try_for_each(sink)
+        if grid.count == 1 {
+            return rows.into_iter().try_for_each(sink);
+        }
+        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+        let in_order = row_of.into_iter().flatten();
+        in_order
+            .filter_map(|at| rows.get_mut(at).and_then(Option::take))
+            .try_for_each(sink)
     }
 }

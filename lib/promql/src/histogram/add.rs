@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::buckets::bound;
 use super::side::{Indexed, coarser, indexed, into_spans, union};
-use super::{CounterResetHint, FloatHistogram, compact, is_exponential};
+use super::{CounterResetHint, FloatHistogram, Layout, compact, is_exponential};
 
 /// What is to be said about a sum or difference that went well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,15 +82,14 @@ fn combine(
         reset_collision: combine_hints(h, other),
         bounds_reconciled: false,
     };
-    let zero_count = if custom {
-        0.0
-    } else {
-        reconcile_zero_buckets(h, other)
-    };
-    h.zero_count += sign * zero_count;
+    if !custom {
+        let zero_count = reconcile_zero_buckets(h, other);
+        h.zero_count += sign * zero_count;
+    }
     h.count += sign * other.count;
     h.sum += sign * other.sum;
-    if Arc::ptr_eq(&h.layout, &other.layout) || h.layout == other.layout {
+    let same_layout = Arc::ptr_eq(&h.layout, &other.layout) || h.layout == other.layout;
+    if same_layout && !zero_bucket_covers_others(&h.layout) {
         add_counts(&mut h.positive, &other.positive, sign);
         add_counts(&mut h.negative, &other.negative, sign);
     } else if custom && h.layout.custom_bounds != other.layout.custom_bounds {
@@ -100,6 +99,16 @@ fn combine(
         add_sides(h, other, sign);
     }
     Ok(combined)
+}
+
+/// Whether a bucket lies within the zero bucket: those of the other operand do not count then.
+fn zero_bucket_covers_others(layout: &Layout) -> bool {
+    is_exponential(layout.schema)
+        && layout.zero_threshold > 0.0
+        && [&layout.positive_spans, &layout.negative_spans]
+            .into_iter()
+            .filter_map(|spans| spans.first())
+            .any(|span| bound(i64::from(span.offset), layout.schema, &[]) <= layout.zero_threshold)
 }
 
 fn add_counts(counts: &mut [f64], others: &[f64], sign: f64) {

@@ -4,3 +4,4 @@ pub(crate) mod data;
 pub(crate) mod generate;
 pub(crate) mod golden;
 pub(crate) mod random;
+pub(crate) mod script;
