@@ -3,6 +3,9 @@
 mod chunks;
 mod memory;
 
+#[cfg(test)]
+mod tests;
+
 pub use chunks::{AggregateChoice, ChunkSource, RawChunk};
 pub use memory::{MemorySamples, MemoryStorage};
 
