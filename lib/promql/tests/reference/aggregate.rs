@@ -23,7 +23,7 @@ impl Reference<'_> {
         let rows = self.vector(&e.expr, times)?;
         if e.op.picks_series() {
             check_picked(e.op, &param)?;
-            return pick(e, &param, rows);
+            return pick(e, &param, &rows);
         }
         let mut groups: Vec<(Labels, Vec<Row>)> = Vec::new();
         for row in rows {
@@ -144,7 +144,7 @@ fn check_picked(op: AggregateOp, param: &[f64]) -> Result<()> {
 }
 
 /// What the steps keep of the rows. Of equal values the row that comes first is not always kept: a heap decides.
-fn pick(e: &Aggregate, param: &[f64], rows: Vec<Row>) -> Result<Vec<Row>> {
+fn pick(e: &Aggregate, param: &[f64], rows: &[Row]) -> Result<Vec<Row>> {
     let mut out: Vec<Row> = rows
         .iter()
         .map(|row| Row {

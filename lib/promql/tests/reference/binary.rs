@@ -86,7 +86,7 @@ impl Reference<'_> {
                 let (left, right) = (self.vector(&e.lhs, times)?, self.vector(&e.rhs, times)?);
                 let matching = e.matching.as_ref().unwrap();
                 if e.op.is_set() {
-                    set(e.op, matching, left, right)
+                    set(e.op, matching, left, &right)
                 } else {
                     match_rows(e, matching, left, right, times.len())
                 }
@@ -134,7 +134,7 @@ fn with_scalar(e: &Binary, rows: Vec<Row>, scalars: &[f64], swapped: bool) -> Re
     merge(out)
 }
 
-fn set(op: Operator, matching: &VectorMatching, left: Vec<Row>, right: Vec<Row>) -> Result<Vec<Row>> {
+fn set(op: Operator, matching: &VectorMatching, left: Vec<Row>, right: &[Row]) -> Result<Vec<Row>> {
     let present = |rows: &[Row], of: &Row, step: usize| {
         let wanted = signature(matching, &of.labels);
         rows.iter()
@@ -152,10 +152,10 @@ fn set(op: Operator, matching: &VectorMatching, left: Vec<Row>, right: Vec<Row>)
         rows
     };
     match op {
-        Operator::And => merge(filtered(&left, &right, true)),
-        Operator::Unless => merge(filtered(&left, &right, false)),
+        Operator::And => merge(filtered(&left, right, true)),
+        Operator::Unless => merge(filtered(&left, right, false)),
         _ => {
-            let rest = filtered(&right, &left, false);
+            let rest = filtered(right, &left, false);
             merge(left.into_iter().chain(rest).collect())
         }
     }

@@ -286,7 +286,7 @@ impl Reference<'_> {
                     ClampMax => scalars[0][step],
                     _ => scalars[1][step],
                 };
-                (!(high < low)).then(|| greater(low, lesser(high, value)))
+                (high >= low || high.is_nan() || low.is_nan()).then(|| greater(low, lesser(high, value)))
             }),
             Round => floats(&|step, value| {
                 let inverse = 1.0 / scalars.first().map_or(1.0, |nearest| nearest[step]);

@@ -201,7 +201,7 @@ impl Histogram {
         let schema = self.schema.min(other.schema);
         let mut sum = self.in_schema(schema);
         let other = other.clone().in_schema(schema);
-        let mut skip = |own: &mut Side, others: &Side, reach: &dyn Fn(i64) -> bool| {
+        let skip = |own: &mut Side, others: &Side, reach: &dyn Fn(i64) -> bool| {
             for (index, count) in others.iter().skip_while(|(index, _)| reach(**index)) {
                 own.entry(*index)
                     .and_modify(|own| *own += sign * count)

@@ -36,9 +36,12 @@ impl Window<'_> {
     }
 }
 
+/// A series with all samples that some step may look at.
+type Series = (Labels, Vec<(i64, Cell)>);
+
 impl Reference<'_> {
-    /// The series of a range vector with all samples that some step may look at, and where the range of a step ends.
-    fn ranges(&self, arg: &Expr, times: &[i64]) -> Result<(Vec<(Labels, Vec<(i64, Cell)>)>, Vec<i64>, i64)> {
+    /// The series of a range vector, where the range of each step ends, and how long it is.
+    fn ranges(&self, arg: &Expr, times: &[i64]) -> Result<(Vec<Series>, Vec<i64>, i64)> {
         let not_stale = |(_, cell): &(i64, Cell)| match cell {
             Cell::Float(value) => !is_stale(*value),
             Cell::Histogram(h) => !is_stale(h.sum),

@@ -29,7 +29,7 @@ pub(crate) fn storage(random: &mut Random) -> MemoryStorage {
                     return;
                 }
                 let mut labels = vec![("__name__", name), ("a", a), ("b", b), ("le", le)];
-                labels.retain(|(name, value)| !value.is_empty() && !(*name == "b" && b == "y" && a == "z"));
+                labels.retain(|(name, value)| !value.is_empty() && (*name != "b" || b != "y" || a != "z"));
                 let samples = samples(kind, random);
                 let labels = Labels::from_pairs(labels).unwrap();
                 storage.insert(labels, MemorySamples::Decoded(Arc::new(samples)));
