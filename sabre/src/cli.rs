@@ -21,11 +21,14 @@ pub(crate) fn app() -> App {
     .global(groups::global())
     .command(sabre_sidecar::flags::command())
     .command(sabre_store::flags::command())
+    .command(sabre_compactor::flags::command())
+    .command(sabre_tools::flags::command())
+    .command(sabre_es_retention::flags::command())
     .command(demo::command())
 }
 
 /// Reads the arguments, starts the component and returns the exit code: 0 after a clean stop, 1 when it failed, 2 for
-/// arguments that cannot be used.
+/// arguments that cannot be used; a command that ends of itself may have codes of its own.
 pub(crate) fn main() -> ExitCode {
     // Thanos images are replaced name and all: the program may be called `thanos`.
     let parsed = match app().parse(std::env::args_os()) {
@@ -45,8 +48,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error).context("start the runtime")),
     };
-    let command = parsed.command().first().copied().unwrap_or_default();
-    let result = runtime.block_on(run(command, &parsed.flags));
+    let result = runtime.block_on(run(parsed.command(), &parsed.flags));
     // Threads that still read files do not keep the process alive.
     runtime.shutdown_background();
     match result {
@@ -55,13 +57,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-async fn run(command: &str, flags: &Flags) -> anyhow::Result<()> {
+async fn run(words: &[&str], flags: &Flags) -> anyhow::Result<()> {
+    let command = words.first().copied().unwrap_or_default();
     install_crypto();
     if command == "demo" {
         return demo::run(flags, &app()).await;
     }
     logging::init(flags)?;
     flags.log_notices();
+    if command == "tools" {
+        return Ok(sabre_tools::run::run(words, flags, &mut std::io::stdout()).await?);
+    }
     let registry = Registry::new();
     registry.register_process();
     registry.register_build_info(BuildInfo {
@@ -75,6 +81,13 @@ async fn run(command: &str, flags: &Flags) -> anyhow::Result<()> {
         "store" => sabre_store::run::run(flags, registry, signals.stop, None)
             .await
             .map_err(|error| anyhow::anyhow!(error))?,
+        "compact" => sabre_compactor::run::run(flags, registry, signals.stop, None)
+            .await
+            .map_err(|error| anyhow::anyhow!(error))?,
+        "es-retention" => {
+            let command = words.get(1).copied().unwrap_or_default();
+            sabre_es_retention::run::run(command, flags, registry, signals.stop).await?;
+        }
         other => anyhow::bail!("command {other} is in the table and is not started"),
     }
     tracing::info!("stopped");
@@ -91,5 +104,6 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     if !tracing::event_enabled!(tracing::Level::ERROR) {
         let _ = writeln!(std::io::stderr(), "sabre: {error:#}");
     }
-    ExitCode::FAILURE
+    let own = error.downcast_ref::<sabre_es_retention::exit::Exit>();
+    own.map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
 }
