@@ -16,6 +16,8 @@ mod downsampling;
 mod error;
 mod execute;
 pub mod flags;
+#[doc(hidden)]
+pub mod fuzz;
 mod merge;
 mod metrics;
 mod pages;

@@ -64,6 +64,11 @@ impl RandomReads {
         (Self(sender), service)
     }
 
+    /// An asking side to which nobody answers.
+    pub(crate) fn unanswered() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
     fn read(&self, block: BlockId, file: &str, offset: u64, len: u64) -> Result<Bytes, BlockError> {
         let (answer, answered) = blocking::sync_channel(1);
         let read = RandomRead {

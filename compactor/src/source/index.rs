@@ -74,6 +74,17 @@ fn alignment(version: Version) -> u64 {
     }
 }
 
+/// Opens an index whose bytes are at hand in windows; `None` if it is too short to be one.
+pub(crate) fn read_index(reader: WindowReader, index: &[u8]) -> Result<Option<SymbolCursor>, BlockError> {
+    let block = reader.block();
+    if index.len() < HEADER_BYTES + TOC_BYTES {
+        return Ok(None);
+    }
+    let head = IndexHead::parse(index, index.len() as u64);
+    let head = head.map_err(|error| corrupt(block, INDEX_FILE, error))?;
+    SymbolCursor::open(reader, head).map(Some)
+}
+
 impl SymbolCursor {
     /// Reads the header of the index and the head of the section.
     pub(crate) fn open(mut reader: WindowReader, head: IndexHead) -> Result<Self, BlockError> {

@@ -14,10 +14,11 @@ mod symbols;
 mod windows;
 
 pub(crate) use block::{OpenBlock, SourceBlock, SourceReaders, Windows, open};
-pub(crate) use chunks::ChunkReader;
+pub(crate) use chunks::{ChunkReader, RandomReads, SegmentFile};
 pub(crate) use feed::Feeds;
 pub use health::Defect;
 pub(crate) use health::{Health, HealthRules};
-pub(crate) use index::SeriesReader;
+pub(crate) use index::{SeriesReader, read_index};
 pub(crate) use remap::Remap;
 pub(crate) use symbols::{SymbolsError, merge_symbols};
+pub(crate) use windows::{Window, WindowReader};
