@@ -82,8 +82,8 @@ pub async fn observe(
 }
 
 async fn measure(client: &Client, name: &str, look: Look) -> Result<Result<Contents, String>, CallError> {
-    if look == Look::Refresh {
-        client.refresh(name).await?;
+    match look {
+        Look::Only => client.contents(name).await,
+        Look::Refresh => client.measure(name).await,
     }
-    client.contents(name).await
 }

@@ -86,6 +86,8 @@ pub(crate) struct FakeIndex {
     pub(crate) created_ms: i64,
     pub(crate) shards: Vec<FakeShard>,
     pub(crate) closed: bool,
+    /// No node may hold its shards.
+    pub(crate) red: bool,
     pub(crate) aliases: BTreeMap<String, Option<bool>>,
     pub(crate) data_stream: Option<String>,
     pub(crate) blocks: BTreeSet<&'static str>,

@@ -75,6 +75,19 @@ impl Client {
         self.ask::<Value>(request).await.map(drop)
     }
 
+    /// Measures what an index holds after a refresh; the inner error says why it cannot be told.
+    ///
+    /// # Errors
+    /// As all questions.
+    pub(crate) async fn measure(&self, index: &str) -> Result<Result<Contents, String>, CallError> {
+        // The refresh of an index whose primaries are missing waits for a minute, so shards are counted first.
+        if let Err(problem) = self.contents(index).await? {
+            return Ok(Err(problem));
+        }
+        self.refresh(index).await?;
+        self.contents(index).await
+    }
+
     /// Measures what an index holds, shard by shard; the inner error says why it cannot be told.
     ///
     /// # Errors

@@ -120,8 +120,7 @@ impl Job {
 
     /// Whether the snapshot, read from the repository now, holds what the index holds now.
     async fn is_safe(&self, name: &str, snapshot: &str) -> Result<Result<(), String>, CallError> {
-        self.client.refresh(name).await?;
-        let contents = match self.client.contents(name).await? {
+        let contents = match self.client.measure(name).await? {
             Ok(contents) => contents,
             Err(problem) => return Ok(Err(problem)),
         };

@@ -79,8 +79,7 @@ impl Job {
                 _ => return self.judge_existing(&there, index).await.map(Attempt::Over),
             }
         }
-        self.client.refresh(index).await?;
-        let contents = match self.client.contents(index).await? {
+        let contents = match self.client.measure(index).await? {
             Ok(contents) => contents,
             Err(problem) => return held(problem),
         };
@@ -131,8 +130,7 @@ impl Job {
 
     /// A snapshot of this name ended already: it is as good as one of ours when it proves the same.
     async fn judge_existing(&self, there: &Snapshot, index: &str) -> Result<Outcome, CallError> {
-        self.client.refresh(index).await?;
-        match self.client.contents(index).await? {
+        match self.client.measure(index).await? {
             Ok(contents) if indices_prove(there, index, &contents) => Ok(Outcome::Done(format!(
                 "{} is there and holds all of it",
                 there.name

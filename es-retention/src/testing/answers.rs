@@ -70,6 +70,12 @@ impl World {
                 None => (404, json!({"result": "not_found"})),
             },
             (Get, [expression]) => self.get_index(expression),
+            (Post, [name, "_refresh"]) if self.indices.get(*name).is_some_and(|index| index.red) => {
+                self.sin(format!(
+                    "{name} is refreshed without primaries, which takes a minute"
+                ));
+                error(503, "unavailable_shards_exception", "primary shard is not active")
+            }
             (Post, [name, "_refresh"]) => match self.indices.get_mut(*name) {
                 Some(index) => {
                     index.refresh();
@@ -220,6 +226,12 @@ impl World {
         };
         if index.closed {
             return error(400, "index_closed_exception", "closed");
+        }
+        if index.red {
+            return (
+                200,
+                json!({"_shards": {"total": 4, "successful": 0, "failed": 0}, "indices": {}}),
+            );
         }
         let shards: Map<String, Value> = index
             .shards

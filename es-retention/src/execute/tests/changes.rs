@@ -165,6 +165,32 @@ async fn closed_and_read_only_indices_are_told_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_index_without_primaries_is_told_and_the_others_are_dealt_with() {
+    for engine in ENGINES {
+        let lab = lab(engine).await;
+        let (red, other) = (
+            lab.name(add_days(FIRST, DAY - 3)),
+            lab.name(add_days(FIRST, DAY - 2)),
+        );
+        lab.cluster
+            .with(|world| world.indices.get_mut(&red).unwrap().red = true);
+        let Ended::Report(report) = lab.run(add_days(FIRST, DAY)).await else {
+            panic!("no report");
+        };
+        assert_eq!(report.exit_code(), 3, "{report:#?}");
+        let entry = report
+            .entries
+            .iter()
+            .find(|reported| reported.entry.name == red)
+            .unwrap();
+        assert_eq!(entry.entry.step, Step::Stuck);
+        assert!(entry.entry.why.contains("no shard answered"), "{entry:?}");
+        assert_eq!(snapshots_of(&lab, &other), [format!("sn_{other}")], "{engine:?}");
+        lab.check(add_days(FIRST, DAY), &engine);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_does_not_stop_the_deletion_that_frees_it() {
     let lab = lab((None, "7.17.20")).await;
     let name = lab.name(add_days(FIRST, DAY - 3));
