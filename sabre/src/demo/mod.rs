@@ -1,9 +1,10 @@
 //! `sabre demo`: the main job with nothing to install.
 //!
 //! It makes what a pair of Prometheus servers would have on disk, stands in for their HTTP API, and then runs the very
-//! same sidecars and store gateway that a cluster runs, each from a command line that is printed.
+//! same sidecars, compactor and store gateway that a cluster runs, each from a command line that is printed.
 
 mod blocks;
+mod compaction;
 mod query;
 mod screen;
 mod stand_in;
@@ -146,7 +147,11 @@ async fn show(
         wait_until_shipped(replica, &bucket_dir, screen).await?;
     }
 
-    screen.title("3. Serve: a store gateway answers gRPC from the bucket");
+    screen.title("3. Compact: replicas are merged, blocks become longer, old data gets a coarser copy");
+    let compact_dir = work.path.join("compact").display().to_string();
+    compaction::run(app, &bucket, &compact_dir, replicas.len() > 1, screen, stop).await?;
+
+    screen.title("4. Serve: a store gateway answers gRPC from the bucket");
     let arguments = [format!("--data-dir={}", work.path.join("store").display())];
     components.push(start(app, "store", "store", &arguments, &bucket, screen, stop).await?);
     if let Some(store) = components.last() {
@@ -154,7 +159,7 @@ async fn show(
     }
     query::print_blocks(&bucket, screen).await?;
 
-    screen.title("4. Query: over gRPC, as a querier does");
+    screen.title("5. Query: over gRPC, as a querier does");
     for component in &components {
         query::ask(&component.what, component.grpc, screen).await?;
     }
@@ -324,7 +329,7 @@ async fn wait_until_ready(http: SocketAddr) -> Result<()> {
 }
 
 fn what_next(components: &[Component], bucket_dir: &Path, screen: &Screen) {
-    screen.title("5. Try it: everything stays up");
+    screen.title("6. Try it: everything stays up");
     for component in components {
         screen.line(&format!(
             "{:14} gRPC {}   http://{}/-/ready   http://{}/metrics",
