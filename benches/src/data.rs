@@ -40,22 +40,151 @@ enum Kind {
     Native,
 }
 
+/// How blocks are made up.
+struct Recipe<'a> {
+    /// Name of their folder.
+    name: String,
+    pods: u32,
+    /// Hours of each block.
+    hours: &'a [i64],
+    replica: &'a str,
+    /// Share of scrapes that are missing.
+    gaps: f64,
+    /// Milliseconds by which scrapes are later than those of the other replica.
+    late_ms: i64,
+}
+
 /// Two blocks of 8 h and four of 2 h, 24 h in all, below `work`; made only if they are not there.
 pub(crate) fn day(work: &Path, pods: u32) -> Result<PathBuf> {
-    let dir = work.join(format!("day-{pods}"));
+    make(
+        work,
+        &Recipe::of(format!("day-{pods}"), pods, &[8, 8, 2, 2, 2, 2]),
+    )
+}
+
+/// So many blocks of 2 h with two series of four samples each, one after the other in time.
+pub(crate) fn tiny(work: &Path, count: u32) -> Result<PathBuf> {
+    let dir = work.join(format!("tiny-{count}"));
     if dir.exists() {
         return Ok(dir);
     }
-    let unfinished = work.join(format!("day-{pods}.tmp"));
+    let unfinished = work.join(format!("tiny-{count}.tmp"));
     let _ = fs::remove_dir_all(&unfinished);
     fs::create_dir_all(&unfinished).with_context(|| format!("create {}", unfinished.display()))?;
-    let mut rng = SmallRng::seed_from_u64(u64::from(pods));
-    let mut all: Vec<Vec<Series>> = (0..pods).map(|pod| pod_series(pod, 0)).collect();
+    println!("making {count} tiny blocks");
+    for number in 0..count {
+        let mint = START_MS + i64::from(number) * 2 * HOUR_MS;
+        write_tiny(&unfinished, mint, number)?;
+    }
+    fs::rename(&unfinished, &dir)?;
+    Ok(dir)
+}
+
+fn write_tiny(parent: &Path, mint: i64, number: u32) -> Result<()> {
+    let mut entropy = [0; 10];
+    entropy[..4].copy_from_slice(&number.to_be_bytes());
+    let id = BlockId::from_parts(u64::try_from(mint + 2 * HOUR_MS)?, entropy);
+    let all = ["0", "1"].map(|target| Labels::from_pairs([("__name__", "up"), ("instance", target)]));
+    let texts = ["__name__", "up", "instance", "0", "1"];
+    let mut writer = LocalBlockWriter::create(parent, id, texts)?;
+    for labels in all {
+        let mut encoder = ChunkEncoder::new();
+        for sample in 0..4 {
+            let value = Value::Float(1.0);
+            encoder.push(Sample {
+                t: mint + sample * STEP_MS,
+                value,
+            })?;
+        }
+        let chunks: Vec<_> = encoder.finish().into_iter().collect();
+        writer.add_series(&labels?, &chunks)?;
+    }
+    let meta = BlockMeta {
+        min_time: mint,
+        max_time: mint + 2 * HOUR_MS,
+        compaction: Compaction {
+            level: 1,
+            sources: vec![id],
+            ..Compaction::default()
+        },
+        version: 1,
+        thanos: Some(thanos("a")),
+        ..BlockMeta::default()
+    };
+    writer.finish(meta)?;
+    Ok(())
+}
+
+/// So many blocks of 2 h.
+pub(crate) fn two_hours(work: &Path, pods: u32, count: usize) -> Result<PathBuf> {
+    let hours = vec![2; count];
+    make(
+        work,
+        &Recipe::of(format!("two-hours-{pods}-{count}"), pods, &hours),
+    )
+}
+
+/// A block of 48 h.
+pub(crate) fn two_days(work: &Path, pods: u32) -> Result<PathBuf> {
+    make(work, &Recipe::of(format!("two-days-{pods}"), pods, &[48]))
+}
+
+/// So many blocks of 2 h each of two replicas that scrape the same targets at other moments, one with gaps.
+pub(crate) fn replicas(work: &Path, pods: u32, count: usize) -> Result<PathBuf> {
+    let hours = vec![2; count];
+    let dir = work.join(format!("replicas-{pods}-{count}"));
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let unfinished = work.join(format!("replicas-{pods}-{count}.tmp"));
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished)?;
+    for (replica, gaps, late_ms) in [("a", 0.0, 0), ("b", 0.02, 7_000)] {
+        let recipe = Recipe {
+            replica,
+            gaps,
+            late_ms,
+            ..Recipe::of(format!("replica-{replica}-{pods}-{count}"), pods, &hours)
+        };
+        let made = make(work, &recipe)?;
+        for block in fs::read_dir(&made)? {
+            let block = block?;
+            fs::rename(block.path(), unfinished.join(block.file_name()))?;
+        }
+        fs::remove_dir(&made)?;
+    }
+    fs::rename(&unfinished, &dir)?;
+    Ok(dir)
+}
+
+impl<'a> Recipe<'a> {
+    fn of(name: String, pods: u32, hours: &'a [i64]) -> Self {
+        Self {
+            name,
+            pods,
+            hours,
+            replica: "a",
+            gaps: 0.0,
+            late_ms: 0,
+        }
+    }
+}
+
+fn make(work: &Path, recipe: &Recipe<'_>) -> Result<PathBuf> {
+    let dir = work.join(&recipe.name);
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let unfinished = work.join(format!("{}.tmp", recipe.name));
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished).with_context(|| format!("create {}", unfinished.display()))?;
+    let mut rng = SmallRng::seed_from_u64(u64::from(recipe.pods));
+    let mut all: Vec<Vec<Series>> = (0..recipe.pods).map(|pod| pod_series(pod, 0)).collect();
     let mut mint = START_MS;
-    for hours in [8, 8, 2, 2, 2, 2] {
+    for hours in recipe.hours {
         println!("making a block of {hours} h");
         let maxt = mint + hours * HOUR_MS;
-        write_block(&unfinished, &mut all, (mint, maxt), &mut rng)?;
+        write_block(&unfinished, &mut all, (mint, maxt), recipe, &mut rng)?;
         mint = maxt;
     }
     fs::rename(&unfinished, &dir)?;
@@ -127,6 +256,7 @@ fn write_block(
     parent: &Path,
     pods: &mut [Vec<Series>],
     (mint, maxt): (i64, i64),
+    recipe: &Recipe<'_>,
     rng: &mut SmallRng,
 ) -> Result<()> {
     // Which pods are replaced, when, and by what.
@@ -155,9 +285,13 @@ fn write_block(
     for ((series, from, to), labels) in lives.iter_mut().zip(&labels) {
         let mut encoder = ChunkEncoder::new();
         let mut chunks = Vec::new();
-        let offset = i64::try_from(labels.hash() % 400)? * 37 % STEP_MS;
+        let offset = (i64::try_from(labels.hash() % 400)? * 37 + recipe.late_ms) % STEP_MS;
         for t in (*from + offset..*to).step_by(usize::try_from(STEP_MS)?) {
-            chunks.extend(encoder.push(series.sample(t + rng.random_range(0..5), rng))?);
+            if recipe.gaps > 0.0 && rng.random::<f64>() < recipe.gaps {
+                continue;
+            }
+            let jittered = (t + rng.random_range(0..5)).min(maxt - 1);
+            chunks.extend(encoder.push(series.sample(jittered, rng))?);
         }
         chunks.extend(encoder.finish());
         if !chunks.is_empty() {
@@ -173,7 +307,7 @@ fn write_block(
             ..Compaction::default()
         },
         version: 1,
-        thanos: Some(thanos("a")),
+        thanos: Some(thanos(recipe.replica)),
         ..BlockMeta::default()
     };
     writer.finish(meta)?;

@@ -6,15 +6,17 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod caller;
+mod compact;
 #[allow(clippy::indexing_slicing, reason = "made-up data in arrays of known length")]
 mod data;
 mod process;
 mod series;
+mod sidecar_idle;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 /// A program to be measured.
 #[derive(Clone, Debug)]
@@ -41,20 +43,74 @@ fn cli() -> Command {
                 .value_parser(value_parser!(u32))
                 .default_value("1048576"),
         );
+    let sidecar_idle = Command::new("sidecar-idle")
+        .about("Memory of a sidecar that has nothing to do, beside a real Prometheus")
+        .arg(
+            Arg::new("program")
+                .help("NAME=BINARY of a sidecar with Thanos' arguments; more than one are compared")
+                .action(ArgAction::Append)
+                .default_value("sabre=target/release/sabre"),
+        )
+        .arg(
+            Arg::new("prometheus")
+                .long("prometheus")
+                .help("Binary of Prometheus")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("prometheus"),
+        )
+        .arg(
+            Arg::new("work")
+                .long("work")
+                .help("Folder that keeps the data")
+                .value_parser(value_parser!(PathBuf))
+                .required(true),
+        )
+        .arg(
+            Arg::new("seconds")
+                .long("seconds")
+                .help("How long each is watched")
+                .value_parser(value_parser!(u64))
+                .default_value("45"),
+        );
+    let compact = Command::new("compact")
+        .about("The rows of the compactor: compaction, penalty, downsampling")
+        .arg(
+            Arg::new("program")
+                .help("NAME=BINARY with Thanos' arguments; more than one are compared")
+                .action(ArgAction::Append)
+                .default_value("sabre=target/release/sabre"),
+        )
+        .arg(
+            Arg::new("row")
+                .long("row")
+                .help("Which row")
+                .value_parser(compact::Row::NAMES)
+                .required(true),
+        )
+        .arg(
+            Arg::new("work")
+                .long("work")
+                .help("Folder that keeps the data")
+                .value_parser(value_parser!(PathBuf))
+                .required(true),
+        )
+        .arg(
+            Arg::new("pods")
+                .long("pods")
+                .help("Size of the data: 61 series a pod")
+                .value_parser(value_parser!(u32))
+                .default_value("400"),
+        );
     Command::new("sabre-benches")
         .about("The figures of the design, one command each")
         .subcommand_required(true)
         .subcommand(series)
+        .subcommand(sidecar_idle)
+        .subcommand(compact)
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let matches = cli().get_matches();
-    let Some(("series", args)) = matches.subcommand() else {
-        bail!("no benchmark named")
-    };
-    let contenders = args
-        .get_many::<String>("program")
+fn contenders(args: &ArgMatches) -> Result<Vec<Contender>> {
+    args.get_many::<String>("program")
         .into_iter()
         .flatten()
         .map(|text| {
@@ -66,12 +122,44 @@ async fn main() -> Result<()> {
                 binary: binary.into(),
             })
         })
-        .collect::<Result<Vec<_>>>()?;
-    let plan = series::Plan {
-        contenders,
-        work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
-        pods: *args.get_one("pods").context("--pods")?,
-        frame_bytes: *args.get_one("frame").context("--frame-bytes")?,
-    };
-    series::run(&plan).await
+        .collect()
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let matches = cli().get_matches();
+    match matches.subcommand() {
+        Some(("series", args)) => {
+            let plan = series::Plan {
+                contenders: contenders(args)?,
+                work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
+                pods: *args.get_one("pods").context("--pods")?,
+                frame_bytes: *args.get_one("frame").context("--frame-bytes")?,
+            };
+            series::run(&plan).await
+        }
+        Some(("sidecar-idle", args)) => {
+            let plan = sidecar_idle::Plan {
+                contenders: contenders(args)?,
+                prometheus: args
+                    .get_one::<PathBuf>("prometheus")
+                    .context("--prometheus")?
+                    .clone(),
+                work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
+                watch: Duration::from_secs(*args.get_one("seconds").context("--seconds")?),
+            };
+            sidecar_idle::run(&plan).await
+        }
+        Some(("compact", args)) => {
+            let row = args.get_one::<String>("row").context("--row")?;
+            let plan = compact::Plan {
+                contenders: contenders(args)?,
+                work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
+                pods: *args.get_one("pods").context("--pods")?,
+                row: compact::Row::named(row).context("--row")?,
+            };
+            compact::run(&plan).await
+        }
+        _ => bail!("no benchmark named"),
+    }
 }
