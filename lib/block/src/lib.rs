@@ -21,6 +21,7 @@ pub mod filter;
 pub mod fuzz;
 pub mod index_header;
 pub mod layout;
+mod local_dirs;
 pub mod local_writer;
 pub mod mark;
 pub mod upload;

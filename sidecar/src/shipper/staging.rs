@@ -92,7 +92,8 @@ fn shipped_meta(local: &BlockMeta, identity: &Identity, segments: Vec<String>) -
 
 fn link_segments(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for name in disk.names(&from.join("chunks"))? {
+    let chunks = from.join("chunks");
+    for name in disk.names(&chunks).map_err(at(&chunks))? {
         let name = name.into_string().map_err(|name| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -111,6 +112,10 @@ fn link_segments(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<Vec<Stri
 }
 
 fn link(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
-    disk.link(from, to)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", from.display())))
+    disk.link(from, to).map_err(at(from))
+}
+
+/// Says in an error of the system where it happened.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

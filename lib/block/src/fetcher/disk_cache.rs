@@ -15,7 +15,7 @@ use sabre_model::BlockId;
 use sabre_tsdb::meta::BlockMeta;
 
 use super::MAX_META_BYTES;
-use crate::layout::{META_FILE, block_of_dir};
+use crate::{layout::META_FILE, local_dirs::remove_other_blocks};
 
 /// A directory with one directory per block.
 #[derive(Debug, Clone)]
@@ -60,19 +60,7 @@ impl DiskCache {
 
     /// Removes what is kept of other blocks than these.
     pub(super) fn retain(&self, blocks: &HashSet<BlockId>) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let block = entry.file_name().to_str().and_then(block_of_dir);
-            if block.is_some_and(|block| !blocks.contains(&block)) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
+        remove_other_blocks(&self.dir, blocks)
     }
 
     fn path(&self, block: BlockId) -> PathBuf {

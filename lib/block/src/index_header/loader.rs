@@ -20,7 +20,8 @@ use super::{
 use crate::{
     blocking,
     error::{Cause, Result},
-    layout::{INDEX_HEADER_FILE, block_of_dir},
+    layout::INDEX_HEADER_FILE,
+    local_dirs::remove_other_blocks,
 };
 
 /// Opens index-headers, and builds them where need be.
@@ -174,23 +175,6 @@ impl HeaderLoader {
             open: opening.elapsed(),
         })
     }
-}
-
-/// Removes the directories of blocks that are not among `blocks`, and nothing else.
-fn remove_other_blocks(data_dir: &Path, blocks: &HashSet<BlockId>) -> io::Result<()> {
-    let entries = match fs::read_dir(data_dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let block = entry.file_name().to_str().and_then(block_of_dir);
-        if block.is_some_and(|block| !blocks.contains(&block)) && entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 impl TempFile {

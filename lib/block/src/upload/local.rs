@@ -55,6 +55,13 @@ impl LocalBlock {
             return Err(BlockError::invalid(block, META_FILE, what));
         }
         let chunks = read_chunks(block, dir, hash)?;
+        if chunks.is_empty() && meta.stats.num_chunks > 0 {
+            let what = format!(
+                "no segments, though {META_FILE} counts {} chunks; the block is not uploaded",
+                meta.stats.num_chunks
+            );
+            return Err(BlockError::invalid(block, CHUNKS_DIR, what));
+        }
         if let Some(name) = thanos
             .segment_files
             .iter()
