@@ -433,8 +433,8 @@ async fn a_file_of_another_size_and_what_is_old_are_sent_again() {
     let (_temp, dir) = local_block();
     let bucket = MemoryBucket::new("b");
     let put = async |file: &str, bytes: &'static [u8]| {
-        let put = bucket.put(&key(block(), file), Bytes::from_static(bytes));
-        put.await.unwrap();
+        let key = key(block(), file);
+        bucket.put(&key, Bytes::from_static(bytes)).await.unwrap();
     };
     put("chunks/000001", b"short").await;
     put("index", b"the index").await;
