@@ -84,3 +84,17 @@ fn every_corpus_belongs_to_a_target() {
         );
     }
 }
+
+/// Seeds are small: a fuzzer grows its own.
+#[test]
+fn the_corpus_stays_small() {
+    const MAX_BYTES: u64 = 300 << 10;
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let mut bytes = 0;
+    for target in fs::read_dir(corpus).expect("the corpus").flatten() {
+        for entry in fs::read_dir(target.path()).expect("a corpus").flatten() {
+            bytes += entry.metadata().expect("a corpus file").len();
+        }
+    }
+    assert!((1..=MAX_BYTES).contains(&bytes), "{bytes} bytes in fuzz/corpus");
+}
