@@ -1,15 +1,19 @@
 //! What a request needs before it starts: the lists to read, and memory for all of its parts at once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use sabre_model::Matcher;
 use sabre_runtime::budget::Reservation;
 
 use crate::{
     context::CallContext,
     cpu,
     error::RequestError,
+    index_cache::IndexCache,
+    limits::Fetching,
     postings::{PostingsWork, expand},
+    postings_cost::CostRule,
     refs::SeriesRefs,
     view::Selected,
 };
@@ -31,23 +35,22 @@ const PARALLEL_EXPANSIONS: usize = 6;
 pub(crate) struct Opened {
     pub(crate) selected: Selected,
     pub(crate) refs: SeriesRefs,
+    /// Matchers that are to be tried on the labels of the series.
+    pub(crate) deferred: Arc<[Matcher]>,
 }
 
 /// Finds the matching series of all blocks, and reserves `fixed_bytes`, `stream_bytes` for each block that has any,
-/// and what the references take. What is returned is the whole memory of the request.
+/// and what the references take. What is returned is the whole memory of the request. `most_series` is how many of a
+/// block the answer can have, 0 for any number.
 pub(crate) async fn open(
     selected: Vec<Selected>,
     (fixed_bytes, stream_bytes): (u64, u64),
+    most_series: u64,
     context: &CallContext,
 ) -> Result<(Vec<Opened>, Reservation), RequestError> {
-    let CallContext {
-        budget,
-        limits,
-        stats,
-        ..
-    } = context;
-    let planned = plan_all(selected).await?;
-    let refs_bytes: u64 = planned.iter().map(|(_, work)| most_ref_bytes(work)).sum();
+    let CallContext { budget, limits, .. } = context;
+    let planned = plan_all(selected, context).await?;
+    let refs_bytes: u64 = planned.iter().map(|(_, work)| work.most_ref_bytes()).sum();
     let mut expansions: Vec<u64> = planned.iter().map(|(_, work)| work.memory_bytes()).collect();
     expansions.sort_unstable_by(|a, b| b.cmp(a));
     let held_bytes = fixed_bytes + refs_bytes + stream_bytes.saturating_mul(planned.len() as u64);
@@ -58,8 +61,31 @@ pub(crate) async fn open(
         .await?;
     let opened: Vec<Option<Opened>> = stream::iter(planned)
         .map(|(selected, work)| async move {
-            let refs = expand(&selected.block, work, limits, stats).await?;
-            Ok::<_, RequestError>((refs.len() > 0).then_some(Opened { selected, refs }))
+            let deferred: Arc<[Matcher]> = match &work {
+                Work::Known(_) => Arc::default(),
+                Work::Planned(work) => work.deferred().into(),
+            };
+            let refs = match work {
+                Work::Known(refs) => {
+                    limits.bytes(Fetching::Postings, refs.size_bytes() as u64)?;
+                    refs
+                }
+                Work::Planned(work) => expand(&selected.block, work, &selected.matchers, context).await?,
+            };
+            // A request for few series touches no more of them than that.
+            let touched = match most_series {
+                0 => refs.len() as u64,
+                most => most.min(refs.len() as u64),
+            };
+            // Where matchers are still to be tried, series are counted as they pass them.
+            if deferred.is_empty() {
+                limits.series(touched)?;
+            }
+            Ok::<_, RequestError>((refs.len() > 0).then_some(Opened {
+                selected,
+                refs,
+                deferred,
+            }))
         })
         .buffered(parallel)
         .try_collect()
@@ -71,33 +97,86 @@ pub(crate) async fn open(
 }
 
 /// Plans the lookups of all blocks; those where nothing can match are left out.
-async fn plan_all(mut selected: Vec<Selected>) -> Result<Vec<(Selected, PostingsWork)>, RequestError> {
+async fn plan_all(
+    mut selected: Vec<Selected>,
+    context: &CallContext,
+) -> Result<Vec<(Selected, Work)>, RequestError> {
     let mut groups = Vec::new();
     while !selected.is_empty() {
         let rest = selected.split_off(selected.len().min(PLANS_TOGETHER));
         groups.push(std::mem::replace(&mut selected, rest));
     }
-    let planned: Vec<Vec<(Selected, PostingsWork)>> = stream::iter(groups)
-        .map(|group| async move { cpu::run_blocking(move || plan_group(group)).await? })
+    let planned: Vec<Vec<(Selected, Work)>> = stream::iter(groups)
+        .map(|group| async move {
+            if let Some(known) = all_known(&group, &context.cache) {
+                return Ok(known);
+            }
+            let (cache, rule) = (Arc::clone(&context.cache), context.cost_rule);
+            cpu::run_blocking(move || plan_group(group, &cache, rule)).await?
+        })
         .buffered(PARALLEL_PLANS)
         .try_collect()
         .await?;
     Ok(planned.into_iter().flatten().collect())
 }
 
-fn plan_group(group: Vec<Selected>) -> Result<Vec<(Selected, PostingsWork)>, RequestError> {
+/// The answers of a group if this process knows all of them: then no thread need be woken.
+fn all_known(group: &[Selected], cache: &IndexCache) -> Option<Vec<(Selected, Work)>> {
+    let known = |selected: &Selected| {
+        let refs = cache.expanded_here(selected.block.id(), &selected.matchers)?;
+        Some((selected.clone(), Work::Known(refs)))
+    };
+    group.iter().map(known).collect()
+}
+
+fn plan_group(
+    group: Vec<Selected>,
+    cache: &IndexCache,
+    rule: Option<CostRule>,
+) -> Result<Vec<(Selected, Work)>, RequestError> {
     let mut planned = Vec::with_capacity(group.len());
     for selected in group {
-        let work = PostingsWork::plan(&selected.block.header, &selected.matchers);
-        planned.extend(work.map_err(RequestError::Postings)?.map(|work| (selected, work)));
+        if let Some(refs) = cache.expanded_here(selected.block.id(), &selected.matchers) {
+            planned.push((selected, Work::Known(refs)));
+            continue;
+        }
+        let (block, matchers, names) = (&selected.block, &selected.matchers, cache.wants_names());
+        let work = match rule {
+            Some(rule) => PostingsWork::plan_by_cost(block, matchers, names, rule),
+            None => PostingsWork::plan(&block.header, matchers, names),
+        };
+        match work.map_err(RequestError::Postings)? {
+            Some(work) => planned.push((selected, Work::Planned(work))),
+            None => cache.keep_expanded(selected.block.id(), &selected.matchers, &SeriesRefs::default()),
+        }
     }
     Ok(planned)
 }
 
-/// Upper bound of what the references of a block's series take: differences of numbers below 2^32 take five bytes
-/// at most, and four on average as soon as there are sixteen of them.
-fn most_ref_bytes(work: &PostingsWork) -> u64 {
-    work.most_series().saturating_mul(4).saturating_add(16)
+/// What has to be done to know the matching series of a block.
+#[derive(Debug)]
+enum Work {
+    Known(SeriesRefs),
+    Planned(PostingsWork),
+}
+
+impl Work {
+    /// Upper bound of what the references of a block's series take: differences of numbers below 2^32 take five bytes
+    /// at most, and four on average as soon as there are sixteen of them.
+    fn most_ref_bytes(&self) -> u64 {
+        match self {
+            Self::Known(refs) => refs.size_bytes() as u64,
+            Self::Planned(work) => work.most_series().saturating_mul(4).saturating_add(16),
+        }
+    }
+
+    /// Memory it takes to do it.
+    fn memory_bytes(&self) -> u64 {
+        match self {
+            Self::Known(_) => 0,
+            Self::Planned(work) => work.memory_bytes(),
+        }
+    }
 }
 
 /// As many of the largest expansions as fit into `free_bytes`, at least one.

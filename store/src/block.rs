@@ -1,6 +1,6 @@
 //! A block that is served: what is known of it, and ranged reads of its objects.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use sabre_block::{BlockError, Cause, index_header::IndexHeader, layout};
@@ -35,6 +35,32 @@ impl Default for ReadEstimates {
     }
 }
 
+/// What is known of a block without its index-header.
+pub(crate) struct BlockFacts {
+    /// Range and resolution.
+    pub(crate) span: BlockSpan,
+    /// External labels.
+    pub(crate) external: Labels,
+    /// Size of the index, if a listing told it.
+    pub(crate) index_bytes: Option<u64>,
+    /// What to ask for when the index does not tell how long a chunk is.
+    chunk_bytes: u32,
+    /// What to ask for behind the start of the last series of a read.
+    series_bytes: u64,
+    /// Names of the segments, in the order that chunk references count them.
+    segments: Vec<String>,
+    buckets: Buckets,
+}
+
+/// Where objects are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Buckets {
+    /// Perhaps through a cache.
+    pub(crate) bucket: SharedBucket,
+    /// The same without any cache: for what was read and turned out not to be true.
+    pub(crate) origin: SharedBucket,
+}
+
 /// A block whose index-header is open.
 pub(crate) struct ServedBlock {
     /// Range and resolution.
@@ -47,36 +73,33 @@ pub(crate) struct ServedBlock {
     pub(crate) chunk_bytes: u32,
     /// What to ask for behind the start of the last series of a read.
     pub(crate) series_bytes: u64,
-    /// Names of the segments, in the order that chunk references count them.
-    segments: Vec<String>,
     index_key: String,
-    bucket: SharedBucket,
+    facts: Arc<BlockFacts>,
     /// What the index-header takes.
     _memory: Reservation,
 }
 
-impl ServedBlock {
+impl BlockFacts {
     /// Puts together what the sync has found.
     pub(crate) fn new(
-        bucket: SharedBucket,
+        buckets: Buckets,
         meta: &BlockMeta,
-        (header, memory): (IndexHeader, Reservation),
-        segments: Vec<String>,
+        (segments, index_bytes): (Vec<String>, Option<u64>),
         estimates: ReadEstimates,
     ) -> Self {
-        let id = meta.ulid;
         let stats = meta.thanos.as_ref().map(|thanos| &thanos.index_stats);
         let series_max = stats
             .and_then(|stats| u64::try_from(stats.series_max_size).ok())
             .filter(|&max| max > 0);
         Self {
             span: BlockSpan {
-                id,
+                id: meta.ulid,
                 mint_ms: meta.min_time,
                 maxt_ms: meta.max_time,
                 resolution_ms: meta.resolution_ms(),
             },
             external: meta.ext_labels(),
+            index_bytes,
             chunk_bytes: ranges::estimated_bytes(
                 stats.map_or(0, |stats| stats.chunk_max_size),
                 estimates.chunk_bytes,
@@ -84,10 +107,23 @@ impl ServedBlock {
             series_bytes: series_max
                 .unwrap_or(DEFAULT_SERIES_BYTES)
                 .min(estimates.series_bytes.max(64)),
-            header,
             segments,
-            index_key: layout::key(id, layout::INDEX_FILE),
-            bucket,
+            buckets,
+        }
+    }
+}
+
+impl ServedBlock {
+    /// A block with its index-header and the memory that takes.
+    pub(crate) fn new(facts: Arc<BlockFacts>, header: IndexHeader, memory: Reservation) -> Self {
+        Self {
+            span: facts.span,
+            external: facts.external.clone(),
+            chunk_bytes: facts.chunk_bytes,
+            series_bytes: facts.series_bytes,
+            index_key: layout::key(facts.span.id, layout::INDEX_FILE),
+            header,
+            facts,
             _memory: memory,
         }
     }
@@ -112,13 +148,44 @@ impl ServedBlock {
 
     /// The bytes `start..end` of the index, or fewer where it ends.
     pub(crate) async fn read_index(&self, start: u64, end: u64) -> Result<Bytes, BlockError> {
-        self.read(&self.index_key, layout::INDEX_FILE, start, end).await
+        let bucket = &self.facts.buckets.bucket;
+        self.read(bucket, (&self.index_key, layout::INDEX_FILE), start, end)
+            .await
     }
 
     /// The bytes `start..end` of a segment, or fewer where it ends.
     pub(crate) async fn read_segment(&self, segment: u32, start: u64, end: u64) -> Result<Bytes, BlockError> {
-        let Some(name) = usize::try_from(segment).ok().and_then(|at| self.segments.get(at)) else {
-            let what = format!("the index refers to segment {segment} of {}", self.segments.len());
+        self.read_segment_of(&self.facts.buckets.bucket, segment, start, end)
+            .await
+    }
+
+    /// As [`ServedBlock::read_segment`], and from no cache.
+    pub(crate) async fn reread_segment(
+        &self,
+        segment: u32,
+        start: u64,
+        end: u64,
+    ) -> Result<Bytes, BlockError> {
+        self.read_segment_of(&self.facts.buckets.origin, segment, start, end)
+            .await
+    }
+
+    /// Whether segments are read through a cache.
+    pub(crate) fn is_cached(&self) -> bool {
+        let Buckets { bucket, origin } = &self.facts.buckets;
+        !Arc::ptr_eq(bucket, origin)
+    }
+
+    async fn read_segment_of(
+        &self,
+        bucket: &SharedBucket,
+        segment: u32,
+        start: u64,
+        end: u64,
+    ) -> Result<Bytes, BlockError> {
+        let segments = &self.facts.segments;
+        let Some(name) = usize::try_from(segment).ok().and_then(|at| segments.get(at)) else {
+            let what = format!("the index refers to segment {segment} of {}", segments.len());
             return Err(BlockError::new(
                 self.id(),
                 layout::INDEX_FILE,
@@ -126,12 +193,15 @@ impl ServedBlock {
             ));
         };
         let key = layout::segment_key(self.id(), name);
-        self.read(&key, &self.segment_file(segment), start, end).await
+        self.read(bucket, (&key, &self.segment_file(segment)), start, end)
+            .await
     }
 
     /// What errors call a segment.
     pub(crate) fn segment_file(&self, segment: u32) -> String {
-        let name = usize::try_from(segment).ok().and_then(|at| self.segments.get(at));
+        let name = usize::try_from(segment)
+            .ok()
+            .and_then(|at| self.facts.segments.get(at));
         format!("{}/{}", layout::CHUNKS_DIR, name.map_or("?", String::as_str))
     }
 
@@ -145,12 +215,26 @@ impl ServedBlock {
         BlockError::new(self.id(), layout::INDEX_FILE, cause)
     }
 
-    async fn read(&self, key: &str, file: &str, start: u64, end: u64) -> Result<Bytes, BlockError> {
+    async fn read(
+        &self,
+        bucket: &SharedBucket,
+        (key, file): (&str, &str),
+        start: u64,
+        end: u64,
+    ) -> Result<Bytes, BlockError> {
         let len = end.saturating_sub(start);
-        match self.bucket.get_range(key, start, len).await {
+        match bucket.get_range(key, start, len).await {
             Ok(body) => Ok(body.bytes),
             Err(error) => Err(BlockError::new(self.id(), file, error)),
         }
+    }
+}
+
+impl fmt::Debug for BlockFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockFacts")
+            .field("span", &self.span)
+            .finish_non_exhaustive()
     }
 }
 

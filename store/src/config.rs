@@ -5,7 +5,25 @@ use std::{path::PathBuf, time::Duration};
 use sabre_block::{fetcher::DiscoveryStrategy, filter::TimePartition};
 use sabre_model::relabel::RelabelConfig;
 
-use crate::limits::LimitSettings;
+use crate::{limits::LimitSettings, postings_cost::CostRule};
+
+/// When index-headers are made, opened and closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaderPolicy {
+    /// Make them when a request first needs them; else when the sync finds the block.
+    pub download_lazily: bool,
+    /// Open them when a request needs them; else as soon as the store is ready.
+    pub open_lazily: bool,
+    /// Close them when they were not used for so long; never if `None`.
+    pub idle: Option<Duration>,
+}
+
+impl HeaderPolicy {
+    /// Whether index-headers are only opened for requests.
+    pub fn is_lazy(&self) -> bool {
+        self.open_lazily || self.download_lazily
+    }
+}
 
 /// The settings of a store gateway.
 #[derive(Clone, Debug)]
@@ -14,6 +32,8 @@ pub struct StoreConfig {
     pub data_dir: PathBuf,
     /// Keep index-headers on disk; else they are held in memory.
     pub cache_index_header: bool,
+    /// When index-headers are made, opened and closed.
+    pub headers: HeaderPolicy,
     /// How often the blocks of the bucket are looked up.
     pub sync_interval: Duration,
     /// How many index-headers are loaded at once.
@@ -36,6 +56,10 @@ pub struct StoreConfig {
     pub series_concurrency: usize,
     /// Every so many values of a label one position is kept in memory.
     pub posting_offsets_sampling: u32,
+    /// When postings lists are left out because they are not worth their bytes; never if `None`.
+    pub cost_rule: Option<CostRule>,
+    /// Bytes of the index cache in memory, unless another one is used.
+    pub index_cache_bytes: u64,
     /// Bytes of index-header pages that are kept in memory.
     pub page_cache_bytes: u64,
     /// Bytes of labels that are kept in memory from request to request.
@@ -52,6 +76,7 @@ impl StoreConfig {
         Self {
             data_dir: data_dir.into(),
             cache_index_header: true,
+            headers: HeaderPolicy::default(),
             sync_interval: Duration::from_secs(15 * 60),
             block_sync_concurrency: 20,
             meta_fetch_concurrency: 32,
@@ -63,6 +88,8 @@ impl StoreConfig {
             limits: LimitSettings::default(),
             series_concurrency: 20,
             posting_offsets_sampling: 32,
+            cost_rule: None,
+            index_cache_bytes: 250 << 20,
             page_cache_bytes: 16 << 20,
             warm_labels_bytes: 16 << 20,
             estimated_chunk_bytes: 16_000,

@@ -6,9 +6,13 @@ use sabre_runtime::{
     flags::{ContentError, FlagError, Flags},
     yaml::{self, YamlError},
 };
-use serde::Deserialize;
 
-use crate::{config::StoreConfig, flags::NO_INDEX_CACHE, limits::LimitSettings};
+use crate::{
+    config::{HeaderPolicy, StoreConfig},
+    index_cache::{IndexCacheConfig, IndexCacheError},
+    limits::LimitSettings,
+    postings_cost::CostRule,
+};
 
 /// A flag of the store that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,9 @@ pub enum ConfigError {
     /// Its document cannot be understood.
     #[error(transparent)]
     Yaml(#[from] YamlError),
+    /// Its document describes no cache.
+    #[error(transparent)]
+    Cache(#[from] IndexCacheError),
     /// It asks for something that is not there.
     #[error("--{flag}: {what}")]
     Unusable {
@@ -38,8 +45,6 @@ impl StoreConfig {
     /// # Errors
     /// The flag that cannot be used, and why.
     pub fn from_flags(flags: &Flags) -> Result<Self, ConfigError> {
-        only_in_memory(flags, "index-cache.config")?;
-        only_in_memory(flags, "store.caching-bucket.config")?;
         let selector = match flags.content("selector.relabel-config")? {
             Some(text) => yaml::from_str_strict::<Vec<RelabelConfig>>("--selector.relabel-config", &text)?,
             None => Vec::new(),
@@ -47,6 +52,9 @@ impl StoreConfig {
         Ok(Self {
             data_dir: flags.text("data-dir")?.into(),
             cache_index_header: flags.bool("cache-index-header")?,
+            headers: headers(flags)?,
+            cost_rule: cost_rule(flags)?,
+            index_cache_bytes: flags.bytes("index-cache-size")?.unwrap_or(0),
             sync_interval: flags.duration("sync-block-duration")?,
             block_sync_concurrency: flags.count("block-sync-concurrency")?,
             meta_fetch_concurrency: flags.count("block-meta-fetch-concurrency")?,
@@ -101,26 +109,35 @@ fn time(flags: &Flags, flag: &'static str) -> Result<TimeOrDuration, ConfigError
     })
 }
 
-/// A cache in memory has no effect here, which is said; one outside was set up for a reason, which is not ignored.
-fn only_in_memory(flags: &Flags, flag: &'static str) -> Result<(), ConfigError> {
-    #[derive(Deserialize)]
-    struct Cache {
-        #[serde(rename = "type")]
-        kind: String,
-        #[serde(flatten)]
-        _rest: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
-    }
-    let Some(text) = flags.content(flag)? else {
-        return Ok(());
+/// When index-headers are made, opened and closed.
+fn headers(flags: &Flags) -> Result<HeaderPolicy, FlagError> {
+    let open_lazily = flags.bool("store.enable-index-header-lazy-reader")?;
+    let idle = flags.duration("store.index-header-lazy-reader-idle-timeout")?;
+    Ok(HeaderPolicy {
+        download_lazily: flags.text("store.index-header-lazy-download-strategy")? == "lazy",
+        open_lazily,
+        idle: (open_lazily && !idle.is_zero()).then_some(idle),
+    })
+}
+
+/// When postings lists are left out.
+fn cost_rule(flags: &Flags) -> Result<Option<CostRule>, FlagError> {
+    let rule = CostRule {
+        most_values_per_series: flags.float("store.posting-group-max-key-series-ratio")?.max(0.0),
+        ..CostRule::default()
     };
-    let Cache { kind, .. } = yaml::from_str_strict(&format!("--{flag}"), &text)?;
-    if kind.eq_ignore_ascii_case("IN-MEMORY") {
-        tracing::info!("flag --{flag} is accepted and ignored: {NO_INDEX_CACHE}");
-        return Ok(());
-    }
-    let what =
-        format!("a cache of type {kind} is not built yet, leave the flag out: the store works without one");
-    Err(ConfigError::Unusable { flag, what })
+    Ok(flags.bool("store.enable-lazy-expanded-postings")?.then_some(rule))
+}
+
+/// The index cache that the flags ask for.
+pub(crate) fn index_cache(flags: &Flags) -> Result<IndexCacheConfig, ConfigError> {
+    let Some(text) = flags.content("index-cache.config")? else {
+        return Ok(IndexCacheConfig::in_memory(
+            flags.bytes("index-cache-size")?.unwrap_or(0),
+        ));
+    };
+    let zstd = flags.bool("sabre.index-cache-zstd")?;
+    Ok(IndexCacheConfig::from_yaml("--index-cache.config", &text, zstd)?)
 }
 
 #[cfg(test)]
@@ -180,14 +197,56 @@ mod tests {
     }
 
     #[test]
-    fn caches_in_memory_are_ignored_and_others_refused_with_advice() {
-        assert!(config(&["--index-cache.config=type: IN-MEMORY\nconfig: {max_size: 1GB}"]).is_ok());
-        let error = config(&["--index-cache.config=type: MEMCACHED\nconfig: {addresses: [a]}"]).unwrap_err();
+    fn index_headers_are_lazy_as_far_as_the_flags_say() {
+        let headers = |arguments: &[&str]| config(arguments).unwrap().headers;
+        assert_eq!(headers(&[]), HeaderPolicy::default());
+        let lazy = headers(&["--store.enable-index-header-lazy-reader"]);
+        assert!(lazy.is_lazy() && !lazy.download_lazily);
+        assert_eq!(lazy.idle, Some(std::time::Duration::from_secs(300)));
+        let never = [
+            "--store.enable-index-header-lazy-reader",
+            "--store.index-header-lazy-reader-idle-timeout=0s",
+        ];
+        assert_eq!(headers(&never).idle, None);
+        let later = headers(&["--store.index-header-lazy-download-strategy=lazy"]);
+        assert!(later.is_lazy() && later.download_lazily && later.idle.is_none());
+    }
+
+    #[test]
+    fn postings_are_left_out_when_the_flag_says_so() {
+        assert_eq!(config(&[]).unwrap().cost_rule, None);
+        let enabled = "--store.enable-lazy-expanded-postings";
+        assert_eq!(config(&[enabled]).unwrap().cost_rule, Some(CostRule::default()));
+        let rule = config(&[enabled, "--store.posting-group-max-key-series-ratio=0"])
+            .unwrap()
+            .cost_rule;
+        assert_eq!(rule.unwrap().most_values_per_series, 0.0);
+    }
+
+    fn cache(arguments: &[&str]) -> Result<IndexCacheConfig, String> {
+        let mut all = vec!["--objstore.config=type: FILESYSTEM"];
+        all.extend(arguments);
+        let flags = parse_groups(&command().groups, &all).map_err(|error| error.text)?;
+        index_cache(&flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_document_goes_before_the_size_of_the_index_cache() {
+        assert_eq!(cache(&[]).unwrap(), IndexCacheConfig::in_memory(250 << 20));
+        assert_eq!(
+            cache(&["--index-cache-size=1GB"]).unwrap(),
+            IndexCacheConfig::in_memory(1 << 30)
+        );
+        let document = "--index-cache.config=type: MEMCACHED\nconfig: {addresses: [\"a:1\"]}";
+        assert_ne!(
+            cache(&["--index-cache-size=1GB", document]).unwrap(),
+            IndexCacheConfig::in_memory(1 << 30)
+        );
+        let error = cache(&["--index-cache.config=type: MEMCACHED"]).unwrap_err();
         assert!(
-            error.contains("--index-cache.config") && error.contains("leave the flag out"),
+            error.contains("--index-cache.config") && error.contains("addresses"),
             "{error}"
         );
-        assert!(config(&["--store.caching-bucket.config=type: REDIS"]).is_err());
     }
 
     #[test]

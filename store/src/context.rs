@@ -6,9 +6,11 @@ use sabre_runtime::budget::Budget;
 
 use crate::{
     block::ServedBlock,
+    index_cache::IndexCache,
     label_table::LabelTable,
     limits::RequestLimits,
     overlay::Overlay,
+    postings_cost::CostRule,
     stats::RequestStats,
     warm::{WarmKey, WarmLabels},
 };
@@ -22,6 +24,10 @@ pub(crate) struct CallContext {
     pub(crate) limits: Arc<RequestLimits>,
     /// What it touched.
     pub(crate) stats: Arc<RequestStats>,
+    /// What earlier calls read of indexes.
+    pub(crate) cache: Arc<IndexCache>,
+    /// When postings lists are left out; never if `None`.
+    pub(crate) cost_rule: Option<CostRule>,
     /// What earlier calls learnt of labels.
     pub(crate) warm: Arc<WarmLabels>,
     /// Labels that leave the answer.

@@ -43,6 +43,8 @@ pub(crate) struct EncodeOptions {
 pub(crate) enum EncodeError {
     /// The record of this pick takes so many bytes, more than were fetched.
     NeedMore { pick: usize, bytes: u64 },
+    /// The record of this pick is not true, and it came from a cache.
+    Doubtful { pick: usize },
     /// The request has failed.
     Failed(RequestError),
 }
@@ -92,6 +94,11 @@ impl Encoder {
         }
     }
 
+    /// How many series of the batch were written.
+    pub(crate) fn position(&self) -> usize {
+        self.next
+    }
+
     /// Takes the encoder away, to be put back after a turn elsewhere.
     pub(crate) fn lend(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.options))
@@ -120,7 +127,11 @@ impl Encoder {
                 let Some(block) = blocks.get(pick.stream as usize) else {
                     break;
                 };
-                let record = record(block, pick, at, batch.record_bytes(at))?;
+                let is_final = !block.is_cached() || batch.is_reread(at);
+                let record = match record(block, pick, at, batch.record_bytes(at)) {
+                    Err(_) if !is_final => return Err(EncodeError::Doubtful { pick: at }),
+                    record => record?,
+                };
                 if same_time.has(&pick, record.bytes) {
                     continue;
                 }

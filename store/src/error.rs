@@ -112,6 +112,7 @@ mod tests {
     fn limits_are_resource_exhausted() {
         let limit = LimitExceeded {
             what: "series",
+            when: "",
             asked: 2,
             limit: 1,
             flag: "--x",

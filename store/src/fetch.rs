@@ -9,7 +9,7 @@ use sabre_runtime::budget::Reservation;
 use crate::{
     block::ServedBlock,
     error::RequestError,
-    limits::RequestLimits,
+    limits::{Fetching, RequestLimits},
     merged::MergedBatch,
     partition::{GAP_BYTES, PART_BYTES, partition},
     picks::Pick,
@@ -27,7 +27,8 @@ pub(crate) struct FetchedBatch {
     parts: Vec<Bytes>,
     /// By pick: which part, and where in it the record begins.
     places: Vec<Place>,
-    /// Records that were longer than the index made believe, by pick.
+    /// Records that were read again by themselves, by pick: longer ones than the index made believe, and those that a
+    /// cache had wrong.
     whole: Vec<(usize, Bytes)>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) async fn fetch(
 ) -> Result<FetchedBatch, RequestError> {
     let (reads, places) = plan(&merged);
     let bytes = reads.iter().map(|read| read.end.saturating_sub(read.start)).sum();
-    limits.bytes(bytes)?;
+    limits.bytes(Fetching::Chunks, bytes)?;
     stats.chunks.touched.add(merged.picks().len() as u64);
     stats.chunks.touched_bytes.add(
         merged
@@ -67,7 +68,8 @@ pub(crate) async fn fetch(
     );
     stats.chunks.fetched.add(merged.picks().len() as u64);
     stats.chunks.fetched_bytes.add(bytes);
-    let parts = stream::iter(reads)
+    let requests = reads.len();
+    let reads = stream::iter(reads)
         .map(|read| async move {
             let Some(block) = blocks.get(read.stream as usize) else {
                 return Ok(Bytes::new());
@@ -75,7 +77,10 @@ pub(crate) async fn fetch(
             block.read_segment(read.segment, read.start, read.end).await
         })
         .buffered(PARALLEL_READS)
-        .try_collect()
+        .try_collect();
+    let parts = stats
+        .chunks
+        .timed(requests, reads)
         .await
         .map_err(RequestError::Block)?;
     Ok(FetchedBatch {
@@ -169,33 +174,45 @@ impl FetchedBatch {
             .unwrap_or_default()
     }
 
-    /// Reads again a record that takes more bytes than were fetched.
-    pub(crate) async fn fetch_whole(
+    /// Whether a record was read again, from no cache.
+    pub(crate) fn is_reread(&self, pick: usize) -> bool {
+        self.whole.iter().any(|(other, _)| *other == pick)
+    }
+
+    /// Reads a record again, from no cache: so many bytes, or what was asked for the first time if it is not known how
+    /// many there are.
+    pub(crate) async fn reread(
         &mut self,
         blocks: &[Arc<ServedBlock>],
         limits: &RequestLimits,
         pick: usize,
-        bytes: u64,
-        room: Reservation,
+        bytes: Option<(u64, Reservation)>,
     ) -> Result<(), RequestError> {
-        limits.bytes(bytes)?;
         let Some(merged) = self.merged.picks().get(pick).copied() else {
             return Ok(());
         };
         let Some(block) = blocks.get(merged.stream as usize) else {
             return Ok(());
         };
+        let needed = bytes.as_ref().map(|(bytes, _)| *bytes);
+        let asked = needed.unwrap_or(u64::from(merged.pick.len_bytes));
+        limits.bytes(Fetching::Chunks, asked)?;
         let start = ranges::offset(merged.pick.chunk_ref);
         let segment = ranges::segment(merged.pick.chunk_ref);
         let read = block
-            .read_segment(segment, start, start.saturating_add(bytes))
+            .reread_segment(segment, start, start.saturating_add(asked))
             .await;
         let whole = read.map_err(RequestError::Block)?;
-        if (whole.len() as u64) < bytes {
-            let short = sabre_tsdb::Corruption::short("chunk segment", start, bytes, whole.len() as u64);
+        if needed.is_some_and(|needed| (whole.len() as u64) < needed) {
+            let short = sabre_tsdb::Corruption::short("chunk segment", start, asked, whole.len() as u64);
             return Err(RequestError::Block(block.segment_error(segment, short)));
         }
-        self.whole.push((pick, room.attach(whole)));
+        let whole = match bytes {
+            Some((_, room)) => room.attach(whole),
+            None => whole,
+        };
+        self.whole.retain(|(other, _)| *other != pick);
+        self.whole.push((pick, whole));
         Ok(())
     }
 }

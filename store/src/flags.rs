@@ -4,10 +4,6 @@ use sabre_model::time::TimeOrDuration;
 use sabre_runtime::flags::{CommandSpec, FlagGroup, FlagSpec, Kind, groups};
 
 const NO_POOL: &str = "memory is bounded by --sabre.memory-budget, there is no pool for chunks";
-pub(crate) const NO_INDEX_CACHE: &str = "there is no index cache, what a query needs is read by ranges";
-const SMALL_HEADERS: &str =
-    "index-headers are read by page and take little memory, all are opened by the sync";
-const WHOLE_POSTINGS: &str = "postings are always read whole, answers are the same";
 const NO_PAGES: &str = "the store has no web pages yet";
 const NO_PARQUET: &str = "serve the blocks themselves, they are still in the bucket";
 
@@ -98,24 +94,21 @@ const BLOCKS: &[FlagSpec] = &[
         "store.enable-index-header-lazy-reader",
         Kind::Bool,
         "false",
-        "Open index-headers when they are used",
-    )
-    .ignored(SMALL_HEADERS),
+        "Open index-headers when a request first needs them, else as soon as the store is ready",
+    ),
     FlagSpec::new(
         "store.index-header-lazy-reader-idle-timeout",
         Kind::DURATION,
         "5m",
-        "Close them when unused for so long",
+        "With the lazy reader, index-headers that were not used for so long are closed; 0 for never",
     )
-    .hidden()
-    .ignored(SMALL_HEADERS),
+    .hidden(),
     FlagSpec::new(
         "store.index-header-lazy-download-strategy",
         Kind::Choice(&["eager", "lazy"]),
         "eager",
-        "Make them at the sync or at first use",
-    )
-    .ignored(SMALL_HEADERS),
+        "Make index-headers when a block is found (eager), or when a request first needs them (lazy)",
+    ),
     FlagSpec::new(
         "objstore-parquet.config",
         Kind::Content,
@@ -168,6 +161,13 @@ const REQUESTS: &[FlagSpec] = &[
     )
     .at_least(0),
     FlagSpec::new(
+        "sabre.hedge-quantile",
+        Kind::Float,
+        "0",
+        "Ask the bucket again for what takes longer than this share of the last reads of its size did, such as 0.9; \
+         at most one read in twenty, and none for a while after an error; 0 for never",
+    ),
+    FlagSpec::new(
         "debug.estimated-max-series-size",
         Kind::Size,
         "64KB",
@@ -195,17 +195,17 @@ const REQUESTS: &[FlagSpec] = &[
         "store.enable-lazy-expanded-postings",
         Kind::Bool,
         "false",
-        "Leave out large postings lists",
-    )
-    .ignored(WHOLE_POSTINGS),
+        "Leave out postings lists that have more bytes than the series they would save; their matchers are tried on the \
+         series instead",
+    ),
     FlagSpec::new(
         "store.posting-group-max-key-series-ratio",
         Kind::Float,
         "100",
-        "When lists are left out",
+        "With lazy postings, leave out the lists of labels with so many values for each series that is selected without \
+         them; 0 for no such limit",
     )
-    .hidden()
-    .ignored(WHOLE_POSTINGS),
+    .hidden(),
     FlagSpec::new(
         "matcher-cache-size",
         Kind::Int,
@@ -220,22 +220,29 @@ const CACHES: &[FlagSpec] = &[
         "index-cache-size",
         Kind::Size,
         "250MB",
-        "Size of the index cache in memory",
-    )
-    .ignored(NO_INDEX_CACHE),
+        "Size of the index cache in memory, at most an eighth of the memory budget; has no effect with \
+         --index-cache.config",
+    ),
     FlagSpec::new(
         "index-cache.config",
         Kind::Content,
         "",
-        "Index cache as YAML; only type IN-MEMORY is accepted, and has no effect",
+        "Index cache as YAML: type IN-MEMORY, MEMCACHED or REDIS",
     ),
     FlagSpec::new(
         "store.caching-bucket.config",
         Kind::Content,
         "",
-        "Cache of bucket reads as YAML; only type IN-MEMORY is accepted, and has no effect",
+        "Cache of bucket reads as YAML: type IN-MEMORY, MEMCACHED or REDIS",
     )
     .hidden(),
+    FlagSpec::new(
+        "sabre.index-cache-zstd",
+        Kind::Bool,
+        "false",
+        "In a shared index cache keep postings under zstd, which is smaller; under keys of their own, because Thanos \
+         cannot read them",
+    ),
 ];
 
 const PAGES: &[FlagSpec] = &[

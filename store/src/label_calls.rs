@@ -18,7 +18,7 @@ use crate::{
     series::ended_early,
     series_decode::{SeriesDecoder, SeriesFilter},
     series_stream::{BlockSeries, STREAM_MIN_BYTES},
-    view::{Selected, View},
+    view::Selected,
 };
 
 /// How many blocks are looked at at once.
@@ -33,7 +33,8 @@ const STEP_BYTES: u64 = 64 << 10;
 /// A call that is about to be answered.
 #[derive(Debug)]
 pub(crate) struct LabelCall {
-    pub(crate) view: Arc<View>,
+    /// The blocks that are asked.
+    pub(crate) selected: Vec<Selected>,
     pub(crate) query: LabelQuery,
     pub(crate) context: CallContext,
 }
@@ -43,12 +44,16 @@ pub(crate) struct LabelCall {
 pub(crate) struct LabelAnswer {
     pub(crate) texts: Vec<String>,
     pub(crate) blocks: Vec<BlockId>,
+    /// What could not be had.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What is asked of every block.
 #[derive(Clone, Debug)]
-enum Ask {
+pub(crate) enum Ask {
+    /// Names of labels.
     Names,
+    /// Values of this label.
     Values(Arc<str>),
 }
 
@@ -61,27 +66,10 @@ struct Texts {
     paid: Option<Reservation>,
 }
 
-/// The names of the labels of the matching series.
-pub(crate) async fn names(call: LabelCall) -> Result<LabelAnswer, RequestError> {
-    answer(call, Ask::Names).await
-}
-
-/// The values of `label` in the matching series. For a label that leaves the answer there is none at all.
-pub(crate) async fn values(call: LabelCall, label: &str) -> Result<Option<LabelAnswer>, RequestError> {
-    if call.context.removed_labels.iter().any(|removed| removed == label) {
-        return Ok(None);
-    }
-    answer(call, Ask::Values(label.into())).await.map(Some)
-}
-
-async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> {
-    let query = &call.query;
-    let selected = call.view.select_labels(
-        query.mint_ms,
-        query.maxt_ms,
-        &query.matchers,
-        &query.block_matchers,
-    );
+/// The names of the labels of the matching series, or the values of one of them.
+pub(crate) async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> {
+    let mut call = call;
+    let selected = std::mem::take(&mut call.selected);
     let blocks = selected.iter().map(|selected| selected.block.id()).collect();
     let (by_header, by_series): (Vec<_>, Vec<_>) = selected
         .into_iter()
@@ -92,7 +80,7 @@ async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> 
         .collect();
     // All that has to be waited for comes before anything is held.
     let needs = (PARALLEL_BLOCKS as u64 * STREAM_MIN_BYTES, 0);
-    let (opened, _memory) = admission::open(by_series, needs, &call.context).await?;
+    let (opened, _memory) = admission::open(by_series, needs, 0, &call.context).await?;
     let call = Arc::new(call);
     let from_headers = by_header.into_iter().map(|selected| {
         let (call, ask) = (Arc::clone(&call), ask.clone());
@@ -113,7 +101,11 @@ async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, RequestError> 
     if call.query.limit > 0 {
         texts.truncate(call.query.limit);
     }
-    Ok(LabelAnswer { texts, blocks })
+    Ok(LabelAnswer {
+        texts,
+        blocks,
+        warnings: Vec::new(),
+    })
 }
 
 /// Without matchers the index-header knows the answer.
@@ -172,11 +164,13 @@ async fn from_series(call: Arc<LabelCall>, ask: Ask, opened: Opened) -> Result<T
         maxt_ms: call.query.maxt_ms,
         skip_chunks: true,
         shard: None,
+        after: None,
         limits: Arc::clone(&call.context.limits),
     };
     let table = call.context.label_table(&block);
     let series = BlockSeries {
-        decoder: SeriesDecoder::in_any_order(Arc::clone(&block), table, Arc::new(filter)),
+        decoder: SeriesDecoder::in_any_order(Arc::clone(&block), table, Arc::new(filter))
+            .with_deferred(opened.deferred),
         block,
         refs: opened.refs.cursor(),
         context: call.context.clone(),

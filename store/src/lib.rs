@@ -6,11 +6,13 @@
 //!
 //! | question | here |
 //! |---|---|
-//! | which blocks are served | `sync`, `view`, `backoff` |
+//! | which blocks are served | `sync`, `view`, `handle`, `backoff` |
 //! | which of them answer a request | `block_set`, `view` |
-//! | which series match | `postings_plan` (what to read), `postings` (reading it), `refs` |
+//! | which series match | `postings_plan` (what to read), `postings_cost` (what not to), `postings` (reading it), `refs` |
 //! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `entries`, `label_table`, `warm` |
 //! | what is the answer's order | `key`, `overlay`, `arrange`, `merge`, `merged` |
+//! | what did earlier requests read of indexes | `index_cache` |
+//! | what if a block vanishes meanwhile | `gateway`, `progress` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `series` |
 //! | who may, and how much | `gateway`, `admission`, `limits` |
@@ -33,6 +35,8 @@ mod error;
 mod fetch;
 pub mod flags;
 mod gateway;
+mod handle;
+mod index_cache;
 mod key;
 mod label_calls;
 mod label_table;
@@ -44,8 +48,10 @@ mod overlay;
 mod partition;
 mod picks;
 mod postings;
+mod postings_cost;
 mod postings_plan;
 mod prefetch;
+mod progress;
 mod ranges;
 mod refs;
 mod request;
@@ -60,10 +66,12 @@ mod sync;
 mod view;
 mod warm;
 
-pub use config::StoreConfig;
+pub use config::{HeaderPolicy, StoreConfig};
 pub use config_flags::ConfigError;
 pub use error::RequestError;
 pub use gateway::StoreGateway;
+pub use index_cache::{EnabledItems, IndexCache, IndexCacheConfig, IndexCacheError};
 pub use limits::{LimitExceeded, LimitSettings};
 pub use metrics::StoreMetrics;
+pub use postings_cost::CostRule;
 pub use sync::SyncOutcome;

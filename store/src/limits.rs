@@ -2,14 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A limit of a request was exceeded; the answer is `ResourceExhausted`.
+/// A limit of a request was exceeded; the answer is `ResourceExhausted`, in Thanos' words with the flag behind them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the request exceeds the {what} limit: {asked} of {limit} allowed by {flag}; narrow it, or raise {flag}"
+    "exceeded {what} limit{when}: limit {limit} violated (got {asked}); narrow the request, or raise {flag}"
 )]
 pub struct LimitExceeded {
     /// What is limited, as in the metric's label: `series`, `chunks` or `bytes`.
     pub what: &'static str,
+    /// What was about to be done, with a space before it; often nothing.
+    pub when: &'static str,
     /// How much the request came to when it was stopped.
     pub asked: u64,
     /// How much is allowed.
@@ -45,6 +47,14 @@ pub struct LimitSettings {
     pub samples: u64,
     /// Bytes asked of the bucket, by `--store.grpc.downloaded-bytes-limit`.
     pub downloaded_bytes: u64,
+}
+
+/// What bytes are fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetching {
+    Postings,
+    Series,
+    Chunks,
 }
 
 /// Samples a chunk is counted as.
@@ -83,9 +93,16 @@ impl RequestLimits {
         self.chunks.add(count)
     }
 
-    /// Counts bytes about to be fetched.
-    pub(crate) fn bytes(&self, count: u64) -> Result<(), LimitExceeded> {
-        self.bytes.add(count)
+    /// Counts bytes about to be fetched, or found in a cache.
+    pub(crate) fn bytes(&self, of: Fetching, count: u64) -> Result<(), LimitExceeded> {
+        self.bytes.add(count).map_err(|exceeded| LimitExceeded {
+            when: match of {
+                Fetching::Postings => " while fetching postings",
+                Fetching::Series => " while fetching series",
+                Fetching::Chunks => " while fetching chunks",
+            },
+            ..exceeded
+        })
     }
 }
 
@@ -112,6 +129,7 @@ impl Limit {
         }
         Err(LimitExceeded {
             what: self.what,
+            when: "",
             asked,
             limit: self.limit,
             flag: self.flag,
@@ -128,7 +146,20 @@ mod tests {
         let limits = RequestLimits::new(LimitSettings::default());
         assert_eq!(limits.series(u64::MAX), Ok(()));
         assert_eq!(limits.chunks(u64::MAX), Ok(()));
-        assert_eq!(limits.bytes(u64::MAX), Ok(()));
+        assert_eq!(limits.bytes(Fetching::Series, u64::MAX), Ok(()));
+    }
+
+    #[test]
+    fn bytes_say_what_they_are_of() {
+        let limits = RequestLimits::new(LimitSettings {
+            downloaded_bytes: 10,
+            ..LimitSettings::default()
+        });
+        let error = limits.bytes(Fetching::Chunks, 12).unwrap_err().to_string();
+        assert!(
+            error.starts_with("exceeded bytes limit while fetching chunks: limit 10 violated (got 12)"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct MergedBatch {
     fetch_bytes: u64,
     /// Where the last range of each stream ended: segment and offset.
     last_ends: Vec<Option<(u32, u64)>>,
+    /// The last series goes on in the next batch.
+    is_cut: bool,
 }
 
 /// What [`Merger::fill`] stopped for.
@@ -231,6 +233,7 @@ impl Current {
         while let Some(pick) = self.picks.get(self.sent) {
             if out.is_full(limits) && self.sent > before {
                 out.end_series(&self.key);
+                out.is_cut = true;
                 return false;
             }
             out.push(*pick);
@@ -251,6 +254,11 @@ impl MergedBatch {
             ends: Vec::with_capacity(other.ends.len()),
             ..Self::default()
         }
+    }
+
+    /// Whether its last series goes on in the next batch.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Bytes to fetch for it, those between the chunks included.

@@ -48,6 +48,7 @@ pub struct StoreMetrics {
     pub(crate) block_drop_failures: Counter,
     pub(crate) header_build_duration: Histogram,
     pub(crate) header_load_duration: Histogram,
+    pub(crate) header_unloads: Counter,
     pub(crate) gate_duration: Histogram,
     pub(crate) gate_in_flight: Gauge,
     pub(crate) gate_max: Gauge,
@@ -62,6 +63,10 @@ pub struct StoreMetrics {
     series_refetches: Counters<1>,
     chunk_refetches: Counters<1>,
     queries_dropped: Counters<2>,
+    fetch_durations: [Histograms<1>; 3],
+    bucket_requests: Histograms<2>,
+    sent_chunk_size: Histograms<1>,
+    pub(crate) successions: Counters<1>,
 }
 
 impl StoreMetrics {
@@ -97,6 +102,10 @@ impl StoreMetrics {
             header_load_duration: seconds(
                 "indexheader_load_duration_seconds",
                 "How long index-headers took to open",
+            ),
+            header_unloads: counter(
+                "indexheader_lazy_unload_total",
+                "Index-headers that were closed because nobody used them",
             ),
             gate_duration: seconds(
                 "series_gate_duration_seconds",
@@ -159,6 +168,34 @@ impl StoreMetrics {
                 "Requests that exceeded a limit",
                 ["reason", "tenant"],
             ),
+            fetch_durations: [
+                "postings_fetch_duration_seconds",
+                "series_fetch_duration_sum_seconds",
+                "chunks_fetch_duration_sum_seconds",
+            ]
+            .map(|short| {
+                by_tenant(
+                    short,
+                    "Time that reads of a request took, one after the other",
+                    &SECONDS_BUCKETS,
+                )
+            }),
+            bucket_requests: registry.histograms(
+                "sabre_store_request_bucket_requests",
+                "Requests to the bucket that a request made",
+                ["data_type", "tenant"],
+                &RESULT_BUCKETS,
+            ),
+            sent_chunk_size: by_tenant(
+                "sent_chunk_size_bytes",
+                "Bytes of chunks that a request sent",
+                &SIZE_BUCKETS,
+            ),
+            successions: registry.counters(
+                "sabre_store_blocks_gone_total",
+                "Blocks that were gone while a request read them: replaced by others, or lost",
+                ["outcome"],
+            ),
         }
     }
 
@@ -189,16 +226,30 @@ impl StoreMetrics {
             ("series", &stats.series),
             ("chunks", &stats.chunks),
         ];
+        self.sent_chunk_size
+            .with([DEFAULT_TENANT])
+            .observe(number(stats.chunks.touched_bytes.get()));
         for (
-            kind,
-            DataStats {
-                touched,
-                touched_bytes,
-                fetched,
-                fetched_bytes,
-            },
-        ) in kinds
+            (
+                kind,
+                DataStats {
+                    touched,
+                    touched_bytes,
+                    fetched,
+                    fetched_bytes,
+                    requests,
+                    waited_us,
+                },
+            ),
+            durations,
+        ) in kinds.into_iter().zip(&self.fetch_durations)
         {
+            durations
+                .with([DEFAULT_TENANT])
+                .observe(number(waited_us.get()) / 1e6);
+            self.bucket_requests
+                .with([kind, DEFAULT_TENANT])
+                .observe(number(requests.get()));
             let labels = [kind, DEFAULT_TENANT];
             self.data_touched.with(labels).observe(number(touched.get()));
             self.data_fetched.with(labels).observe(number(fetched.get()));

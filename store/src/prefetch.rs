@@ -131,12 +131,13 @@ impl ChunkSource {
         fetch(&self.blocks, limits, stats, batch).await
     }
 
-    /// Reads again a record of `batch` that takes more bytes than were fetched.
-    pub(crate) async fn fetch_whole(
+    /// Reads again a record of `batch`: one that takes so many bytes, more than were fetched, or one that a cache had
+    /// wrong.
+    pub(crate) async fn reread(
         &self,
         batch: &mut FetchedBatch,
         pick: usize,
-        bytes: u64,
+        bytes: Option<u64>,
     ) -> Result<(), RequestError> {
         let CallContext {
             budget,
@@ -144,10 +145,16 @@ impl ChunkSource {
             stats,
             ..
         } = &self.context;
-        let room = budget.try_reserve(bytes).ok_or_else(|| RequestError::NoMemory {
-            what: format!("a chunk of {bytes} bytes"),
-        })?;
+        let room = match bytes {
+            None => None,
+            Some(bytes) => {
+                let room = budget.try_reserve(bytes).ok_or_else(|| RequestError::NoMemory {
+                    what: format!("a chunk of {bytes} bytes"),
+                })?;
+                Some((bytes, room))
+            }
+        };
         stats.chunk_refetches.inc();
-        batch.fetch_whole(&self.blocks, limits, pick, bytes, room).await
+        batch.reread(&self.blocks, limits, pick, room).await
     }
 }

@@ -1,9 +1,11 @@
 //! References of selected series, kept small: about one byte each where neighbours are selected.
 
-/// An ascending list of series references, stored as the differences between them.
-#[derive(Clone, Debug, Default)]
+use bytes::Bytes;
+
+/// An ascending list of series references, stored as the differences between them. Clones share it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeriesRefs {
-    deltas: Vec<u8>,
+    deltas: Bytes,
     count: usize,
 }
 
@@ -20,7 +22,35 @@ impl SeriesRefs {
             count += 1;
         }
         deltas.shrink_to_fit();
-        Self { deltas, count }
+        Self {
+            deltas: Bytes::from(deltas),
+            count,
+        }
+    }
+
+    /// Takes differences as they were stored; `None` unless they are those of a strictly ascending list.
+    pub(crate) fn from_deltas(deltas: Vec<u8>) -> Option<Self> {
+        let mut refs = Self {
+            deltas: Bytes::from(deltas),
+            count: 0,
+        };
+        let mut cursor = refs.clone().cursor();
+        let mut previous = None;
+        while let Some((reference, position)) = cursor.read() {
+            let is_minimal = position == cursor.position + 1 || refs.deltas.get(position - 1) != Some(&0);
+            if previous.is_some_and(|previous| previous >= reference) || !is_minimal {
+                return None;
+            }
+            refs.count += 1;
+            previous = Some(reference);
+            (cursor.previous, cursor.position) = (reference, position);
+        }
+        (cursor.position == refs.deltas.len()).then_some(refs)
+    }
+
+    /// The differences, each in as few bytes as it takes, seven bits in each.
+    pub(crate) fn deltas(&self) -> &[u8] {
+        &self.deltas
     }
 
     /// How many references there are.
@@ -63,7 +93,11 @@ impl RefCursor {
         let mut position = self.position;
         loop {
             let byte = *self.refs.deltas.get(position)?;
-            value |= u32::from(byte & 0x7f).checked_shl(shift)?;
+            let bits = u32::from(byte & 0x7f);
+            if shift > 28 || (shift == 28 && bits > 0xf) {
+                return None;
+            }
+            value |= bits << shift;
             position += 1;
             shift += 7;
             if byte < 0x80 {
@@ -97,7 +131,34 @@ mod tests {
         assert_eq!(refs.len(), 1000);
     }
 
+    #[test]
+    fn stored_differences_must_be_those_of_a_list() {
+        assert_eq!(
+            SeriesRefs::from_deltas(vec![5, 2, 165, 2])
+                .unwrap()
+                .cursor()
+                .collect::<Vec<_>>(),
+            [5, 7, 300]
+        );
+        assert_eq!(SeriesRefs::from_deltas(vec![]).unwrap().len(), 0);
+        for bad in [
+            &[5, 0][..],
+            &[0x80],
+            &[0x85, 0],
+            &[1, 0xff, 0xff, 0xff, 0xff, 0x1f],
+            &[9, 0xff, 0xff, 0xff, 0xff, 0x0f],
+        ] {
+            assert_eq!(SeriesRefs::from_deltas(bad.to_vec()), None, "{bad:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn stored_differences_come_back(refs in proptest::collection::btree_set(any::<u32>(), 0..100)) {
+            let list = SeriesRefs::from_sorted(refs);
+            prop_assert_eq!(SeriesRefs::from_deltas(list.deltas().to_vec()), Some(list));
+        }
+
         #[test]
         fn what_goes_in_comes_out(refs in proptest::collection::btree_set(any::<u32>(), 0..100)) {
             let mut cursor = SeriesRefs::from_sorted(refs.iter().copied()).cursor();

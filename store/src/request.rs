@@ -7,7 +7,7 @@ use sabre_proto::{
     convert::matchers_from_wire,
     hints,
     hintspb::{LabelNamesRequestHints, LabelValuesRequestHints, SeriesRequestHints},
-    thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest, ShardInfo},
+    thanos::{LabelNamesRequest, LabelValuesRequest, PartialResponseStrategy, SeriesRequest, ShardInfo},
 };
 
 use crate::{aggregates::Wanted, error::RequestError};
@@ -16,7 +16,7 @@ use crate::{aggregates::Wanted, error::RequestError};
 const MAX_SERIES_PER_MESSAGE: i64 = 10_000;
 
 /// `Series`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SeriesQuery {
     /// First instant asked for.
     pub(crate) mint_ms: i64,
@@ -40,6 +40,10 @@ pub(crate) struct SeriesQuery {
     pub(crate) limit: u64,
     /// Most series in a message; more than one asks for batches.
     pub(crate) series_per_message: usize,
+    /// Series up to this key were sent already.
+    pub(crate) after: Option<Arc<[u8]>>,
+    /// What cannot be had is to be told by a warning; else it fails the request.
+    pub(crate) is_partial_ok: bool,
 }
 
 /// `LabelNames`, or `LabelValues` of one label.
@@ -57,6 +61,8 @@ pub(crate) struct LabelQuery {
     pub(crate) removed_labels: Arc<[String]>,
     /// Most names or values; 0 is no limit.
     pub(crate) limit: usize,
+    /// As for series.
+    pub(crate) is_partial_ok: bool,
 }
 
 impl SeriesQuery {
@@ -76,8 +82,18 @@ impl SeriesQuery {
             limit: u64::try_from(request.limit).unwrap_or(0),
             series_per_message: usize::try_from(request.response_batch_size.clamp(1, MAX_SERIES_PER_MESSAGE))
                 .unwrap_or(1),
+            after: None,
+            is_partial_ok: is_partial_ok(
+                request.partial_response_disabled,
+                request.partial_response_strategy,
+            ),
         })
     }
+}
+
+/// Requests of old peers say it by the first, those of newer ones by the second.
+fn is_partial_ok(is_disabled: bool, strategy: i32) -> bool {
+    !is_disabled && strategy == i32::from(PartialResponseStrategy::Warn)
 }
 
 impl LabelQuery {
@@ -92,6 +108,10 @@ impl LabelQuery {
             block_matchers: block_matchers(hints.map(|hints| hints.block_matchers))?,
             removed_labels: request.without_replica_labels.into(),
             limit: usize::try_from(request.limit).unwrap_or(0),
+            is_partial_ok: is_partial_ok(
+                request.partial_response_disabled,
+                request.partial_response_strategy,
+            ),
         })
     }
 
@@ -106,6 +126,10 @@ impl LabelQuery {
             block_matchers: block_matchers(hints.map(|hints| hints.block_matchers))?,
             removed_labels: request.without_replica_labels.into(),
             limit: usize::try_from(request.limit).unwrap_or(0),
+            is_partial_ok: is_partial_ok(
+                request.partial_response_disabled,
+                request.partial_response_strategy,
+            ),
         };
         Ok((query, request.label))
     }

@@ -1,11 +1,17 @@
 //! The store gateway as a process: from flags to running tasks.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sabre_block::fetcher::SyncError;
-use sabre_objstore::config::{from_yaml, with_metrics};
+use sabre_cache::CachingBucket;
+use sabre_objstore::{
+    SharedBucket,
+    config::{from_yaml, with_metrics},
+    hedged,
+};
 use sabre_proto::FILE_DESCRIPTOR_SET;
 use sabre_runtime::{
+    budget::Budget,
     clock,
     flags::{Flags, groups},
     grpc_server::{GrpcOptions, GrpcServer},
@@ -17,7 +23,7 @@ use sabre_runtime::{
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::StoreConfig, gateway::StoreGateway};
+use crate::{config::StoreConfig, config_flags::index_cache, gateway::StoreGateway, sync::SyncOutcome};
 
 /// The first sync is tried again for so long before the store gives up.
 const FIRST_SYNC_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +33,9 @@ const FIRST_SYNC_PAUSE: Duration = Duration::from_secs(10);
 
 /// A block that vanished brings the next sync forward, but syncs are never closer than this.
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often in the time after which they are closed index-headers are looked at.
+const IDLE_CHECKS: u32 = 10;
 
 /// The error of a component, whatever it is.
 pub type RunError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,11 +65,18 @@ pub async fn run(
     let budget = groups::budget(flags)?;
     budget.register_metrics(&registry);
     let objstore = flags.content("objstore.config")?.unwrap_or_default();
-    let bucket = with_metrics(from_yaml(&objstore, "store")?, &registry);
+    let quantile = flags.float("sabre.hedge-quantile")?;
+    let bucket = hedged(from_yaml(&objstore, "store")?, quantile, &registry);
+    let origin = with_metrics(bucket, &registry);
+    let index_cache = index_cache(flags)?;
+    let bucket_cache = flags.content("store.caching-bucket.config")?;
 
+    let index_cache = index_cache.start(&budget, &registry).await?;
+    let bucket = with_cache(bucket_cache, &origin, &budget, &registry).await?;
     let probe = Probe::new(&registry);
     let sync_interval = config.sync_interval.max(Duration::from_secs(1));
-    let gateway = StoreGateway::new(bucket, config, budget, &registry);
+    let idle = config.headers.idle;
+    let gateway = StoreGateway::with_caches(bucket, origin, index_cache, config, budget, &registry);
     let http = HttpServer::new(http_options, &registry, &probe).bind().await?;
     let grpc = GrpcServer::new(grpc_options)
         .with_log(request_log)
@@ -80,11 +96,48 @@ pub async fn run(
     let mut tasks = Tasks::new(stop);
     tasks.serve("http", |stop| http.serve(stop));
     tasks.serve("grpc", |stop| grpc.serve(stop));
+    if let Some(idle) = idle {
+        let (gateway, stop) = (gateway.clone(), tasks.stop().clone());
+        tasks.spawn("idle index-headers", async move {
+            close_unused(&gateway, idle, stop).await;
+            Ok(())
+        });
+    }
     let stop = tasks.stop().clone();
     tasks.spawn("sync", async move {
         Ok(keep_in_step(&gateway, &probe, sync_interval, stop).await?)
     });
     Ok(tasks.run().await?)
+}
+
+/// Puts a cache around the bucket, if the flags ask for one.
+async fn with_cache(
+    document: Option<String>,
+    origin: &SharedBucket,
+    budget: &Budget,
+    registry: &Registry,
+) -> Result<SharedBucket, RunError> {
+    let Some(document) = document else {
+        return Ok(Arc::clone(origin));
+    };
+    const WHAT: &str = "--store.caching-bucket.config";
+    let cached = CachingBucket::from_yaml(WHAT, &document, Arc::clone(origin), budget, registry).await?;
+    Ok(Arc::new(cached))
+}
+
+/// Closes index-headers that were not used for `idle`, until `stop`.
+async fn close_unused(gateway: &StoreGateway, idle: Duration, stop: CancellationToken) {
+    let pause = (idle / IDLE_CHECKS).max(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let closed = gateway.close_unused(std::time::Instant::now());
+        if closed > 0 {
+            tracing::debug!(closed, "index-headers that were not used were closed");
+        }
+    }
 }
 
 /// Syncs until `stop`; ready after the first sync.
@@ -94,16 +147,26 @@ async fn keep_in_step(
     interval: Duration,
     stop: CancellationToken,
 ) -> Result<(), SyncError> {
-    tokio::select! {
+    let mut outcome = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         first = first_sync(gateway) => first?,
-    }
+    };
     probe.set_ready();
     let mut last = Instant::now();
     loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = gateway.warm(clock::now_ms()) => {}
+        }
+        // What failed for now is not left out for a whole interval.
+        let pause = if outcome.retryable > 0 {
+            LEAST_PAUSE.min(interval)
+        } else {
+            interval
+        };
         let due = async {
             tokio::select! {
-                () = tokio::time::sleep_until(last + interval) => {}
+                () = tokio::time::sleep_until(last + pause) => {}
                 () = gateway.resync_due() => tokio::time::sleep_until(last + LEAST_PAUSE.min(interval)).await,
             }
         };
@@ -113,8 +176,11 @@ async fn keep_in_step(
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            outcome = gateway.sync(clock::now_ms()) => match outcome {
-                Ok(outcome) => tracing::info!(?outcome, "blocks are in step with the bucket"),
+            synced = gateway.sync(clock::now_ms()) => match synced {
+                Ok(synced) => {
+                    tracing::info!(outcome = ?synced, "blocks are in step with the bucket");
+                    outcome = synced;
+                }
                 Err(error) => tracing::error!(%error, "sync failed, the blocks known so far are served"),
             },
         }
@@ -122,16 +188,17 @@ async fn keep_in_step(
     }
 }
 
-/// Tries the first sync until it succeeds, or for half a minute.
-async fn first_sync(gateway: &StoreGateway) -> Result<(), SyncError> {
+/// Tries the first sync until it succeeds. What will not pass by itself is given half a minute; a bucket that is
+/// throttled or away is waited for, because a store that gives up and starts anew only adds to what throttles it.
+async fn first_sync(gateway: &StoreGateway) -> Result<SyncOutcome, SyncError> {
     let deadline = Instant::now() + FIRST_SYNC_PATIENCE;
     loop {
         match gateway.sync(clock::now_ms()).await {
             Ok(outcome) => {
                 tracing::info!(?outcome, "first look at the bucket is done");
-                return Ok(());
+                return Ok(outcome);
             }
-            Err(error) if Instant::now() + FIRST_SYNC_PAUSE < deadline => {
+            Err(error) if error.0.is_retryable() || Instant::now() + FIRST_SYNC_PAUSE < deadline => {
                 tracing::warn!(%error, "first sync failed, trying again");
                 tokio::time::sleep(FIRST_SYNC_PAUSE).await;
             }

@@ -25,6 +25,7 @@ use crate::{
     metrics::StoreMetrics,
     picks::SeriesBatch,
     prefetch::{ChunkSource, prefetch},
+    progress::Progress,
     request::SeriesQuery,
     series_decode::{SeriesDecoder, SeriesFilter},
     series_stream::{BlockSeries, STREAM_MIN_BYTES},
@@ -60,8 +61,12 @@ pub(crate) struct SeriesCall {
     pub(crate) metrics: StoreMetrics,
 }
 
-/// Sends the whole answer. Returns early, with success, when the caller goes.
-pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), RequestError> {
+/// Sends the whole answer, and notes in `progress` what went out. Returns early, with success, when the caller goes.
+pub(crate) async fn answer(
+    call: SeriesCall,
+    progress: &mut Progress,
+    out: &FrameSender,
+) -> Result<(), RequestError> {
     let SeriesCall {
         query,
         selected,
@@ -70,7 +75,7 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
     } = call;
     let started = Instant::now();
     let needs = (REQUEST_MIN_BYTES, STREAM_MIN_BYTES);
-    let (opened, _memory) = admission::open(selected, needs, &context).await?;
+    let (opened, _memory) = admission::open(selected, needs, query.limit, &context).await?;
     let opened_after = started.elapsed();
     let blocks: Arc<[Arc<ServedBlock>]> = opened
         .iter()
@@ -99,6 +104,9 @@ pub(crate) async fn answer(call: SeriesCall, out: &FrameSender) -> Result<(), Re
                     if !frame.is_empty() && out.send(frame).await.is_err() {
                         return Ok(());
                     }
+                    let merged = batch.merged();
+                    let until = if is_end { merged.len() } else { encoder.position() };
+                    progress.sent(merged, until, is_end);
                 }
             }
             if is_end {
@@ -134,7 +142,8 @@ async fn encode_turn(
         match outcome {
             Ok(turn) => return Ok(turn),
             Err(EncodeError::Failed(error)) => return Err(error),
-            Err(EncodeError::NeedMore { pick, bytes }) => source.fetch_whole(batch, pick, bytes).await?,
+            Err(EncodeError::NeedMore { pick, bytes }) => source.reread(batch, pick, Some(bytes)).await?,
+            Err(EncodeError::Doubtful { pick }) => source.reread(batch, pick, None).await?,
         }
     }
 }
@@ -154,14 +163,21 @@ pub(crate) fn start_merge(
         maxt_ms: query.maxt_ms,
         skip_chunks: query.skip_chunks,
         shard: query.shard.clone(),
+        after: query.after.clone(),
         limits: Arc::clone(&context.limits),
     });
     let mut streams = Vec::with_capacity(opened.len());
-    for Opened { selected, refs } in opened {
+    for Opened {
+        selected,
+        refs,
+        deferred,
+    } in opened
+    {
         let (sender, receiver) = mpsc::channel(1);
         let table = context.label_table(&selected.block);
         let series = BlockSeries {
-            decoder: SeriesDecoder::new(Arc::clone(&selected.block), table, Arc::clone(&filter)),
+            decoder: SeriesDecoder::new(Arc::clone(&selected.block), table, Arc::clone(&filter))
+                .with_deferred(deferred),
             block: selected.block,
             refs: refs.cursor(),
             context: context.clone(),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sabre_model::shard::Shard;
+use sabre_model::{Matcher, shard::Shard};
 
 use crate::{
     arrange::{Arranger, Held},
@@ -32,6 +32,8 @@ pub(crate) struct SeriesFilter {
     pub(crate) skip_chunks: bool,
     /// The shard asked for.
     pub(crate) shard: Option<Shard>,
+    /// Series up to this key are not in it.
+    pub(crate) after: Option<Arc<[u8]>>,
     /// Counts chunks.
     pub(crate) limits: Arc<RequestLimits>,
 }
@@ -44,6 +46,8 @@ pub(crate) struct SeriesDecoder {
     table: LabelTable,
     entries: Entries,
     arranger: Arranger,
+    /// Matchers that postings have not been asked about.
+    deferred: Arc<[Matcher]>,
     /// For the hash of a shard.
     scratch: Vec<u8>,
 }
@@ -75,8 +79,27 @@ impl SeriesDecoder {
             table,
             entries: Entries::default(),
             arranger,
+            deferred: Arc::default(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Tries these matchers on the labels of each series: postings have not been asked about them.
+    #[must_use]
+    pub(crate) fn with_deferred(self, deferred: Arc<[Matcher]>) -> Self {
+        Self { deferred, ..self }
+    }
+
+    /// Whether a series passes the matchers that postings have not been asked about.
+    fn passes(&self, slots: &[Slot]) -> bool {
+        self.deferred.iter().all(|matcher| {
+            let of_series = slots.iter().flat_map(|slot| key::labels(self.table.piece(*slot)));
+            let mut of_name = of_series.filter(|(name, _)| **name == *matcher.name().as_bytes());
+            match of_name.next() {
+                Some((_, value)) => std::str::from_utf8(&value).is_ok_and(|value| matcher.matches(value)),
+                None => matcher.matches(""),
+            }
+        })
     }
 
     /// What is left when all series are out: what was learnt of labels.
@@ -171,10 +194,24 @@ impl SeriesDecoder {
             return Ok(false);
         }
         let (pairs, slots) = self.entries.labels(number);
+        if !self.deferred.is_empty() {
+            if !self.passes(slots) {
+                return Ok(false);
+            }
+            self.filter.limits.series(1)?;
+        }
         held.pairs.clear();
         held.pairs.extend_from_slice(pairs);
         held.key.clear();
         write_key(&self.table, slots, &mut held.key);
+        if self
+            .filter
+            .after
+            .as_deref()
+            .is_some_and(|after| held.key.as_slice() <= after)
+        {
+            return Ok(false);
+        }
         if let Some(shard) = &self.filter.shard
             && !shard.holds(key::labels(&held.key), &mut self.scratch)
         {

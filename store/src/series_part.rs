@@ -15,6 +15,8 @@ pub(crate) struct PartLimits {
     pub(crate) gap_bytes: u64,
     /// Read behind the start of the last series.
     pub(crate) tail_bytes: u64,
+    /// No series that begins behind this.
+    pub(crate) last_start: u64,
 }
 
 /// A read to do, and the series in it.
@@ -41,6 +43,7 @@ pub(crate) fn next_part(
         let distance = offset.saturating_sub(start);
         let fits = offsets.len() < limits.series
             && distance <= limits.bytes.min(u64::from(u32::MAX))
+            && offset <= limits.last_start
             && offset.saturating_sub(last) <= limits.gap_bytes;
         let Some(relative) = u32::try_from(distance).ok().filter(|_| fits) else {
             break;
@@ -66,6 +69,20 @@ pub(crate) struct RawPart {
     at: usize,
     /// All bytes of that series, where `bytes` end before it does.
     whole: Option<Bytes>,
+}
+
+impl PartPlan {
+    /// Where in the index each of the series begins.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = u64> {
+        self.offsets
+            .iter()
+            .map(|&offset| self.start.saturating_add(u64::from(offset)))
+    }
+
+    /// Where the last of them begins.
+    pub(crate) fn last_start(&self) -> u64 {
+        self.starts().last().unwrap_or(self.start)
+    }
 }
 
 impl RawPart {
@@ -110,6 +127,28 @@ impl RawPart {
         self.whole = None;
     }
 
+    /// How many series are decoded.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to a series, and takes other bytes for all of them from there on.
+    pub(crate) fn restart(&mut self, position: usize, bytes: Bytes) {
+        self.at = position;
+        self.whole = None;
+        self.bytes = bytes;
+    }
+
+    /// Where the first series begins, where the last one does, and the bytes from the first on.
+    pub(crate) fn extent(&self) -> (u64, u64, Bytes) {
+        let last = self.offsets.last().copied().unwrap_or(0);
+        (
+            self.start,
+            self.start.saturating_add(u64::from(last)),
+            self.bytes.clone(),
+        )
+    }
+
     /// Supplies all bytes of the next series.
     pub(crate) fn supply(&mut self, whole: Bytes) {
         self.whole = Some(whole);
@@ -131,6 +170,7 @@ mod tests {
         bytes: 1000,
         gap_bytes: 100,
         tail_bytes: 50,
+        last_start: u64::MAX,
     };
 
     fn parts(refs: &[u32], limits: PartLimits) -> Vec<(u64, u64, usize)> {
@@ -155,6 +195,16 @@ mod tests {
             [(16, 82, 2), (48, 98, 1)]
         );
         assert_eq!(
+            parts(
+                &[1, 2, 3],
+                PartLimits {
+                    last_start: 32,
+                    ..LIMITS
+                }
+            ),
+            [(16, 82, 2), (48, 98, 1)]
+        );
+        assert_eq!(
             parts(&[1, 2, 3], PartLimits { bytes: 16, ..LIMITS }),
             [(16, 82, 2), (48, 98, 1)]
         );
@@ -167,6 +217,7 @@ mod tests {
             bytes: 0,
             gap_bytes: 0,
             tail_bytes: 0,
+            last_start: 0,
         };
         assert_eq!(
             parts(&[u32::MAX], none),

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use sabre_runtime::budget::{Budget, Reservation};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -12,6 +14,9 @@ use crate::{
     cpu,
     entries::{DecodeError, RunLimits},
     error::RequestError,
+    index_cache::Extent,
+    limits::Fetching,
+    partition::partition,
     picks::SeriesBatch,
     refs::RefCursor,
     series_decode::SeriesDecoder,
@@ -25,6 +30,9 @@ pub(crate) const STREAM_MIN_BYTES: u64 = 384 << 10;
 
 /// What a stream takes besides if it is free.
 const STREAM_EXTRA_BYTES: u64 = 1536 << 10;
+
+/// Reads for the entries that a cache lacks that run at once.
+const PARALLEL_READS: usize = 8;
 
 /// The first series are sent as early as can be.
 const FIRST_SERIES: usize = 64;
@@ -47,6 +55,7 @@ const SMALL: Window = Window {
         bytes: 64 << 10,
         gap_bytes: 16 << 10,
         tail_bytes: 0,
+        last_start: u64::MAX,
     },
     ahead_bytes: 0,
     ahead_reads: 1,
@@ -63,6 +72,7 @@ const LARGE: Window = Window {
         bytes: 256 << 10,
         gap_bytes: 64 << 10,
         tail_bytes: 0,
+        last_start: u64::MAX,
     },
     ahead_bytes: 512 << 10,
     ahead_reads: 16,
@@ -108,7 +118,10 @@ impl BlockSeries {
         loop {
             self.read_ahead(&mut reads, window)?;
             let Some(read) = reads.pop_front() else { break };
-            let mut part = read.task.await??;
+            let (mut part, mut is_cached) = match read.source {
+                Source::Cache(part) => (part, true),
+                Source::Bucket(task) => (task.await??, false),
+            };
             if extra.is_none() {
                 extra = self.context.budget.try_reserve(STREAM_EXTRA_BYTES);
                 window = if extra.is_some() { LARGE } else { SMALL };
@@ -117,9 +130,21 @@ impl BlockSeries {
                 self.read_ahead(&mut reads, window)?;
             }
             while !part.is_done() {
+                let position = part.position();
                 match self.decoder.read(&mut part, window.run) {
                     Ok(true) => self.decoder = learnt(self.decoder).await?,
                     Ok(false) => {}
+                    Err(DecodeError::NeedMore(bytes)) if is_cached && bytes <= LARGE.part.gap_bytes => {
+                        // The last series of a read may be cut off.
+                        self.supply(&mut part, bytes).await?;
+                        continue;
+                    }
+                    Err(_) if is_cached => {
+                        // Nothing says what went wrong, when it was kept or when it was read: the bucket decides.
+                        is_cached = false;
+                        self.reread(&mut part, position).await?;
+                        continue;
+                    }
                     Err(DecodeError::Failed(error)) => return Err(error),
                     Err(DecodeError::NeedMore(bytes)) => {
                         self.supply(&mut part, bytes).await?;
@@ -131,6 +156,9 @@ impl BlockSeries {
                     return Ok(());
                 }
                 charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
+            }
+            if !is_cached {
+                self.keep(&part);
             }
         }
         let mut decoder = self.decoder;
@@ -153,27 +181,79 @@ impl BlockSeries {
         Ok(())
     }
 
+    /// Reads again what a cache had wrong.
+    async fn reread(&self, part: &mut RawPart, position: usize) -> Result<(), RequestError> {
+        let CallContext { limits, stats, .. } = &self.context;
+        let (start, last_start, _) = part.extent();
+        let end = last_start.saturating_add(self.block.series_bytes);
+        limits.bytes(Fetching::Series, end.saturating_sub(start))?;
+        stats.series_refetches.inc();
+        let read = self.block.read_index(start, end);
+        let bytes = stats.series.timed(1, read).await.map_err(RequestError::Block)?;
+        part.restart(position, bytes);
+        Ok(())
+    }
+
+    /// Keeps a read whose series were decoded, and so verified.
+    fn keep(&self, part: &RawPart) {
+        let (start, last_start, bytes) = part.extent();
+        let extent = Extent {
+            start,
+            last_start,
+            bytes,
+        };
+        self.context.cache.keep_extent(self.block.id(), extent);
+    }
+
     /// Starts reads until enough are under way.
     fn read_ahead(&mut self, reads: &mut VecDeque<PendingRead>, window: Window) -> Result<(), RequestError> {
         while reads.is_empty()
             || (reads.len() < window.ahead_reads
                 && reads.iter().map(|read| read.bytes).sum::<u64>() < window.ahead_bytes)
         {
-            let block = Arc::clone(&self.block);
-            let Some(plan) = next_part(
-                &mut self.refs,
-                |reference| block.series_offset(reference),
-                window.part,
-            ) else {
+            let Some(read) = self.next_read(window)? else {
                 break;
             };
-            let bytes = plan.end.saturating_sub(plan.start);
-            self.context.limits.bytes(bytes)?;
-            self.context.stats.series.read(plan.offsets.len() as u64, bytes);
-            let task = AbortOnDropHandle::new(tokio::spawn(read(block, plan)));
-            reads.push_back(PendingRead { bytes, task });
+            reads.push_back(read);
         }
         Ok(())
+    }
+
+    /// The next read, or what an earlier one brought; `None` at the end.
+    fn next_read(&mut self, window: Window) -> Result<Option<PendingRead>, RequestError> {
+        let block = Arc::clone(&self.block);
+        let CallContext {
+            cache, limits, stats, ..
+        } = &self.context;
+        let offset_of = |reference| block.series_offset(reference);
+        let Some(next) = self.refs.peek().map(offset_of) else {
+            return Ok(None);
+        };
+        let extent = cache.extent(block.id(), next);
+        let part = match &extent {
+            None => window.part,
+            Some(extent) => PartLimits {
+                last_start: extent.last_start,
+                gap_bytes: u64::MAX,
+                bytes: u64::MAX,
+                ..window.part
+            },
+        };
+        let Some(plan) = next_part(&mut self.refs, offset_of, part) else {
+            return Ok(None);
+        };
+        let (series, bytes) = (plan.offsets.len(), plan.end.saturating_sub(plan.start));
+        limits.bytes(Fetching::Series, bytes)?;
+        stats.series.touch(series as u64, bytes);
+        cache.asked_for_series(series, if extent.is_some() { series } else { 0 });
+        let source = match extent {
+            Some(extent) => Source::Cache(part_of(extent, plan)),
+            None => {
+                let read = read(block, plan, self.context.clone());
+                Source::Bucket(AbortOnDropHandle::new(tokio::spawn(read)))
+            }
+        };
+        Ok(Some(PendingRead { bytes, source }))
     }
 
     /// Reads all of the series that the part ends in.
@@ -188,7 +268,7 @@ impl BlockSeries {
             .ok_or_else(|| RequestError::NoMemory {
                 what: format!("a series entry of {bytes} bytes in block {}", self.block.id()),
             })?;
-        self.context.limits.bytes(bytes)?;
+        self.context.limits.bytes(Fetching::Series, bytes)?;
         self.context.stats.series_refetches.inc();
         let whole = self
             .block
@@ -207,15 +287,96 @@ impl BlockSeries {
 #[derive(Debug)]
 struct PendingRead {
     bytes: u64,
-    task: AbortOnDropHandle<Result<RawPart, RequestError>>,
+    source: Source,
 }
 
-async fn read(block: Arc<ServedBlock>, plan: PartPlan) -> Result<RawPart, RequestError> {
-    let bytes = block
-        .read_index(plan.start, plan.end)
+#[derive(Debug)]
+enum Source {
+    Cache(RawPart),
+    Bucket(AbortOnDropHandle<Result<RawPart, RequestError>>),
+}
+
+fn part_of(extent: Extent, plan: PartPlan) -> RawPart {
+    let from = usize::try_from(plan.start.saturating_sub(extent.start)).unwrap_or(usize::MAX);
+    let bytes = extent.bytes.slice(from.min(extent.bytes.len())..);
+    RawPart::new(plan, bytes)
+}
+
+async fn read(
+    block: Arc<ServedBlock>,
+    plan: PartPlan,
+    context: CallContext,
+) -> Result<RawPart, RequestError> {
+    let CallContext { cache, stats, .. } = &context;
+    if cache.has_entries() {
+        return read_entries(&block, plan, &context).await;
+    }
+    stats
+        .series
+        .fetch(plan.offsets.len() as u64, plan.end.saturating_sub(plan.start));
+    let read = block.read_index(plan.start, plan.end);
+    let bytes = stats.series.timed(1, read).await.map_err(RequestError::Block)?;
+    Ok(RawPart::new(plan, bytes))
+}
+
+/// As [`read`] with a cache that has entries one by one: only those that it lacks are read from the bucket, and all are
+/// put in the places that they have in the index.
+async fn read_entries(
+    block: &ServedBlock,
+    plan: PartPlan,
+    context: &CallContext,
+) -> Result<RawPart, RequestError> {
+    let CallContext { cache, stats, .. } = context;
+    let starts: Vec<u64> = plan.starts().collect();
+    let found = cache.entries(block.id(), &starts).await;
+    let is_found = |at: usize| found.get(at).is_some_and(Option::is_some);
+    let missing: Vec<u64> = (0..)
+        .zip(&starts)
+        .filter(|(at, _)| !is_found(*at))
+        .map(|(_, start)| *start)
+        .collect();
+    let tail = plan.end.saturating_sub(plan.last_start());
+    let spans = missing.iter().map(|&start| (start, start.saturating_add(tail)));
+    let parts = partition(spans, LARGE.part.gap_bytes, LARGE.part.bytes);
+    let fetched_bytes = parts.iter().map(|part| part.end.saturating_sub(part.start)).sum();
+    stats.series.fetch(missing.len() as u64, fetched_bytes);
+    let requests = parts.len();
+    let reads = stream::iter(parts)
+        .map(|part| async move { Ok((part.start, block.read_index(part.start, part.end).await?)) })
+        .buffered(PARALLEL_READS)
+        .try_collect();
+    let reads: Vec<(u64, Bytes)> = stats
+        .series
+        .timed(requests, reads)
         .await
         .map_err(RequestError::Block)?;
-    Ok(RawPart::new(plan, bytes))
+    let len = usize::try_from(plan.end.saturating_sub(plan.start)).unwrap_or(usize::MAX);
+    let mut image = vec![0; len];
+    for (start, entry) in starts.iter().zip(&found) {
+        place(
+            &mut image,
+            start.saturating_sub(plan.start),
+            entry.as_deref().unwrap_or_default(),
+        );
+    }
+    for (start, bytes) in &reads {
+        place(&mut image, start.saturating_sub(plan.start), bytes);
+    }
+    for &start in &missing {
+        let from = usize::try_from(start.saturating_sub(plan.start)).unwrap_or(usize::MAX);
+        cache.keep_entry(block.id(), start, image.get(from..).unwrap_or_default());
+    }
+    Ok(RawPart::new(plan, Bytes::from(image)))
+}
+
+/// Copies as much as there is room for.
+fn place(image: &mut [u8], at: u64, bytes: &[u8]) {
+    let Ok(at) = usize::try_from(at) else { return };
+    let room = image.get_mut(at..).unwrap_or_default();
+    let len = bytes.len().min(room.len());
+    if let (Some(room), Some(bytes)) = (room.get_mut(..len), bytes.get(..len)) {
+        room.copy_from_slice(bytes);
+    }
 }
 
 /// Looks up labels where the disk may be read.

@@ -93,13 +93,17 @@ impl Store for StoreGateway {
     ) -> Result<Response<LabelNamesResponse>, Status> {
         self.ready()?;
         let answer = StoreGateway::label_names(self, request.into_inner(), clock::now_ms()).await;
-        let LabelAnswer { texts, blocks } = answer.map_err(|error| label_status(&error))?;
+        let LabelAnswer {
+            texts,
+            blocks,
+            warnings,
+        } = answer.map_err(|error| label_status(&error))?;
         let hints = LabelNamesResponseHints {
             queried_blocks: blocks.iter().map(queried).collect(),
         };
         Ok(Response::new(LabelNamesResponse {
             names: texts,
-            warnings: Vec::new(),
+            warnings,
             hints: Some(hints::pack(&hints)),
         }))
     }
@@ -110,7 +114,12 @@ impl Store for StoreGateway {
     ) -> Result<Response<LabelValuesResponse>, Status> {
         self.ready()?;
         let answer = StoreGateway::label_values(self, request.into_inner(), clock::now_ms()).await;
-        let Some(LabelAnswer { texts, blocks }) = answer.map_err(|error| label_status(&error))? else {
+        let Some(LabelAnswer {
+            texts,
+            blocks,
+            warnings,
+        }) = answer.map_err(|error| label_status(&error))?
+        else {
             return Ok(Response::new(LabelValuesResponse::default()));
         };
         let hints = LabelValuesResponseHints {
@@ -118,7 +127,7 @@ impl Store for StoreGateway {
         };
         Ok(Response::new(LabelValuesResponse {
             values: texts,
-            warnings: Vec::new(),
+            warnings,
             hints: Some(hints::pack(&hints)),
         }))
     }

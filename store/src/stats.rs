@@ -1,6 +1,9 @@
 //! What one request touched and fetched.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 /// A count that many tasks add to.
 #[derive(Debug, Default)]
@@ -17,6 +20,10 @@ pub(crate) struct DataStats {
     pub(crate) fetched: Count,
     /// Bytes read, those between the things included.
     pub(crate) fetched_bytes: Count,
+    /// Requests to the bucket.
+    pub(crate) requests: Count,
+    /// How long these took, each counted by itself though they run beside each other.
+    pub(crate) waited_us: Count,
 }
 
 /// What one request touched and fetched.
@@ -46,11 +53,25 @@ impl Count {
 }
 
 impl DataStats {
-    /// Notes a read of so many things.
-    pub(crate) fn read(&self, things: u64, bytes: u64) {
+    /// Notes that so many things are needed.
+    pub(crate) fn touch(&self, things: u64, bytes: u64) {
         self.touched.add(things);
+        self.touched_bytes.add(bytes);
+    }
+
+    /// Makes so many requests to the bucket and notes how long they took.
+    pub(crate) async fn timed<T>(&self, requests: usize, read: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let outcome = read.await;
+        self.requests.add(requests as u64);
+        self.waited_us
+            .add(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        outcome
+    }
+
+    /// Notes a read of so many things.
+    pub(crate) fn fetch(&self, things: u64, bytes: u64) {
         self.fetched.add(things);
         self.fetched_bytes.add(bytes);
-        self.touched_bytes.add(bytes);
     }
 }

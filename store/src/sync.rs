@@ -7,9 +7,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sabre_block::{
-    BlockError, HeaderLoader, MetaFetcher, PageCache,
+    BlockError, ErrorClass, HeaderLoader, MetaFetcher, PageCache,
     fetcher::{FetcherMetrics, FetcherOptions, SyncError, View as BucketView},
     filter::FilterChain,
     index_header::HeaderOptions,
@@ -17,43 +17,46 @@ use sabre_block::{
     mark::MarkKind,
 };
 use sabre_model::BlockId;
-use sabre_objstore::{Bucket, ListEntry, SharedBucket};
+use sabre_objstore::{Bucket, ListEntry};
 use sabre_runtime::budget::{Budget, Reservation};
 use sabre_tsdb::meta::BlockMeta;
 
 use crate::{
     backoff::Backoff,
-    block::{ReadEstimates, ServedBlock},
-    config::StoreConfig,
+    block::{BlockFacts, Buckets, ReadEstimates},
+    config::{HeaderPolicy, StoreConfig},
+    handle::{BlockHandle, Opener},
     metrics::StoreMetrics,
-    view::View,
+    view::{Chosen, Selected, View},
 };
 
 /// Most segments of a block that are listed; more than an index can refer to.
 const MAX_SEGMENTS: usize = 8192;
 
-/// How long a block waits for the memory of its index-header; without it, the next sync tries again.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How many index-headers of one request are opened at once.
+const PARALLEL_OPENS: usize = 16;
 
 /// Brings blocks up and drops them.
 #[derive(Debug)]
 pub(crate) struct Syncer {
-    bucket: SharedBucket,
+    buckets: Buckets,
     fetcher: MetaFetcher,
-    loader: HeaderLoader,
+    opener: Opener,
     concurrency: usize,
     estimates: ReadEstimates,
     data_dir: std::path::PathBuf,
+    /// Index-headers are kept in files.
+    keeps_headers: bool,
+    headers: HeaderPolicy,
     metrics: StoreMetrics,
-    budget: Budget,
     _pages_memory: Option<Reservation>,
     view: RwLock<Arc<View>>,
+    backoff: Mutex<Backoff>,
     state: tokio::sync::Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    backoff: Backoff,
     /// Directories of blocks that an earlier process left behind are gone.
     is_tidy: bool,
 }
@@ -69,11 +72,13 @@ pub struct SyncOutcome {
     pub dropped: usize,
     /// Blocks that should be served and could not be loaded.
     pub failed: usize,
+    /// Those of them that may be loaded soon: the bucket was throttled or away.
+    pub retryable: usize,
 }
 
 impl Syncer {
     pub(crate) fn new(
-        bucket: SharedBucket,
+        buckets: Buckets,
         config: &StoreConfig,
         metrics: StoreMetrics,
         fetcher_metrics: FetcherMetrics,
@@ -94,9 +99,10 @@ impl Syncer {
             consistency_delay_ms: config.consistency_delay_ms,
             ignore_deletion_marks_delay_ms: Some(config.ignore_deletion_marks_delay_ms),
             drop_duplicates: true,
+            ..FilterChain::default()
         };
         let loader = HeaderLoader::new(
-            Arc::clone(&bucket),
+            Arc::clone(&buckets.bucket),
             config.cache_index_header.then(|| config.data_dir.clone()),
             PageCache::new(if pages_memory.is_some() { page_bytes } else { 0 }),
             HeaderOptions {
@@ -104,19 +110,25 @@ impl Syncer {
             },
         );
         Self {
-            fetcher: MetaFetcher::new(Arc::clone(&bucket), options, filters, fetcher_metrics),
-            bucket,
-            loader,
+            fetcher: MetaFetcher::new(Arc::clone(&buckets.bucket), options, filters, fetcher_metrics),
+            buckets,
+            opener: Opener {
+                loader,
+                budget: budget.child("the index-headers of the served blocks"),
+                metrics: metrics.clone(),
+            },
             concurrency: config.block_sync_concurrency.max(1),
             estimates: ReadEstimates {
                 chunk_bytes: config.estimated_chunk_bytes,
                 series_bytes: config.estimated_series_bytes,
             },
             data_dir: config.data_dir.clone(),
+            keeps_headers: config.cache_index_header,
+            headers: config.headers,
             metrics,
-            budget: budget.child("the index-headers of the served blocks"),
             _pages_memory: pages_memory,
             view: RwLock::new(Arc::new(View::default())),
+            backoff: Mutex::default(),
             state: tokio::sync::Mutex::new(State::default()),
         }
     }
@@ -136,37 +148,35 @@ impl Syncer {
             let is_new = |meta: &&Arc<BlockMeta>| !view.blocks().contains_key(&meta.ulid);
             found.metas.iter().filter(is_new).cloned().collect()
         };
-        outcome.failed = missing
-            .iter()
-            .filter(|meta| !state.backoff.allows(meta.ulid, now_ms))
-            .count();
-        let missing = missing
-            .into_iter()
-            .filter(|meta| state.backoff.allows(meta.ulid, now_ms))
-            .collect();
+        let all = missing.len();
+        let missing: Vec<Arc<BlockMeta>> = {
+            let backoff = self.backoff.lock();
+            missing
+                .into_iter()
+                .filter(|meta| backoff.allows(meta.ulid, now_ms))
+                .collect()
+        };
+        outcome.failed = all - missing.len();
+        let mut added = Vec::new();
         for (block, loaded) in self.load_all(missing, &found).await {
             match loaded {
                 Ok(loaded) => {
-                    state.backoff.succeeded(block);
-                    outcome.added += 1;
-                    self.change(|blocks| drop(blocks.insert(block, loaded)));
+                    self.backoff.lock().succeeded(block);
+                    added.push(loaded);
                 }
                 Err(error) => {
                     outcome.failed += 1;
-                    self.metrics.block_load_failures.inc();
-                    let pause_ms = if error.is_retryable() {
-                        0
-                    } else {
-                        state.backoff.failed(block, now_ms)
-                    };
-                    tracing::error!(%error, pause_ms, "block cannot be loaded, others are served without it");
+                    outcome.retryable += usize::from(error.is_retryable());
+                    self.failed(block, &error, now_ms);
                 }
             }
         }
+        outcome.added = added.len();
+        self.change(|blocks| blocks.extend(added.into_iter().map(|block| (block.id(), block))));
         let wanted: BTreeSet<BlockId> = found.metas.iter().map(|meta| meta.ulid).collect();
         if found.is_complete() {
             outcome.dropped = self.drop_all_but(&wanted).await;
-            state.backoff.retain(|block| wanted.contains(&block));
+            self.backoff.lock().retain(|block| wanted.contains(&block));
             if !std::mem::replace(&mut state.is_tidy, true) {
                 self.tidy(wanted).await;
             }
@@ -184,31 +194,116 @@ impl Syncer {
         }
     }
 
+    /// Opens the index-headers of the blocks that a request needs.
+    pub(crate) async fn open(&self, chosen: Vec<Chosen>, now_ms: i64) -> Result<Vec<Selected>, BlockError> {
+        // Mostly all of them are open, and nothing has to wait.
+        let open = |chosen: Chosen| async move {
+            let block = chosen.block.open(&self.opener).await;
+            let matchers = chosen.matchers;
+            block
+                .map(|block| Selected { block, matchers })
+                .map_err(|error| (chosen.block.id(), error))
+        };
+        let mut opened = stream::iter(chosen).map(open).buffered(PARALLEL_OPENS);
+        let mut all = Vec::new();
+        while let Some(next) = opened.next().await {
+            match next {
+                Ok(selected) => all.push(selected),
+                Err((block, error)) => {
+                    if error.class() == ErrorClass::Corrupt {
+                        // It would fail every request from now on.
+                        self.failed(block, &error, now_ms);
+                        self.change(|blocks| drop(blocks.remove(&block)));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Opens what is not open yet, so that no request has to wait for it. Whatever fails is tried again by the first
+    /// request that needs it.
+    pub(crate) async fn warm(&self, now_ms: i64) {
+        if self.headers.is_lazy() {
+            return;
+        }
+        let closed: Vec<Arc<BlockHandle>> = {
+            let view = self.view();
+            view.blocks()
+                .values()
+                .filter(|block| !block.is_open())
+                .cloned()
+                .collect()
+        };
+        let open =
+            |block: Arc<BlockHandle>| async move { (block.id(), block.open(&self.opener).await.err()) };
+        let mut opened = stream::iter(closed).map(open).buffer_unordered(self.concurrency);
+        while let Some((block, error)) = opened.next().await {
+            let Some(error) = error else { continue };
+            self.failed(block, &error, now_ms);
+            if error.class() == ErrorClass::Corrupt {
+                self.change(|blocks| drop(blocks.remove(&block)));
+            }
+        }
+    }
+
+    /// Closes index-headers that were not used for as long as the settings say, and says how many.
+    pub(crate) fn close_unused(&self, now: Instant) -> usize {
+        let Some(unused_since) = self.headers.idle.and_then(|idle| now.checked_sub(idle)) else {
+            return 0;
+        };
+        let view = self.view();
+        let closed = view
+            .blocks()
+            .values()
+            .filter(|block| block.close_unused(unused_since))
+            .count();
+        self.metrics.header_unloads.inc_by(closed as u64);
+        closed
+    }
+
+    /// Leaves a block alone for a while.
+    fn failed(&self, block: BlockId, error: &BlockError, now_ms: i64) {
+        self.metrics.block_load_failures.inc();
+        let pause_ms = if error.is_retryable() {
+            0
+        } else {
+            self.backoff.lock().failed(block, now_ms)
+        };
+        tracing::error!(%error, pause_ms, "block cannot be loaded, others are served without it");
+    }
+
     async fn load_all(
         &self,
         metas: Vec<Arc<BlockMeta>>,
         found: &BucketView,
-    ) -> Vec<(BlockId, Result<Arc<ServedBlock>, BlockError>)> {
-        let load = |meta: Arc<BlockMeta>| async move {
-            let objects = found.listing.get(meta.ulid);
-            let index_bytes = objects
-                .and_then(|objects| objects.index)
-                .map(|index| index.size_bytes);
-            let listed = objects.filter(|objects| objects.is_listed);
-            let listed = listed.map(|objects| {
-                objects
-                    .segments
-                    .iter()
-                    .map(|segment| segment.name.to_string())
-                    .collect()
-            });
-            self.metrics.block_loads.inc();
-            let started = Instant::now();
-            let loaded = self.load(&meta, index_bytes, listed).await;
-            self.metrics
-                .block_load_duration
-                .observe(started.elapsed().as_secs_f64());
-            (meta.ulid, loaded)
+    ) -> Vec<(BlockId, Result<Arc<BlockHandle>, BlockError>)> {
+        let present = Arc::new(self.headers_on_disk().await);
+        let load = |meta: Arc<BlockMeta>| {
+            let present = Arc::clone(&present);
+            async move {
+                let objects = found.listing.get(meta.ulid);
+                let index_bytes = objects
+                    .and_then(|objects| objects.index)
+                    .map(|index| index.size_bytes);
+                let listed = objects.filter(|objects| objects.is_listed);
+                let listed = listed.map(|objects| {
+                    objects
+                        .segments
+                        .iter()
+                        .map(|segment| segment.name.to_string())
+                        .collect()
+                });
+                self.metrics.block_loads.inc();
+                let started = Instant::now();
+                let is_present = present.contains(&meta.ulid);
+                let loaded = self.load(&meta, index_bytes, listed, is_present).await;
+                self.metrics
+                    .block_load_duration
+                    .observe(started.elapsed().as_secs_f64());
+                (meta.ulid, loaded)
+            }
         };
         stream::iter(metas)
             .map(load)
@@ -217,12 +312,15 @@ impl Syncer {
             .await
     }
 
+    /// A block is served once its index-header is on disk, where the first request that needs it opens it, or at the
+    /// latest the warming up behind the sync.
     async fn load(
         &self,
         meta: &BlockMeta,
         index_bytes: Option<u64>,
         listed_segments: Option<Vec<String>>,
-    ) -> Result<Arc<ServedBlock>, BlockError> {
+        is_present: bool,
+    ) -> Result<Arc<BlockHandle>, BlockError> {
         let named = meta
             .thanos
             .as_ref()
@@ -233,28 +331,47 @@ impl Syncer {
             (true, Some(listed)) => listed,
             (true, None) => self.list_segments(meta.ulid).await?,
         };
-        let loaded = self.loader.load(meta.ulid, index_bytes).await?;
-        if let Some(build) = loaded.build {
-            self.metrics.header_build_duration.observe(build.as_secs_f64());
+        let facts = BlockFacts::new(
+            self.buckets.clone(),
+            meta,
+            (segments, index_bytes),
+            self.estimates,
+        );
+        let block = BlockHandle::new(facts, meta.compaction.sources.clone());
+        if !is_present && !self.headers.download_lazily {
+            block.open(&self.opener).await?;
+            if self.headers.is_lazy() {
+                block.close_unused(Instant::now() + Duration::from_secs(1));
+            }
         }
-        self.metrics
-            .header_load_duration
-            .observe(loaded.open.as_secs_f64());
-        let memory = self
-            .budget
-            .reserve_within(loaded.header.memory_bytes() as u64, PATIENCE)
-            .await;
-        let memory = memory
-            .map_err(|error| BlockError::invalid(meta.ulid, layout::INDEX_HEADER_FILE, error.to_string()))?;
-        let bucket = Arc::clone(&self.bucket);
-        let block = ServedBlock::new(bucket, meta, (loaded.header, memory), segments, self.estimates);
         Ok(Arc::new(block))
+    }
+
+    /// The blocks whose index-header an earlier process left on disk.
+    async fn headers_on_disk(&self) -> BTreeSet<BlockId> {
+        if !self.keeps_headers {
+            return BTreeSet::new();
+        }
+        let data_dir = self.data_dir.clone();
+        let found = sabre_runtime::cpu::blocking(move || {
+            let entries = std::fs::read_dir(&data_dir).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            let blocks = names.filter_map(|name| layout::block_of_dir(&name));
+            let has_header = |block: &BlockId| {
+                data_dir
+                    .join(block.to_string())
+                    .join(layout::INDEX_HEADER_FILE)
+                    .is_file()
+            };
+            blocks.filter(has_header).collect()
+        });
+        found.await.unwrap_or_default()
     }
 
     async fn list_segments(&self, block: BlockId) -> Result<Vec<String>, BlockError> {
         let fail = |error: sabre_objstore::Error| BlockError::new(block, layout::CHUNKS_DIR, error);
         let prefix = layout::key(block, layout::CHUNKS_DIR);
-        let mut entries = self.bucket.list(&prefix, false).await.map_err(fail)?;
+        let mut entries = self.buckets.bucket.list(&prefix, false).await.map_err(fail)?;
         let mut names = Vec::new();
         while let Some(entry) = entries.next().await {
             if let ListEntry::Object(object) = entry.map_err(fail)?
@@ -283,13 +400,13 @@ impl Syncer {
         self.change(|blocks| drop(blocks.remove(&block)));
         self.metrics.block_drops.inc();
         tracing::info!(%block, "block is no longer served");
-        if let Err(error) = self.loader.remove(block).await {
+        if let Err(error) = self.opener.loader.remove(block).await {
             self.metrics.block_drop_failures.inc();
             tracing::warn!(%error, "local files of a dropped block cannot be removed");
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<BlockId, Arc<ServedBlock>>)) {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<BlockId, Arc<BlockHandle>>)) {
         let mut view = self.view.write();
         let mut blocks = view.blocks().clone();
         change(&mut blocks);
@@ -313,7 +430,7 @@ impl Syncer {
         .await;
         let left: Vec<BlockId> = left.unwrap_or_default();
         for block in left {
-            match self.loader.remove(block).await {
+            match self.opener.loader.remove(block).await {
                 Ok(()) => tracing::info!(%block, "removed local files of a block that is not served"),
                 Err(error) => tracing::warn!(%error, "local files of an unknown block cannot be removed"),
             }

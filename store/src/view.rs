@@ -10,6 +10,7 @@ use sabre_model::{BlockId, Labels, Matcher};
 use crate::{
     block::ServedBlock,
     block_set::{BlockSet, BlockSpan, match_external},
+    handle::BlockHandle,
 };
 
 /// The pseudo-label of block matchers that holds the block's name.
@@ -18,11 +19,18 @@ const BLOCK_ID_LABEL: &str = "__block_id";
 /// The blocks that are served; a new one is made for every change.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    blocks: BTreeMap<BlockId, Arc<ServedBlock>>,
+    blocks: BTreeMap<BlockId, Arc<BlockHandle>>,
     sets: BTreeMap<Labels, BlockSet>,
 }
 
-/// A block of an answer, and what is left to look for in its index.
+/// A block that an answer needs, and what is left to look for in its index.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) block: Arc<BlockHandle>,
+    pub(crate) matchers: Arc<[Matcher]>,
+}
+
+/// The same with the index-header at hand.
 #[derive(Clone, Debug)]
 pub(crate) struct Selected {
     pub(crate) block: Arc<ServedBlock>,
@@ -44,7 +52,7 @@ pub(crate) struct Advertised {
 
 impl View {
     /// Puts blocks in their sets.
-    pub(crate) fn new(blocks: BTreeMap<BlockId, Arc<ServedBlock>>) -> Self {
+    pub(crate) fn new(blocks: BTreeMap<BlockId, Arc<BlockHandle>>) -> Self {
         let mut sets: BTreeMap<Labels, BlockSet> = BTreeMap::new();
         for block in blocks.values() {
             sets.entry(block.external.clone()).or_default().insert(block.span);
@@ -53,7 +61,7 @@ impl View {
     }
 
     /// All blocks by name.
-    pub(crate) fn blocks(&self) -> &BTreeMap<BlockId, Arc<ServedBlock>> {
+    pub(crate) fn blocks(&self) -> &BTreeMap<BlockId, Arc<BlockHandle>> {
         &self.blocks
     }
 
@@ -66,7 +74,7 @@ impl View {
         max_resolution_ms: i64,
         matchers: &[Matcher],
         block_matchers: &[Matcher],
-    ) -> Vec<Selected> {
+    ) -> Vec<Chosen> {
         let mut out = Vec::new();
         for (external, set) in &self.sets {
             let Some(left) = match_external(external, matchers).filter(|left| !left.is_empty()) else {
@@ -75,13 +83,13 @@ impl View {
             let left: Arc<[Matcher]> = left.into();
             let wanted = |span: &BlockSpan| matches_block(external, span.id, block_matchers);
             let spans = set.select(mint_ms, maxt_ms, max_resolution_ms, &wanted);
-            out.extend(spans.iter().filter_map(|span| self.selected(span.id, &left)));
+            out.extend(spans.iter().filter_map(|span| self.chosen(span.id, &left)));
         }
-        out.sort_by_key(|selected| {
+        out.sort_by_key(|chosen| {
             (
-                selected.block.span.mint_ms,
-                selected.block.span.maxt_ms,
-                selected.block.id(),
+                chosen.block.span.mint_ms,
+                chosen.block.span.maxt_ms,
+                chosen.block.id(),
             )
         });
         out
@@ -94,7 +102,7 @@ impl View {
         maxt_ms: i64,
         matchers: &[Matcher],
         block_matchers: &[Matcher],
-    ) -> Vec<Selected> {
+    ) -> Vec<Chosen> {
         let mut out = Vec::new();
         for (external, set) in &self.sets {
             let Some(left) = match_external(external, matchers) else {
@@ -104,11 +112,23 @@ impl View {
             for span in set.iter() {
                 let overlaps = span.mint_ms <= maxt_ms && mint_ms < span.maxt_ms;
                 if overlaps && matches_block(external, span.id, block_matchers) {
-                    out.extend(self.selected(span.id, &left));
+                    out.extend(self.chosen(span.id, &left));
                 }
             }
         }
         out
+    }
+
+    /// The blocks of these external labels and this resolution or a finer one.
+    pub(crate) fn of_stream(
+        &self,
+        external: &Labels,
+        resolution_ms: i64,
+    ) -> impl Iterator<Item = &Arc<BlockHandle>> {
+        let set = self.sets.get(external);
+        let spans = set.into_iter().flat_map(BlockSet::iter);
+        let fine = spans.filter(move |span| span.resolution_ms <= resolution_ms);
+        fine.filter_map(|span| self.blocks.get(&span.id))
     }
 
     /// What `Info` says; the range of the whole store is clipped to `partition`.
@@ -132,9 +152,9 @@ impl View {
         advertised
     }
 
-    fn selected(&self, id: BlockId, matchers: &Arc<[Matcher]>) -> Option<Selected> {
+    fn chosen(&self, id: BlockId, matchers: &Arc<[Matcher]>) -> Option<Chosen> {
         let block = Arc::clone(self.blocks.get(&id)?);
-        Some(Selected {
+        Some(Chosen {
             block,
             matchers: Arc::clone(matchers),
         })

@@ -13,13 +13,15 @@ use std::{
     sync::Arc,
 };
 
-use common::{TestBlock, TestChunk, TestStore, chunk, id, labels, matcher, request, start};
+use common::{TestBlock, TestChunk, TestStore, chunk, id, labels, matcher, request, start, start_with};
 use proptest::prelude::*;
 use sabre_model::{Labels, MatchKind, Matcher, shard::Shard};
 use sabre_objstore::{MemoryBucket, SharedBucket};
 use sabre_proto::thanos::{
     LabelNamesRequest, LabelValuesRequest, SeriesRequest, ShardInfo, store_client::StoreClient,
 };
+use sabre_runtime::budget::Budget;
+use sabre_store::CostRule;
 use xxhash_rust::xxh64::xxh64;
 
 type Answer = BTreeMap<Labels, BTreeSet<TestChunk>>;
@@ -299,8 +301,16 @@ proptest! {
             for block in &blocks {
                 block.put(&*bucket).await;
             }
-            let store = start(bucket as SharedBucket).await;
+            let budget = || Budget::new(1 << 30, "--sabre.memory-budget");
+            let store = start(Arc::clone(&bucket) as SharedBucket).await;
+            // One that leaves out every list it can.
+            let frugal = start_with(bucket as SharedBucket, budget(), |config| {
+                config.cost_rule = Some(CostRule { always_below_bytes: 0, worth: 0.0, most_values_per_series: 0.0 });
+            })
+            .await;
             for request in requests {
+                check(&frugal, &blocks, request.clone()).await?;
+                check_labels(&frugal, &blocks, &request, "a").await?;
                 check(&store, &blocks, request.clone()).await?;
                 check_labels(&store, &blocks, &request, "a").await?;
                 check_labels(&store, &blocks, &request, "replica").await?;

@@ -1,0 +1,236 @@
+//! Index caches in memory and shared, and a caching bucket, with servers that die and lie.
+
+use std::{sync::Arc, time::Duration};
+
+use sabre_cache::CachingBucket;
+use sabre_model::MatchKind::{Eq, Neq, Re};
+use sabre_objstore::{MemoryBucket, SharedBucket};
+use sabre_runtime::{budget::Budget, metrics::Registry};
+use sabre_store::{IndexCacheConfig, StoreConfig, StoreGateway};
+use sabre_testkit::{
+    cache_server::{CacheServer, Mood, Protocol},
+    fault::FaultBucket,
+    grpc::serve,
+};
+use tonic::service::Routes;
+
+use crate::{
+    common::{NOW_MS, TestStore, request, start},
+    data::{block, everything, put, samples, truth},
+};
+
+const SERIES: usize = 400;
+
+async fn bucket() -> FaultBucket {
+    let memory = Arc::new(MemoryBucket::new("test"));
+    put(&*memory, block(1, 0, 1, SERIES)).await;
+    put(&*memory, block(2, 1, 1, SERIES)).await;
+    FaultBucket::new(memory as SharedBucket)
+}
+
+fn reads(bucket: &FaultBucket, part: &str) -> usize {
+    bucket
+        .requests()
+        .iter()
+        .filter(|request| request.key.contains(part))
+        .count()
+}
+
+/// A store with the caches that the documents describe.
+async fn store_with(bucket: &FaultBucket, index_cache: &str, caching: Option<&str>) -> TestStore {
+    let data_dir = tempfile::tempdir().unwrap();
+    let (registry, budget) = (Registry::new(), Budget::new(1 << 30, "--sabre.memory-budget"));
+    let origin: SharedBucket = Arc::new(bucket.clone());
+    let index_cache = IndexCacheConfig::from_yaml("x", index_cache, false).unwrap();
+    let index_cache = index_cache.start(&budget, &registry).await.unwrap();
+    let cached: SharedBucket = match caching {
+        None => Arc::clone(&origin),
+        Some(text) => {
+            let cached = CachingBucket::from_yaml("x", text, Arc::clone(&origin), &budget, &registry).await;
+            Arc::new(cached.unwrap())
+        }
+    };
+    let config = StoreConfig::new(data_dir.path());
+    let gateway = StoreGateway::with_caches(cached, origin, index_cache, config, budget.clone(), &registry);
+    gateway.sync(NOW_MS).await.unwrap();
+    gateway.warm(NOW_MS).await;
+    let routes = Routes::new(gateway.store_service()).add_service(gateway.info_service());
+    let served = serve(routes).await.unwrap();
+    TestStore {
+        gateway,
+        served,
+        budget,
+        registry,
+        data_dir,
+    }
+}
+
+fn document(protocol: Protocol, server: &CacheServer) -> String {
+    match protocol {
+        Protocol::Memcached => format!(
+            "type: MEMCACHED\nconfig:\n  addresses: [\"{}\"]\n",
+            server.address
+        ),
+        Protocol::Redis => format!("type: REDIS\nconfig:\n  addr: \"{}\"\n", server.address),
+    }
+}
+
+async fn is_right(store: &TestStore, what: &str) {
+    let answer = store
+        .series(everything())
+        .await
+        .unwrap_or_else(|status| panic!("{what}: {status}"));
+    assert!(samples(&answer).unwrap() == truth(2, SERIES), "{what}");
+}
+
+/// Waits until what is to be written is written.
+async fn settled(server: &CacheServer) {
+    let count = || server.state.values.lock().len();
+    let mut before = usize::MAX;
+    while count() != before {
+        before = count();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_of_an_index_is_not_read_again() {
+    let bucket = bucket().await;
+    let store = start(Arc::new(bucket.clone())).await;
+    is_right(&store, "cold").await;
+    bucket.heal();
+    is_right(&store, "warm").await;
+    assert_eq!(reads(&bucket, "/index"), 0, "{:?}", bucket.requests());
+    // Other matchers find the lists and the entries that they share with the ones before.
+    let part = request(&[
+        (Eq, "__name__", "requests_total"),
+        (Re, "pod", "pod-001.*"),
+        (Neq, "pod", "pod-00100"),
+    ]);
+    let answer = store.series(part).await.unwrap();
+    assert_eq!(answer.series.len(), 99);
+    let requests = bucket.requests();
+    let of_index = requests
+        .iter()
+        .filter(|request| request.key.ends_with("/index"))
+        .count();
+    assert!(of_index <= 2, "only postings of pods: {requests:?}");
+    let text = store.registry.classic();
+    assert!(
+        text.contains("thanos_store_index_cache_items{item_type=\"Series\"}"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_shares_what_one_of_it_has_read() {
+    for protocol in [Protocol::Memcached, Protocol::Redis] {
+        let server = CacheServer::start(protocol).await.unwrap();
+        let bucket = bucket().await;
+        let one = store_with(&bucket, &document(protocol, &server), None).await;
+        is_right(&one, "the first").await;
+        settled(&server).await;
+        let another = store_with(&bucket, &document(protocol, &server), None).await;
+        bucket.heal();
+        is_right(&another, "the second").await;
+        assert_eq!(
+            reads(&bucket, "/index"),
+            0,
+            "{protocol:?}: {:?}",
+            bucket.requests()
+        );
+        let values = server.state.values.lock();
+        let of = |prefix: &str| values.keys().filter(|key| key.starts_with(prefix)).count();
+        assert_eq!((of("S:"), of("EP:")), (2 * SERIES, 2), "{protocol:?}");
+        assert!(of("P:") > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_index_cache_that_dies_or_lies_does_no_harm() {
+    for protocol in [Protocol::Memcached, Protocol::Redis] {
+        let server = CacheServer::start(protocol).await.unwrap();
+        let bucket = bucket().await;
+        let store = store_with(&bucket, &document(protocol, &server), None).await;
+        is_right(&store, "cold").await;
+        settled(&server).await;
+        let original = server.state.values.lock().clone();
+        let lies: [(&str, fn(&mut Vec<u8>)); 5] = [
+            ("a bit", |value| {
+                if let Some(byte) = value.last_mut() {
+                    *byte ^= 4
+                }
+            }),
+            ("a bit in the middle", |value| {
+                let at = value.len() / 2;
+                value[at] ^= 0x10;
+            }),
+            ("cut", |value| value.truncate(value.len() / 2)),
+            ("empty", Vec::clear),
+            ("garbage", |value| *value = b"garbage".to_vec()),
+        ];
+        for (what, lie) in lies {
+            let mut values = original.clone();
+            values.values_mut().for_each(lie);
+            *server.state.values.lock() = values;
+            is_right(&store, what).await;
+        }
+        // Each series under the key of another one.
+        let of_series = |key: &&String| key.starts_with("S:");
+        let mut keys: Vec<&String> = original.keys().filter(of_series).collect();
+        let values: Vec<&Vec<u8>> = keys.iter().filter_map(|key| original.get(*key)).collect();
+        keys.rotate_left(1);
+        let mut rotated = original.clone();
+        rotated.extend(keys.into_iter().cloned().zip(values.into_iter().cloned()));
+        *server.state.values.lock() = rotated;
+        is_right(&store, "series under other keys").await;
+        server.mood(Mood::Says(b"nonsense\r\n".to_vec()));
+        is_right(&store, "nonsense").await;
+        server.mood(Mood::DiesInside);
+        is_right(&store, "dying").await;
+        drop(server);
+        is_right(&store, "dead").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caching_bucket_reads_chunks_once() {
+    let server = CacheServer::start(Protocol::Memcached).await.unwrap();
+    let bucket = bucket().await;
+    let memory = "type: IN-MEMORY\n";
+    let store = store_with(&bucket, memory, Some(&document(Protocol::Memcached, &server))).await;
+    is_right(&store, "cold").await;
+    settled(&server).await;
+    bucket.heal();
+    is_right(&store, "warm").await;
+    assert_eq!(bucket.requests(), [], "nothing is read of the bucket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caching_bucket_that_lies_does_no_harm() {
+    let server = CacheServer::start(Protocol::Memcached).await.unwrap();
+    let bucket = bucket().await;
+    let store = store_with(
+        &bucket,
+        "type: IN-MEMORY\n",
+        Some(&document(Protocol::Memcached, &server)),
+    )
+    .await;
+    is_right(&store, "cold").await;
+    settled(&server).await;
+    for at in [0usize, 7, 15, 100, 7999, 15_000] {
+        for value in server.state.values.lock().values_mut() {
+            if let Some(byte) = value.get_mut(at) {
+                *byte ^= 0x21;
+            }
+        }
+        is_right(&store, "bits").await;
+    }
+    let text = store.registry.classic();
+    assert!(
+        !text.contains("thanos_bucket_store_chunk_refetches_total{tenant=\"default-tenant\"} 0\n"),
+        "{text}"
+    );
+    server.mood(Mood::Dies);
+    is_right(&store, "dead").await;
+}

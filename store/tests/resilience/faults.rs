@@ -1,0 +1,252 @@
+//! Every request of a query goes wrong in every way: no wrong sample, nothing missing without an error, no leak.
+
+use std::{sync::Arc, time::Duration};
+
+use sabre_objstore::{ErrorKind, MemoryBucket, RetryPolicy, Retrying, SharedBucket};
+use sabre_proto::thanos::{LabelValuesRequest, store_client::StoreClient};
+use sabre_testkit::fault::{Fault, FaultBucket, Rule};
+
+use crate::{
+    common::{TestStore, start},
+    data::{SPAN_MS, Truth, block, everything, everything_or_warn, put, samples, truth},
+};
+
+const SERIES: usize = 120;
+
+const FAULTS: [Fault; 8] = [
+    Fault::Error(ErrorKind::Unavailable),
+    Fault::Error(ErrorKind::Timeout),
+    Fault::Error(ErrorKind::AccessDenied),
+    Fault::Error(ErrorKind::NotFound),
+    Fault::Truncate,
+    Fault::BitFlip(3),
+    Fault::BitFlip(1001),
+    Fault::BitFlip(54_321),
+];
+
+/// Blocks in memory, and a store of them whose requests can go wrong from now on.
+async fn store(retries: bool) -> (FaultBucket, TestStore, u64) {
+    let memory = Arc::new(MemoryBucket::new("test"));
+    put(&*memory, block(1, 0, 1, SERIES)).await;
+    put(&*memory, block(2, 1, 1, SERIES).segment_bytes(40_000)).await;
+    let faulty = FaultBucket::new(memory as SharedBucket);
+    let bucket: SharedBucket = match retries {
+        false => Arc::new(faulty.clone()),
+        true => {
+            let policy = RetryPolicy {
+                first_pause: Duration::from_millis(1),
+                ..RetryPolicy::default()
+            };
+            Arc::new(Retrying::new(faulty.clone(), policy))
+        }
+    };
+    let store = start(bucket).await;
+    faulty.heal();
+    let used = store.budget.usage().used_bytes;
+    (faulty, store, used)
+}
+
+/// Whatever was held for a call is given back, if not at once then soon.
+async fn no_leak(store: &TestStore, before: u64, what: &str) {
+    for _ in 0..500 {
+        if store.budget.usage().used_bytes <= before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!(
+        "{what}: {} bytes are held, {before} were before",
+        store.budget.usage().used_bytes
+    );
+}
+
+/// All of the truth, or what a warning says is missing: then only whole samples that are true.
+fn check(answer: &sabre_testkit::series::SeriesAnswer, truth: &Truth, what: &str) {
+    let got = samples(answer).unwrap_or_else(|why| panic!("{what}: {why}"));
+    if answer.warnings.is_empty() {
+        assert!(got == *truth, "{what}: an answer without warning is not whole");
+        return;
+    }
+    for (lset, samples) in got {
+        let of = truth
+            .get(&lset)
+            .unwrap_or_else(|| panic!("{what}: {lset} is no series"));
+        assert!(
+            samples.iter().all(|(at, value)| of.get(at) == Some(value)),
+            "{what}: a wrong sample in {lset}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_every_request_of_a_series_call() {
+    let truth = truth(2, SERIES);
+    let (mut runs, mut failed, mut warned) = (0, 0, 0);
+    for fault in FAULTS {
+        for number in 0.. {
+            let (faulty, store, before) = store(false).await;
+            faulty.add(Rule::nth(number, fault));
+            let what = format!("{fault:?} at request {number}");
+            let ask = if number % 2 == 0 {
+                everything()
+            } else {
+                everything_or_warn()
+            };
+            match store.series(ask).await {
+                Ok(answer) => {
+                    check(&answer, &truth, &what);
+                    warned += usize::from(!answer.warnings.is_empty());
+                }
+                Err(status) => {
+                    assert!(!status.message().is_empty(), "{what}");
+                    failed += 1;
+                }
+            }
+            no_leak(&store, before, &what).await;
+            if faulty.triggered() == 0 {
+                break;
+            }
+            runs += 1;
+            faulty.heal();
+            store.gateway.sync(crate::common::NOW_MS).await.unwrap();
+            let again = store.series(everything()).await;
+            check(
+                &again.unwrap_or_else(|status| panic!("{what}, then {status}")),
+                &truth,
+                &what,
+            );
+        }
+    }
+    eprintln!("{runs} runs with a fault at a request of a Series call: {failed} failed, {warned} warned");
+    assert!(runs >= 40 && failed > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_pass_are_not_noticed_behind_retries() {
+    let truth = truth(2, SERIES);
+    let mut runs = 0;
+    for fault in [
+        Fault::Error(ErrorKind::Unavailable),
+        Fault::Error(ErrorKind::Throttled),
+        Fault::Truncate,
+    ] {
+        for number in 0.. {
+            let (faulty, store, before) = store(true).await;
+            faulty.add(Rule::nth(number, fault).times(2));
+            let answer = store.series(everything()).await.unwrap();
+            check(&answer, &truth, "behind retries");
+            no_leak(&store, before, "behind retries").await;
+            if faulty.triggered() == 0 {
+                break;
+            }
+            runs += 1;
+        }
+    }
+    eprintln!("{runs} runs with a fault that passes");
+}
+
+/// Waits until a request stalls, and a little longer.
+async fn stalled(bucket: &FaultBucket) {
+    while bucket.triggered() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_request_holds_memory_only_as_long_as_its_caller_waits() {
+    let mut runs = 0;
+    for number in 0.. {
+        let (faulty, store, before) = store(false).await;
+        faulty.add(Rule::nth(number, Fault::Hang));
+        let is_answered = tokio::select! {
+            answer = store.series(everything()) => answer.is_ok(),
+            () = stalled(&faulty) => false,
+        };
+        no_leak(&store, before, "stalled").await;
+        if faulty.triggered() == 0 {
+            assert!(is_answered);
+            break;
+        }
+        assert!(!is_answered, "request {number} stalls and the call does not");
+        runs += 1;
+        check(
+            &store.series(everything()).await.unwrap(),
+            &truth(2, SERIES),
+            "after a stall",
+        );
+    }
+    eprintln!("{runs} runs with a request that stalls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_every_request_of_a_label_call() {
+    let expected: Vec<String> = (0..SERIES).map(|n| format!("pod-{n:05}")).collect();
+    let mut runs = 0;
+    for fault in FAULTS {
+        for number in 0.. {
+            let (faulty, store, before) = store(false).await;
+            faulty.add(Rule::nth(number, fault));
+            let ask = LabelValuesRequest {
+                label: "pod".to_owned(),
+                end: 2 * SPAN_MS,
+                matchers: everything().matchers,
+                partial_response_strategy: everything().partial_response_strategy,
+                ..LabelValuesRequest::default()
+            };
+            let answer = StoreClient::new(store.served.channel.clone())
+                .label_values(ask)
+                .await;
+            if let Ok(answer) = answer {
+                assert_eq!(
+                    answer.into_inner().values,
+                    expected,
+                    "{fault:?} at request {number}"
+                );
+            }
+            no_leak(&store, before, "labels").await;
+            if faulty.triggered() == 0 {
+                break;
+            }
+            runs += 1;
+        }
+    }
+    eprintln!("{runs} runs with a fault at a request of a LabelValues call");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_goes_wrong_serves_what_it_can_and_never_less_than_before() {
+    let mut runs = 0;
+    for fault in FAULTS {
+        for number in 0.. {
+            let (faulty, store, _) = store(false).await;
+            put(&faulty, block(3, 2, 1, SERIES)).await;
+            faulty.heal();
+            // Nothing tells that a bit of a meta is wrong.
+            let part = if matches!(fault, Fault::BitFlip(_)) {
+                "/index"
+            } else {
+                ""
+            };
+            faulty.add(Rule::nth(number, fault).on(part));
+            let synced = store.gateway.sync(crate::common::NOW_MS).await;
+            let triggered = faulty.triggered();
+            faulty.heal();
+            let served = samples(&store.series(everything()).await.unwrap()).unwrap();
+            let whole = served == truth(3, SERIES);
+            assert!(
+                whole || served == truth(2, SERIES),
+                "{fault:?} at request {number}: {synced:?}"
+            );
+            let later = crate::common::NOW_MS + 3_600_000;
+            store.gateway.sync(later).await.unwrap();
+            let healed = samples(&store.series(everything()).await.unwrap()).unwrap();
+            assert_eq!(healed, truth(3, SERIES), "{fault:?} at request {number}");
+            if triggered == 0 {
+                break;
+            }
+            runs += 1;
+        }
+    }
+    eprintln!("{runs} runs with a fault at a request of a sync");
+}

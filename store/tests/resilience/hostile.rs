@@ -1,0 +1,116 @@
+//! Many large queries at once in a small budget.
+
+use std::{sync::Arc, time::Duration};
+
+use sabre_model::MatchKind::{Eq, Re};
+use sabre_objstore::{MemoryBucket, SharedBucket};
+use sabre_proto::thanos::SeriesRequest;
+use sabre_runtime::budget::Budget;
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::{
+    common::{request, start_with},
+    data::{block, everything, put, samples, truth},
+};
+
+const BUDGET_BYTES: u64 = 128 << 20;
+const HOSTILE: usize = 64;
+const SMALL: usize = 40;
+const BLOCKS: u64 = 6;
+const SERIES: usize = 200;
+
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * 99 / 100).min(times.len() - 1)]
+}
+
+fn small() -> SeriesRequest {
+    request(&[(Eq, "__name__", "requests_total"), (Eq, "pod", "pod-00007")])
+}
+
+/// Selects everything by expressions that match everything, in many ways.
+fn hostile(number: usize) -> SeriesRequest {
+    let batches = SeriesRequest {
+        response_batch_size: 64,
+        ..everything()
+    };
+    match number % 4 {
+        0 => batches,
+        1 => SeriesRequest {
+            matchers: request(&[(Re, "__name__", ".+"), (Re, "pod", "(pod-)?.*[0-9]")]).matchers,
+            ..batches
+        },
+        // Without a label that sorts before others, everything has to be sorted.
+        2 => SeriesRequest {
+            without_replica_labels: vec!["pod".to_owned()],
+            ..batches
+        },
+        _ => everything(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_at_once_kill_nothing_and_small_ones_still_answer() {
+    let memory = Arc::new(MemoryBucket::new("test"));
+    for number in 0..BLOCKS {
+        put(&*memory, block(number + 1, number as i64, 1, SERIES)).await;
+    }
+    let budget = Budget::new(BUDGET_BYTES, "--sabre.memory-budget");
+    let store = Arc::new(start_with(memory as SharedBucket, budget, |_| {}).await);
+    let before = store.budget.usage().used_bytes;
+    let mut alone = Vec::new();
+    for _ in 0..SMALL {
+        let started = Instant::now();
+        store.series(small()).await.unwrap();
+        alone.push(started.elapsed());
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..HOSTILE {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { (number, store.series(hostile(number)).await) });
+    }
+    let mut beside = Vec::new();
+    for _ in 0..SMALL {
+        let started = Instant::now();
+        let answer = store.series(small()).await.unwrap();
+        assert_eq!(answer.by_labels().len(), 1);
+        beside.push(started.elapsed());
+    }
+    let (mut whole, mut refused) = (0, 0);
+    let expected = truth(BLOCKS as i64, SERIES);
+    while let Some(done) = tasks.join_next().await {
+        match done.unwrap() {
+            (number, Ok(answer)) if number % 4 != 2 => {
+                assert!(
+                    samples(&answer).unwrap() == expected,
+                    "an answer that is not whole"
+                );
+                whole += 1;
+            }
+            (_, Ok(_)) => whole += 1,
+            (_, Err(status)) => {
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                assert!(status.message().contains("--sabre.memory-budget"), "{status}");
+                refused += 1;
+            }
+        }
+    }
+    let usage = store.budget.usage();
+    eprintln!(
+        "{HOSTILE} hostile queries at once: {whole} answered, {refused} refused; high water {} of {} MiB; p99 of small \
+         ones {:?} alone, {:?} beside them",
+        usage.high_water_bytes >> 20,
+        BUDGET_BYTES >> 20,
+        p99(alone),
+        p99(beside)
+    );
+    assert!(usage.high_water_bytes <= BUDGET_BYTES);
+    for _ in 0..500 {
+        if store.budget.usage().used_bytes <= before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} bytes are still held", store.budget.usage().used_bytes);
+}

@@ -1,0 +1,17 @@
+//! What a store does when its bucket, its caches or its callers do not behave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failed step fails the test"
+)]
+
+mod caches;
+#[path = "../common/mod.rs"]
+mod common;
+mod data;
+mod faults;
+mod headers;
+mod hostile;
+mod succession;
