@@ -12,6 +12,7 @@ mod data;
 mod process;
 mod series;
 mod sidecar_idle;
+mod store_start;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -101,11 +102,34 @@ fn cli() -> Command {
                 .value_parser(value_parser!(u32))
                 .default_value("400"),
         );
+    let store_start = Command::new("store-start")
+        .about("How a store gateway starts on a bucket of many tiny blocks: requests and seconds, from nothing and from disk")
+        .arg(
+            Arg::new("program")
+                .help("NAME=BINARY of a store gateway with Thanos' arguments; more than one are compared")
+                .action(ArgAction::Append)
+                .default_value("sabre=target/release/sabre"),
+        )
+        .arg(
+            Arg::new("work")
+                .long("work")
+                .help("Folder that keeps the data")
+                .value_parser(value_parser!(PathBuf))
+                .required(true),
+        )
+        .arg(
+            Arg::new("blocks")
+                .long("blocks")
+                .help("Blocks in the bucket")
+                .value_parser(value_parser!(u32))
+                .default_value("10000"),
+        );
     Command::new("sabre-benches")
         .about("The figures of the design, one command each")
         .subcommand_required(true)
         .subcommand(series)
         .subcommand(sidecar_idle)
+        .subcommand(store_start)
         .subcommand(compact)
 }
 
@@ -149,6 +173,14 @@ async fn main() -> Result<()> {
                 watch: Duration::from_secs(*args.get_one("seconds").context("--seconds")?),
             };
             sidecar_idle::run(&plan).await
+        }
+        Some(("store-start", args)) => {
+            let plan = store_start::Plan {
+                contenders: contenders(args)?,
+                work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
+                blocks: *args.get_one("blocks").context("--blocks")?,
+            };
+            store_start::run(&plan).await
         }
         Some(("compact", args)) => {
             let row = args.get_one::<String>("row").context("--row")?;
