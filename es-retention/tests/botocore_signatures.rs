@@ -54,10 +54,9 @@ impl Verifier {
         let mut command = Command::new(python);
         command
             .arg(script)
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-            .env_remove("AWS_SESSION_TOKEN")
-            .envs(session_token.map(|token| ("AWS_SESSION_TOKEN", token)))
+            .arg(format!("--access-key={ACCESS_KEY}"))
+            .arg(format!("--secret-key={SECRET_KEY}"))
+            .args(session_token.map(|token| format!("--session-token={token}")))
             .stdout(Stdio::piped());
         let mut process = command.spawn().expect("python");
         let mut line = String::new();

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A server that lets botocore recompute the signature of every request over the exact bytes that came.
 
-    verify_signatures.py [--listen HOST:PORT] [--forward HOST:PORT]
+    verify_signatures.py --access-key KEY --secret-key SECRET [--session-token TOKEN] [--listen HOST:PORT] [--forward HOST:PORT]
 
-Keys come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if there is one, AWS_SESSION_TOKEN. Prints "listening on HOST:PORT".
+Prints "listening on HOST:PORT".
 
 A request whose signature botocore does not get is answered 403 with what differs. Others are answered 200 with what was
 verified, or are passed on, byte by byte, to the server that --forward names. `GET /__report` (unsigned) tells how many there
@@ -17,7 +17,6 @@ import hashlib
 import http.client
 import http.server
 import json
-import os
 import threading
 
 from botocore.auth import SigV4Auth
@@ -31,11 +30,15 @@ MUST_NOT_BE_SIGNED = {"connection", "content-length", "transfer-encoding", "user
 MAX_SKEW_SECONDS = 300
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
-keys = Credentials(
-    os.environ["AWS_ACCESS_KEY_ID"],
-    os.environ["AWS_SECRET_ACCESS_KEY"],
-    os.environ.get("AWS_SESSION_TOKEN") or None,
-)
+arguments = argparse.ArgumentParser()
+arguments.add_argument("--access-key", required=True)
+arguments.add_argument("--secret-key", required=True)
+arguments.add_argument("--session-token")
+arguments.add_argument("--listen", default="127.0.0.1:0")
+arguments.add_argument("--forward")
+given = arguments.parse_args()
+keys = Credentials(given.access_key, given.secret_key, given.session_token)
+forward = given.forward
 lock = threading.Lock()
 report = {"verified": 0, "refused": 0, "methods": collections.Counter(), "signatures": set(), "failures": []}
 failed = collections.Counter()
@@ -163,11 +166,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
 
 
-arguments = argparse.ArgumentParser()
-arguments.add_argument("--listen", default="127.0.0.1:0")
-arguments.add_argument("--forward")
-given = arguments.parse_args()
-forward = given.forward
 host, port = given.listen.rsplit(":", 1)
 server = http.server.ThreadingHTTPServer((host, int(port)), Handler)
 server.daemon_threads = True

@@ -1,6 +1,13 @@
 //! [`HttpTransport`](sabre_es_retention::access::HttpTransport) on the wire: what it sends, what it makes of answers, whom it
 //! believes, where its keys come from.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 mod answers;
 mod environment;
 mod secrets;
