@@ -29,7 +29,7 @@ use crate::{
     heartbeat::Heartbeat,
     known::contact,
     metrics::SidecarMetrics,
-    prometheus::{PrometheusClient, ReadQueue},
+    prometheus::{ClientMetrics, PrometheusClient, ReadQueue},
     proxy::PrometheusProxy,
     reloader::{Reloader, ReloaderMetrics, Trigger},
     shipper::Shipper,
@@ -69,7 +69,8 @@ pub async fn run(
     let probe = Probe::new(&registry);
     let metrics = SidecarMetrics::new(&registry);
     let (contact_writer, contact) = contact();
-    let client = PrometheusClient::new(config.http, config.prometheus_url, config.heartbeat_timeout);
+    let client = PrometheusClient::new(config.http, config.prometheus_url, config.heartbeat_timeout)
+        .counted_in(ClientMetrics::new(&registry));
     // Callers share the budget; the heartbeat does not wait behind them.
     let reads = ReadQueue::new(
         config.read_concurrency,

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{
     body::{Charged, MAX_PAGE_BYTES, read_charged, read_error},
+    client_metrics::ClientMetrics,
     config_yaml,
     http_config::HttpClient,
     metrics_page, params,
@@ -15,7 +16,10 @@ use super::{
     queue::{ReadQueue, Turn},
 };
 use sabre_model::Labels;
-use sabre_runtime::{budget::Budget, metrics::Gauge};
+use sabre_runtime::{
+    budget::Budget,
+    metrics::{Gauge, Registry},
+};
 
 /// What the answers being read may hold together, unless a budget is given.
 const OWN_BUDGET_BYTES: u64 = 512 << 20;
@@ -28,6 +32,7 @@ pub struct PrometheusClient {
     timeout: Duration,
     budget: Budget,
     reads: ReadQueue,
+    metrics: ClientMetrics,
 }
 
 /// What went wrong with a call.
@@ -97,7 +102,14 @@ impl PrometheusClient {
             timeout,
             budget: Budget::new(OWN_BUDGET_BYTES, "no flag"),
             reads: ReadQueue::new(0, Gauge::default(), Gauge::default()),
+            metrics: ClientMetrics::new(&Registry::new()),
         }
+    }
+
+    /// Counts calls in `metrics`.
+    #[must_use]
+    pub fn counted_in(self, metrics: ClientMetrics) -> PrometheusClient {
+        PrometheusClient { metrics, ..self }
     }
 
     /// Has remote reads wait in `reads` for their turn.
@@ -174,8 +186,7 @@ impl PrometheusClient {
     pub async fn reload(&self) -> Result<(), PrometheusError> {
         const CALL: &str = "reload";
         let request = self.http.request(Method::POST, self.url("-/reload"));
-        let response = request.send().await.map_err(|error| unreachable(CALL, &error))?;
-        check_status(CALL, response).await.map(drop)
+        self.dispatch(CALL, &Method::POST, request).await.map(drop)
     }
 
     /// `global.external_labels` of the configuration in force.
@@ -237,8 +248,7 @@ impl PrometheusClient {
             .header(header::CONTENT_TYPE, "application/x-stream-protobuf")
             .header("X-Prometheus-Remote-Read-Version", "0.1.0")
             .body(snappy_body);
-        let response = request.send().await.map_err(|error| unreachable(CALL, &error))?;
-        check_status(CALL, response).await
+        self.dispatch(CALL, &Method::POST, request).await
     }
 
     /// The `data` of an answer of the API.
@@ -273,9 +283,18 @@ impl PrometheusClient {
         if !params.is_empty() {
             url.query_pairs_mut().extend_pairs(params);
         }
-        let request = self.http.request(method, url).timeout(self.timeout);
-        let response = request.send().await.map_err(|error| unreachable(call, &error))?;
-        check_status(call, response).await
+        let request = self.http.request(method.clone(), url).timeout(self.timeout);
+        self.dispatch(call, &method, request).await
+    }
+
+    async fn dispatch(
+        &self,
+        call: &'static str,
+        method: &Method,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, PrometheusError> {
+        let response = self.metrics.send(method, request).await;
+        check_status(call, response.map_err(|error| unreachable(call, &error))?).await
     }
 
     fn url(&self, path: &str) -> Url {

@@ -2,6 +2,7 @@
 
 mod body;
 pub mod client;
+mod client_metrics;
 pub mod config_yaml;
 pub mod http_config;
 mod metrics_page;
@@ -11,6 +12,7 @@ mod queue;
 pub use body::Charged;
 pub(crate) use body::read_bounded;
 pub use client::{PrometheusClient, PrometheusError, TsdbFlags};
+pub use client_metrics::ClientMetrics;
 pub use http_config::{HttpClientConfig, HttpConfigError};
 pub use params::Selection;
 pub(crate) use params::seconds;

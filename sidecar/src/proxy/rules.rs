@@ -88,7 +88,10 @@ struct AlertJson {
 
 #[tonic::async_trait]
 impl Rules for PrometheusProxy {
-    async fn rules(&self, request: Request<RulesRequest>) -> Result<Response<Answers<RulesResponse>>, Status> {
+    async fn rules(
+        &self,
+        request: Request<RulesRequest>,
+    ) -> Result<Response<Answers<RulesResponse>>, Status> {
         let known = self.known()?;
         let params = match request.get_ref().r#type() {
             rules_request::Type::All => vec![],

@@ -29,14 +29,14 @@ pub(super) fn block(disk: &dyn Disk, dir: &Path, segments: &[String], num_chunks
         }
         let head = disk
             .read_at(&path, 0, HEADER.len())
-            .map_err(|error| named(&path, error))?;
+            .map_err(|error| named(&path, &error))?;
         check_header(&head).map_err(|error| broken(&path, error))?;
     }
     Ok(())
 }
 
 fn index(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let size_bytes = disk.size_bytes(path).map_err(|error| named(path, error))?;
+    let size_bytes = disk.size_bytes(path).map_err(|error| named(path, &error))?;
     let Some(toc_offset) = size_bytes.checked_sub(TOC_BYTES as u64) else {
         return Err(broken(
             path,
@@ -45,18 +45,18 @@ fn index(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     };
     let head = disk
         .read_at(path, 0, HEADER_BYTES)
-        .map_err(|error| named(path, error))?;
+        .map_err(|error| named(path, &error))?;
     Version::decode(&head).map_err(|error| broken(path, error))?;
     let toc = disk
         .read_at(path, toc_offset, TOC_BYTES)
-        .map_err(|error| named(path, error))?;
+        .map_err(|error| named(path, &error))?;
     Toc::decode(&toc)
         .and_then(|toc| toc.check(size_bytes))
         .map_err(|error| broken(path, error))
 }
 
 /// A file that ends too early is a broken one.
-fn named(path: &Path, error: io::Error) -> io::Error {
+fn named(path: &Path, error: &io::Error) -> io::Error {
     let kind = match error.kind() {
         io::ErrorKind::UnexpectedEof => io::ErrorKind::InvalidData,
         other => other,
