@@ -104,13 +104,13 @@ pub(super) fn request(matchers: &[(MatchKind, &str, &str)]) -> SeriesRequest {
     }
 }
 
-fn wire_matchers(request: &[LabelMatcher]) -> Vec<Matcher> {
+pub(super) fn wire_matchers(request: &[LabelMatcher]) -> Vec<Matcher> {
     matchers_from_wire(request).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Whether a series is selected. Matchers on external labels are about these, whatever the series itself says.
-pub(super) fn selects(set: &DataSet, own: &Labels, matchers: &[LabelMatcher]) -> bool {
-    wire_matchers(matchers).iter().all(|matcher| {
+pub(super) fn selects(set: &DataSet, own: &Labels, matchers: &[Matcher]) -> bool {
+    matchers.iter().all(|matcher| {
         let external = set.external.get(matcher.name()).filter(|value| !value.is_empty());
         matcher.matches(external.or_else(|| own.get(matcher.name())).unwrap_or(""))
     })
@@ -122,12 +122,13 @@ pub(super) fn expected(data: &[DataSet], request: &SeriesRequest) -> Truth {
         .shard_info
         .clone()
         .and_then(|info| Shard::new(info.shard_index, info.total_shards, info.by, info.labels));
+    let matchers = wire_matchers(&request.matchers);
     let mut truth = Truth::new();
     for set in data {
         for (own, samples) in set
             .series
             .iter()
-            .filter(|(own, _)| selects(set, own, &request.matchers))
+            .filter(|(own, _)| selects(set, own, &matchers))
         {
             let lset = own
                 .overlaid(&set.external)

@@ -13,7 +13,7 @@ use tonic::Code;
 
 use super::{
     World,
-    data::{END_MS, START_MS, matcher, selects},
+    data::{END_MS, START_MS, matcher, selects, wire_matchers},
 };
 
 /// Matchers of label calls; each selects by at least one label of the series themselves.
@@ -35,8 +35,9 @@ fn wire(matchers: &[(MatchKind, &str, &str)]) -> Vec<LabelMatcher> {
 
 /// Labels of all series that the matchers select, as answers have them.
 fn selected(world: &World<'_>, matchers: &[LabelMatcher], removed: &[String]) -> Vec<Labels> {
+    let matchers = wire_matchers(matchers);
     let of_set = |set: &'_ super::DataSet| {
-        let own = set.series.iter().filter(|(own, _)| selects(set, own, matchers));
+        let own = set.series.iter().filter(|(own, _)| selects(set, own, &matchers));
         own.map(|(own, _)| own.overlaid(&set.external).without(removed))
             .collect::<Vec<_>>()
     };
