@@ -83,6 +83,7 @@ pub(super) fn compare(
             "{count} series instead of {wanted}; missing for example {missing:?}, too many {surplus:?}"
         ));
     }
+    let truths = truths(world, request, &got);
     for (lset, samples) in &got {
         let Some(wanted) = expected.get(lset) else {
             return Err(format!("series {lset} does not belong to the answer"));
@@ -93,34 +94,45 @@ pub(super) fn compare(
             }
             continue;
         }
-        compare_samples(world, request, lset, wanted, samples)?;
+        let truths = truths.get(lset).map_or(&[][..], Vec::as_slice);
+        compare_samples(lset, wanted, samples, truths)?;
     }
     Ok(())
 }
 
-/// Every sample of the range must be there; others must at least be true.
-fn compare_samples(
+/// What the sources hold of each series of an answer.
+fn truths(
     world: &World<'_>,
     request: &SeriesRequest,
+    got: &BTreeMap<Labels, BTreeMap<i64, Vec<f64>>>,
+) -> BTreeMap<Labels, Vec<BTreeMap<i64, f64>>> {
+    let mut truths: BTreeMap<Labels, Vec<BTreeMap<i64, f64>>> = BTreeMap::new();
+    for set in world.data {
+        for (own, samples) in &set.series {
+            let whole = own
+                .overlaid(&set.external)
+                .without(&request.without_replica_labels);
+            if got.contains_key(&whole) {
+                truths
+                    .entry(whole)
+                    .or_default()
+                    .push(samples.iter().copied().collect());
+            }
+        }
+    }
+    truths
+}
+
+/// Every sample of the range must be there; others must at least be true.
+fn compare_samples(
     lset: &Labels,
     wanted: &BTreeMap<i64, f64>,
     got: &BTreeMap<i64, Vec<f64>>,
+    truths: &[BTreeMap<i64, f64>],
 ) -> Result<(), String> {
     if let Some(at) = wanted.keys().find(|at| !got.contains_key(at)) {
         return Err(format!("series {lset} lacks its sample at {at}"));
     }
-    let truths: Vec<BTreeMap<i64, f64>> = world
-        .data
-        .iter()
-        .flat_map(|set| {
-            set.series.iter().filter_map(|(own, samples)| {
-                let whole = own
-                    .overlaid(&set.external)
-                    .without(&request.without_replica_labels);
-                (whole == *lset).then(|| samples.iter().copied().collect())
-            })
-        })
-        .collect();
     for (at, values) in got {
         for value in values {
             let is_true = truths.iter().any(|truth| truth.get(at) == Some(value));
