@@ -280,7 +280,10 @@ fn write_block(
         .iter()
         .flat_map(|labels| labels.iter())
         .flat_map(|(name, value)| [name, value]);
-    let id = BlockId::from_parts(u64::try_from(maxt)?, rng.random());
+    // Replicas draw the same numbers, their blocks must not have the same names.
+    let mut random: [u8; 10] = rng.random();
+    random[0] ^= recipe.replica.as_bytes()[0];
+    let id = BlockId::from_parts(u64::try_from(maxt)?, random);
     let mut writer = LocalBlockWriter::create(parent, id, symbols)?;
     for ((series, from, to), labels) in lives.iter_mut().zip(&labels) {
         let mut encoder = ChunkEncoder::new();
