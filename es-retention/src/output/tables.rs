@@ -24,7 +24,7 @@ fn table(head: &[&str]) -> Table {
 fn trimmed(table: &Table) -> String {
     let mut text = String::new();
     for line in table.to_string().lines() {
-        text.push_str(line.trim());
+        text.push_str(line.strip_prefix(' ').unwrap_or(line).trim_end());
         text.push('\n');
     }
     text
@@ -39,7 +39,7 @@ fn kind(what: What) -> &'static str {
 
 /// What would be done, and why.
 pub(crate) fn plan_table(plan: &Plan) -> String {
-    let mut rows = table(&["", "name", "do", "why"]);
+    let mut rows = table(&["what", "name", "do", "why"]);
     for entry in &plan.entries {
         rows.add_row([kind(entry.what), &entry.name, entry.step.words(), &entry.why]);
     }
@@ -48,7 +48,7 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
 
 /// What was done, and why.
 pub(crate) fn report_table(report: &Report) -> String {
-    let mut rows = table(&["", "name", "do", "why", "result"]);
+    let mut rows = table(&["what", "name", "do", "why", "result"]);
     for reported in &report.entries {
         let entry = &reported.entry;
         let result = match &reported.outcome {
@@ -106,7 +106,7 @@ pub(crate) fn status_table(status: &Status) -> String {
     for finding in &status.findings {
         text.push_str(&format!("note: {finding}\n"));
     }
-    let mut rows = table(&["", "name", "age", "state", "documents", "size", "due", "why"]);
+    let mut rows = table(&["what", "name", "age", "state", "documents", "size", "due", "why"]);
     for row in &status.rows {
         rows.add_row([
             Cell::new(kind(row.what)),
