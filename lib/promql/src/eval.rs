@@ -13,6 +13,7 @@ mod call;
 mod classic;
 mod elementwise;
 mod evaluator;
+mod extended;
 mod fold;
 mod grid;
 mod invariant;

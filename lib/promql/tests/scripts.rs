@@ -36,7 +36,7 @@ macro_rules! scripts {
     };
 }
 
-scripts! { selectors operators matching aggregations maths over_time rates histograms classic_histograms labels remarks }
+scripts! { selectors extended operators matching aggregations maths over_time rates histograms classic_histograms labels remarks }
 
 #[test]
 fn every_function_operator_and_aggregation_has_a_script() {

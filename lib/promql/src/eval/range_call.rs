@@ -7,6 +7,7 @@ use sabre_model::Labels;
 use super::Grid;
 use super::batch::Worker;
 use super::evaluator::{Around, Evaluator, Sink};
+use super::extended::{Extension, anchored, change, check_floats};
 use super::invariant::has_one_name;
 use super::labels::metric_name;
 use super::row::{Cell, Row, is_nothing};
@@ -26,6 +27,10 @@ struct Sweep<'c> {
     grid: Grid,
     shift: Shift,
     range_ms: i64,
+    extension: Option<Extension>,
+    /// How far before and behind the range samples are looked at, in milliseconds.
+    before: i64,
+    after: i64,
     arguments: Arguments<'c>,
     /// The values of the scalar arguments at each step.
     scalars: Vec<Vec<f64>>,
@@ -98,21 +103,26 @@ impl Evaluator<'_> {
         let around = Around::function(call.function);
         match arg {
             Expr::Matrix(matrix) => {
-                if matrix.selector.anchored || matrix.selector.smoothed {
-                    return Err(QueryError::evaluation(
-                        "anchored and smoothed selectors are not supported",
-                    ));
+                let extension = Extension::of(&matrix.selector);
+                let lookback = self.options.lookback_ms;
+                if let Some(extension) = extension {
+                    extension.check(call.function)?;
                 }
+                let before = extension.map_or(0, |_| lookback);
                 let range_ms = matrix.range.ms();
                 let sweep = Sweep {
                     function: call.function,
                     grid: *grid,
                     shift: Shift::of(&matrix.selector),
                     range_ms,
+                    extension,
+                    before,
+                    after: extension.map_or(0, |extension| extension.ahead(lookback)),
                     arguments,
                     scalars,
                 };
-                let set = self.select(&matrix.selector, grid, range_ms, range_ms, &around)?;
+                let look_back = range_ms.saturating_add(before);
+                let set = self.select(&matrix.selector, grid, look_back, range_ms, &around)?;
                 let drop_names = !self.options.delayed_name_removal;
                 self.for_each_series(
                     set,
@@ -127,6 +137,9 @@ impl Evaluator<'_> {
                     grid: *grid,
                     shift: Shift::of_subquery(subquery),
                     range_ms: subquery.range.ms(),
+                    extension: None,
+                    before: 0,
+                    after: 0,
                     arguments,
                     scalars,
                 };
@@ -186,10 +199,26 @@ impl Sweep<'_> {
         let (mut any, mut any_float) = (false, false);
         for (step, t) in self.grid.times().enumerate() {
             let maxt = self.shift.reference(t);
-            window.advance(maxt.saturating_sub(self.range_ms), maxt)?;
-            let view = window.view();
+            let mint = maxt.saturating_sub(self.range_ms);
+            window.advance(mint.saturating_sub(self.before), maxt.saturating_add(self.after))?;
+            let mut view = window.view();
             if view.is_empty() {
                 continue;
+            }
+            if let Some(extension) = self.extension {
+                check_floats(&view)?;
+                if !matches!(self.function, Function::Changes | Function::Resets) {
+                    let seconds = self.arguments.range_seconds;
+                    if let Some(cell) = change(self.function, extension, &view, (mint, maxt), seconds) {
+                        (any, any_float) = (true, true);
+                        row.set(step, cell);
+                    }
+                    continue;
+                }
+                match anchored(&view, mint) {
+                    Some(from_anchor) => view = from_anchor,
+                    None => continue,
+                }
             }
             let scalars = |i: usize| {
                 let values = self.scalars.get(i);
@@ -200,7 +229,7 @@ impl Sweep<'_> {
             };
             let at = super::series_function::StepTimes {
                 t,
-                start: maxt.saturating_sub(self.range_ms),
+                start: mint,
                 end: maxt,
             };
             let found = apply(

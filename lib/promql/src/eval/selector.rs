@@ -3,6 +3,7 @@
 use super::Grid;
 use super::batch::Worker;
 use super::evaluator::{Around, Evaluator, Sink};
+use super::extended::{Extension, check_floats, set_smoothed};
 use super::query::into_series;
 use super::row::{Cell, Row, is_nothing};
 use super::window::{Store, View, Window};
@@ -61,6 +62,7 @@ impl Evaluator<'_> {
         around: &Around<'_>,
     ) -> Evaluated<SeriesSet<'_>> {
         let shift = Shift::of(selector);
+        let ahead = Extension::of(selector).map_or(0, |extension| extension.ahead(self.options.lookback_ms));
         let (by, grouping) = match around.grouping {
             Some(aggregate) if range_ms == 0 => (!aggregate.without, aggregate.grouping.clone()),
             _ => (false, Vec::new()),
@@ -70,7 +72,7 @@ impl Evaluator<'_> {
                 .reference(grid.start)
                 .saturating_sub(look_back)
                 .saturating_add(1),
-            end_ms: shift.reference(grid.end()),
+            end_ms: shift.reference(grid.end()).saturating_add(ahead),
             step_ms: if grid.count > 1 { grid.step } else { 0 },
             range_ms,
             func: around.func,
@@ -88,11 +90,34 @@ impl Evaluator<'_> {
         sink: Sink<'_>,
     ) -> Evaluated<()> {
         if selector.smoothed {
-            return Err(QueryError::evaluation(
-                "smoothed instant selectors are not supported",
-            ));
+            return self.smoothed_samples(selector, grid, around, sink);
         }
         self.newest_samples(selector, grid, around, Taken::Value, sink)
+    }
+
+    /// The values of each series on the lines between its samples.
+    fn smoothed_samples(
+        &self,
+        selector: &VectorSelector,
+        grid: &Grid,
+        around: &Around<'_>,
+        sink: Sink<'_>,
+    ) -> Evaluated<()> {
+        let lookback = self.options.lookback_ms;
+        let set = self.select(selector, grid, lookback, 0, around)?;
+        let shift = Shift::of(selector);
+        let work = |series: Series<'_>, worker: &mut Worker<'_>| {
+            let mut window = Window::new(series.samples, true, &mut worker.store);
+            let mut row = Row::empty(series.labels, grid.count);
+            for (step, t) in grid.times().enumerate() {
+                let at = shift.reference(t);
+                window.advance(at.saturating_sub(lookback), at.saturating_add(lookback))?;
+                check_floats(&window.view())?;
+                set_smoothed(&mut row, step, &window.view(), at);
+            }
+            Ok((!row.is_empty()).then_some(row))
+        };
+        self.for_each_series(set, grid.count, &work, sink)
     }
 
     /// The newest sample of each series at each step.
