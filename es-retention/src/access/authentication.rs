@@ -7,6 +7,7 @@ use super::{
 
 /// How requests say who sends them.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a transport has one of them")]
 pub(super) enum Authentication {
     None,
     Basic {
