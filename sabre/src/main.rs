@@ -1,4 +1,4 @@
-//! The one binary: `sabre sidecar | store | demo`.
+//! The one binary: `sabre sidecar | store | compact | tools | es-retention | demo`.
 //!
 //! Here are only the table of commands and the start of the process; what a command does is in its room.
 

@@ -58,6 +58,10 @@ pub(crate) struct WriterOptions {
 
 impl Writer {
     /// Starts the tasks. Must be called where tokio runs.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "every task gets a clone, nobody keeps the first"
+    )]
     pub(crate) fn start(
         set: Arc<dyn Set>,
         options: WriterOptions,

@@ -1,5 +1,7 @@
 //! memcached and redis inside the test process, strict in what they take and false as they are told.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::HashMap,
     sync::{

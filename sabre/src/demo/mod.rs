@@ -5,6 +5,7 @@
 
 mod blocks;
 mod compaction;
+mod linked;
 mod query;
 mod screen;
 mod stand_in;
@@ -41,12 +42,18 @@ use self::{
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
+/// How often the state of shipping is looked at.
+const POLL: Duration = Duration::from_millis(200);
+
+/// A sidecar that ships nothing for so long will not ship the rest: its log says why.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const FLAGS: &[FlagSpec] = &[
     FlagSpec::new(
         "tsdb.path",
         Kind::Text,
         "",
-        "Data directory of a Prometheus to use instead of made-up data; it is only read, and a state file is written into it as the sidecar does",
+        "Data directory of a Prometheus to use instead of made-up data; its blocks are linked or copied, and nothing is written into it",
     ),
     FlagSpec::new("days", Kind::Int, "3", "Days of data to make up").at_least(1),
 ];
@@ -73,6 +80,8 @@ struct Replica {
     name: &'static str,
     data: DataDir,
     external_labels: Labels,
+    /// Its blocks were there before the demo.
+    is_existing: bool,
 }
 
 /// A component that runs in this process, and where it listens.
@@ -126,7 +135,7 @@ async fn show(
 
     let replicas = match flags.text("tsdb.path")? {
         "" => made_up(flags.int("days")?, work, screen).await?,
-        path => vec![existing(path)?],
+        path => vec![existing(path, work)?],
     };
 
     let mut components = Vec::new();
@@ -137,10 +146,14 @@ async fn show(
             data: TsdbDir::new(vec![replica.data.tsdb.clone(), replica.data.head.clone()]),
         };
         let prometheus = stand_in::serve(stand_in, stop.clone()).await?;
-        let arguments = [
+        let mut arguments = vec![
             format!("--tsdb.path={}", replica.data.tsdb.display()),
             format!("--prometheus.url=http://{prometheus}"),
         ];
+        if replica.is_existing {
+            // A Prometheus that was alone compacts its blocks.
+            arguments.push("--shipper.upload-compacted".to_string());
+        }
         components.push(start(app, "sidecar", replica.name, &arguments, &bucket, screen, stop).await?);
     }
     for replica in &replicas {
@@ -212,25 +225,36 @@ async fn made_up(days: i64, work: &WorkDir, screen: &Screen) -> Result<Vec<Repli
             name,
             data,
             external_labels,
+            is_existing: false,
         });
     }
     Ok(replicas)
 }
 
-fn existing(path: &str) -> Result<Replica> {
-    let tsdb = PathBuf::from(path);
-    if !tsdb.is_dir() {
+/// The blocks of a directory, linked into one of the demo's own: a state file in the user's would make a real sidecar
+/// believe that they are safe in a bucket.
+fn existing(path: &str, work: &WorkDir) -> Result<Replica> {
+    let from = PathBuf::from(path);
+    if !from.is_dir() {
         bail!("--tsdb.path={path}: not a directory");
     }
-    let external_labels = Labels::from_pairs([("cluster", "demo"), ("replica", "a")])?;
-    // There is no head to be had from a directory; a missing one has no blocks.
+    let dir = work.path.join("prometheus-a");
+    let data = DataDir {
+        tsdb: dir.join("data"),
+        // There is no head to be had from a directory.
+        head: dir.join("head"),
+    };
+    std::fs::create_dir_all(&data.head)?;
+    let linked = linked::link_blocks(&from, &data.tsdb)
+        .with_context(|| format!("--tsdb.path={path}: its blocks cannot be linked or copied"))?;
+    if linked == 0 {
+        bail!("--tsdb.path={path}: there is no block in it");
+    }
     Ok(Replica {
         name: "a",
-        data: DataDir {
-            head: tsdb.join("chunks_head"),
-            tsdb,
-        },
-        external_labels,
+        data,
+        external_labels: Labels::from_pairs([("cluster", "demo"), ("replica", "a")])?,
+        is_existing: true,
     })
 }
 
@@ -290,31 +314,42 @@ async fn start(
     })
 }
 
-/// The state file says what is shipped; the sidecar keeps it up to date block by block.
+/// The state file says what is shipped; the sidecar keeps it up to date block by block. Goes on without blocks that
+/// are not shipped for [`PATIENCE`].
 async fn wait_until_shipped(replica: &Replica, bucket_dir: &Path, screen: &Screen) -> Result<()> {
     let data = replica.data.tsdb.clone();
-    let want = tokio::task::spawn_blocking(move || sabre_sidecar::shipper::scan(&data))
-        .await??
+    let found = tokio::task::spawn_blocking(move || sabre_sidecar::shipper::scan(&data)).await??;
+    // Blocks without samples are not shipped.
+    let want = found
         .blocks
-        .len();
+        .iter()
+        .filter(|block| block.meta.stats.num_samples > 0)
+        .count();
     let state = sabre_sidecar::shipper::StateFile::new(&replica.data.tsdb, "thanos.shipper.json");
     let progress = screen.progress(&format!("sidecar {}", replica.name));
+    let (mut before, mut unchanged) = (0, Duration::ZERO);
     loop {
         let shipped = match state.read() {
             sabre_sidecar::shipper::ReadState::Known(ids) => ids.len(),
             _ => 0,
         };
         progress.set(shipped, want);
-        if shipped >= want {
+        unchanged = if shipped == before {
+            unchanged + POLL
+        } else {
+            Duration::ZERO
+        };
+        before = shipped;
+        if shipped >= want || unchanged >= PATIENCE {
             progress.finish();
             screen.line(&format!(
-                "sidecar {}: {want} blocks are in {}",
+                "sidecar {}: {shipped} of {want} blocks are in {}",
                 replica.name,
                 bucket_dir.display()
             ));
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 

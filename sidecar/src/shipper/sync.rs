@@ -23,6 +23,8 @@ struct Look {
     local: LocalBlocks,
     /// As the state file says.
     known: BTreeSet<BlockId>,
+    /// There is no state file, or none that can be used: Prometheus would compact everything.
+    is_state_lost: bool,
     spans: Vec<(BlockId, Span)>,
 }
 
@@ -35,7 +37,12 @@ impl Shipper {
         if external_labels.is_empty() {
             return Err(SyncError::NoExternalLabels);
         }
-        let Look { local, known, spans } = self.look().await?;
+        let Look {
+            local,
+            known,
+            is_state_lost,
+            spans,
+        } = self.look().await?;
         self.memory.lock().spans = spans;
         self.forget_gone(&local);
         let steps = plan(&local, &known, &self.config.policy);
@@ -50,6 +57,11 @@ impl Shipper {
             .map(|(id, _)| *id)
             .collect();
         let mut written = known;
+        if is_state_lost {
+            // At once: the bucket may be away for long.
+            self.write_state(&uploaded).await?;
+            written.clone_from(&uploaded);
+        }
         for (block, (_, step)) in local.blocks.iter().zip(&steps) {
             let Step::Ship { check_overlap } = step else {
                 continue;
@@ -92,9 +104,9 @@ impl Shipper {
         let tsdb_dir = self.config.tsdb_dir.clone();
         self.on_disk(move || {
             let found = scan_on(&*disk, &tsdb_dir).map_err(local(&tsdb_dir))?;
-            let known = match state.read() {
-                ReadState::Known(ids) => ids,
-                ReadState::Missing | ReadState::Unusable(_) => BTreeSet::new(),
+            let (known, is_state_lost) = match state.read() {
+                ReadState::Known(ids) => (ids, false),
+                ReadState::Missing | ReadState::Unusable(_) => (BTreeSet::new(), true),
             };
             let span = |block: &LocalBlock| Span {
                 mint: block.meta.min_time,
@@ -109,6 +121,7 @@ impl Shipper {
                 spans: found.blocks.iter().map(|block| (block.id, span(block))).collect(),
                 local: found,
                 known,
+                is_state_lost,
             })
         })
         .await?

@@ -99,14 +99,14 @@ pub(crate) async fn get(wire: &mut Wire, keys: &[Vec<u8>]) -> Result<Vec<Option<
         match read_head(wire).await? {
             Head::Bulk(None) => values.push(None),
             Head::Bulk(Some(len)) => values.push(wire.value(len).await?),
-            other => return Err(unexpected_inside(other)),
+            other => return Err(unexpected_inside(&other)),
         }
     }
     Ok(values)
 }
 
 /// Inside of an answer nothing is a whole one: the connection cannot be used again.
-fn unexpected_inside(head: Head) -> WireError {
+fn unexpected_inside(head: &Head) -> WireError {
     WireError::Nonsense(format!("{head:?} where a value should be"))
 }
 

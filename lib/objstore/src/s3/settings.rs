@@ -335,6 +335,12 @@ impl S3Settings {
         for (key, _) in ignored.iter().filter(|(_, is_set)| *is_set) {
             tracing::info!(key, "this setting of the bucket has no effect and is ignored");
         }
+        let sse = &self.sse_config;
+        if sse.r#type.is_empty() && !(sse.kms_key_id.is_empty() && sse.encryption_key.is_empty()) {
+            tracing::warn!(
+                "sse_config has a key and no type: objects are not encrypted by it, set sse_config.type"
+            );
+        }
         if self.bucket.contains('.') && self.bucket_lookup_type == LookupType::VirtualHosted && !self.insecure
         {
             tracing::warn!(

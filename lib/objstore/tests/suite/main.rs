@@ -6,6 +6,7 @@
 
 mod credentials;
 mod embedded;
+mod hedged;
 mod local;
 mod multipart;
 mod tls;

@@ -152,3 +152,26 @@ async fn two_sidecars_on_one_directory_take_turns() {
     drop(first);
     assert!(DirLock::take(local.path()).unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_state_file_that_is_lost_is_there_again_before_the_bucket_is() {
+    // Without it Prometheus compacts blocks that are not in the bucket.
+    let local = Local::new();
+    let (bucket, _faulty, _) = away();
+    local.block(A, (0, 100), 7, 1);
+    let shipper = local.shipper(&bucket, |_| {});
+    let stop = CancellationToken::new();
+    let state = local.path().join("thanos.shipper.json");
+    for text in [None, Some("{"), Some(r#"{"version":2}"#)] {
+        let _ = fs::remove_file(&state);
+        if let Some(text) = text {
+            fs::write(&state, text).unwrap();
+        }
+        shipper.sync(&labels(), &stop).await.unwrap_err();
+        assert_eq!(
+            fs::read_to_string(&state).unwrap(),
+            "{\n\t\"version\": 1,\n\t\"uploaded\": []\n}\n",
+            "{text:?}"
+        );
+    }
+}
