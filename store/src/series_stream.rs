@@ -247,7 +247,7 @@ impl BlockSeries {
         stats.series.touch(series as u64, bytes);
         cache.asked_for_series(series, if extent.is_some() { series } else { 0 });
         let source = match extent {
-            Some(extent) => Source::Cache(part_of(extent, plan)),
+            Some(extent) => Source::Cache(part_of(&extent, plan)),
             None => {
                 let read = read(block, plan, self.context.clone());
                 Source::Bucket(AbortOnDropHandle::new(tokio::spawn(read)))
@@ -296,7 +296,7 @@ enum Source {
     Bucket(AbortOnDropHandle<Result<RawPart, RequestError>>),
 }
 
-fn part_of(extent: Extent, plan: PartPlan) -> RawPart {
+fn part_of(extent: &Extent, plan: PartPlan) -> RawPart {
     let from = usize::try_from(plan.start.saturating_sub(extent.start)).unwrap_or(usize::MAX);
     let bytes = extent.bytes.slice(from.min(extent.bytes.len())..);
     RawPart::new(plan, bytes)

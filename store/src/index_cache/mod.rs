@@ -43,6 +43,7 @@ pub struct IndexCache {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Backend {
     Memory(MemoryIndexCache),
     Remote(RemoteIndexCache),
