@@ -313,7 +313,11 @@ async fn a_reader_that_stops_holds_a_window_and_when_it_goes_nothing() {
         before < all,
         "{before} reads of chunks although the reader stopped; all are {all}"
     );
-    assert!(budget.usage().used_bytes < idle + (20 << 20), "{:?}", budget.usage());
+    assert!(
+        budget.usage().used_bytes < idle + (20 << 20),
+        "{:?}",
+        budget.usage()
+    );
     drop(messages);
     eventually("the release of memory", || budget.usage().used_bytes == idle).await;
     let after = chunk_reads(&bucket);

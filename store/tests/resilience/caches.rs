@@ -155,10 +155,11 @@ async fn a_shared_index_cache_that_dies_or_lies_does_no_harm() {
         is_right(&store, "cold").await;
         settled(&server).await;
         let original = server.state.values.lock().clone();
-        let lies: [(&str, fn(&mut Vec<u8>)); 5] = [
+        type Lie = fn(&mut Vec<u8>);
+        let lies: [(&str, Lie); 5] = [
             ("a bit", |value| {
                 if let Some(byte) = value.last_mut() {
-                    *byte ^= 4
+                    *byte ^= 4;
                 }
             }),
             ("a bit in the middle", |value| {

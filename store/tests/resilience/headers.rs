@@ -25,7 +25,7 @@ async fn store(headers: HeaderPolicy) -> (FaultBucket, TestStore) {
     let faulty = FaultBucket::new(memory as SharedBucket);
     let budget = Budget::new(1 << 30, "--sabre.memory-budget");
     let store = start_with(Arc::new(faulty.clone()), budget, |config| {
-        config.headers = headers
+        config.headers = headers;
     })
     .await;
     (faulty, store)

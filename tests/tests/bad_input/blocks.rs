@@ -183,7 +183,7 @@ const ROWS: &[Row] = &[
                 "meta.json",
                 "\"version\": 1,\n\t\"thanos\"",
                 "\"version\": 2,\n\t\"thanos\"",
-            )
+            );
         },
         shown: Shown::AtSync,
         says: &["meta.json", "version 2", "not used"],
@@ -195,7 +195,7 @@ const ROWS: &[Row] = &[
                 "meta.json",
                 "\"version\": 1,\n\t\t\"labels\"",
                 "\"version\": 2,\n\t\t\"labels\"",
-            )
+            );
         },
         shown: Shown::AtSync,
         says: &["meta.json", "thanos", "version 2", "not used"],

@@ -447,9 +447,7 @@ async fn a_file_of_another_size_and_what_is_old_are_sent_again() {
         .unwrap();
     assert_eq!(stale.resumed_bytes, 0);
     put("chunks/000001", b"short").await;
-    let fresh = upload_block(&bucket, &dir, since(Some(0)), now_ms)
-        .await
-        .unwrap();
+    let fresh = upload_block(&bucket, &dir, since(Some(0)), now_ms).await.unwrap();
     assert_eq!(fresh.resumed_bytes, 509, "all but the short one");
     let first = bucket.objects().remove(0).1;
     assert_eq!(first, vec![1; 100]);

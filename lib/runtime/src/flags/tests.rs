@@ -618,7 +618,10 @@ fn a_bare_word_is_the_value_of_the_flag_that_the_command_names() {
             .map(|parsed| parsed.flags.text("index").unwrap().to_owned())
             .map_err(|error| error.text)
     };
-    assert_eq!(index(&["logging-2026.01.01"]), Ok("logging-2026.01.01".to_owned()));
+    assert_eq!(
+        index(&["logging-2026.01.01"]),
+        Ok("logging-2026.01.01".to_owned())
+    );
     assert_eq!(index(&["--index=a"]), Ok("a".to_owned()));
     assert!(index(&["a", "b"]).unwrap_err().contains("cannot be repeated"));
     assert!(index(&[]).unwrap_err().contains("--index"));

@@ -125,11 +125,7 @@ pub(super) fn expected(data: &[DataSet], request: &SeriesRequest) -> Truth {
     let matchers = wire_matchers(&request.matchers);
     let mut truth = Truth::new();
     for set in data {
-        for (own, samples) in set
-            .series
-            .iter()
-            .filter(|(own, _)| selects(set, own, &matchers))
-        {
+        for (own, samples) in set.series.iter().filter(|(own, _)| selects(set, own, &matchers)) {
             let lset = own
                 .overlaid(&set.external)
                 .without(&request.without_replica_labels);
