@@ -407,7 +407,7 @@ mod lossy {
 async fn an_upload_that_broke_off_is_completed_and_nothing_is_sent_twice() {
     let (_temp, dir) = local_block();
     let memory = Arc::new(MemoryBucket::new("b"));
-    let bucket = FaultBucket::new(memory.clone());
+    let bucket = FaultBucket::new(Arc::<MemoryBucket>::clone(&memory));
     bucket.add(Rule::next(Operation::Upload, Fault::Error(ErrorKind::Unavailable)).on("000003"));
     let options = UploadOptions {
         concurrency: 1,
