@@ -196,16 +196,7 @@ impl Compactor {
             return self.mark_empty(plan).await;
         }
         self.tell_compacted(group, plan, &compacted, started);
-        for id in ids {
-            let details = "source of compacted block";
-            let marked = mark_for_deletion(&self.context, id, details, self.now_ms()).await;
-            marked.map_err(JobError::Upload)?;
-            self.metrics
-                .marked
-                .with([mark::MarkKind::Deletion.file_name(), ""])
-                .inc();
-        }
-        Ok(())
+        self.mark_sources(ids).await
     }
 
     fn tell_compacted(&self, group: &Group, plan: &CompactionPlan, compacted: &Compacted, started: Instant) {
@@ -254,7 +245,12 @@ impl Compactor {
             let what = "the blocks hold no samples, although their meta.json counts some";
             return Err(JobError::Unwritable(what.to_owned()));
         }
-        for id in empty {
+        self.mark_sources(empty).await
+    }
+
+    /// Marks blocks that a longer one stands for, or that hold nothing.
+    async fn mark_sources(&self, ids: Vec<BlockId>) -> Result<(), JobError> {
+        for id in ids {
             let details = "source of compacted block";
             let marked = mark_for_deletion(&self.context, id, details, self.now_ms()).await;
             marked.map_err(JobError::Upload)?;
