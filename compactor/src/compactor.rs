@@ -18,6 +18,7 @@ use sabre_tsdb::merge::OverlapRule;
 use crate::Clock;
 use crate::error::PassError;
 use crate::execute::{JobContext, JobOptions};
+use crate::leftovers;
 use crate::metrics::{CompactorMetrics, gauge};
 use crate::plan::{BlockInfo, CompactionPlan, Policy};
 use crate::quarantine::{Quarantine, Work};
@@ -351,21 +352,31 @@ impl Compactor {
         self.doubts.lock().insert(sources)
     }
 
-    /// Blocks an earlier run was writing when it stopped.
+    /// Blocks that earlier runs were writing when they stopped.
     pub(crate) fn own_leftovers(&self) -> Vec<BlockId> {
         self.own.lock().clone()
     }
 
-    /// Removes the local files that an earlier run left, and remembers which blocks they belong to.
+    /// Removes the local files that earlier runs left, and remembers which blocks they belong to. The empty folders stay
+    /// until the uploads of these blocks are aborted: this run may be killed before it comes to that, too.
     ///
     /// # Errors
     /// A folder that cannot be written.
     pub async fn prepare(&self) -> std::io::Result<()> {
         let dir = self.context.options.scratch_dir.clone();
-        let leftovers = sabre_runtime::blocking(move || clear(&dir)).await;
-        let leftovers = leftovers.map_err(std::io::Error::other)??;
-        *self.own.lock() = leftovers;
+        let leftovers = sabre_runtime::blocking(move || leftovers::empty(&dir)).await;
+        *self.own.lock() = leftovers.map_err(std::io::Error::other)??;
         Ok(())
+    }
+
+    /// Forgets the blocks of earlier runs, whose uploads are all aborted.
+    pub(crate) async fn forget_leftovers(&self) {
+        let blocks = std::mem::take(&mut *self.own.lock());
+        let dir = self.context.options.scratch_dir.clone();
+        let forgotten = sabre_runtime::blocking(move || leftovers::forget(&dir, &blocks)).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "the folders of earlier runs could not be removed");
+        }
     }
 }
 
@@ -377,20 +388,3 @@ fn broken_metas(view: &View) -> impl Iterator<Item = BlockId> {
 
 /// Folder below the data folder for the local files of results.
 const SCRATCH_DIR: &str = "compact";
-
-fn clear(dir: &std::path::Path) -> std::io::Result<Vec<BlockId>> {
-    std::fs::create_dir_all(dir)?;
-    let mut blocks = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let id = name.split('.').next().and_then(sabre_block::layout::block_of_dir);
-        let Some(id) = id else { continue };
-        blocks.push(id);
-        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            // It is in nobody's way: every attempt has a folder of its own.
-            tracing::warn!(path = %entry.path().display(), %error, "a folder of an earlier run could not be removed");
-        }
-    }
-    Ok(blocks)
-}

@@ -18,6 +18,7 @@ mod execute;
 pub mod flags;
 #[doc(hidden)]
 pub mod fuzz;
+mod leftovers;
 mod merge;
 mod metrics;
 mod pages;

@@ -37,6 +37,9 @@ impl Compactor {
                 Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
             }
         }
+        if outcome.is_ok() {
+            self.forget_leftovers().await;
+        }
         for (block, _) in partial {
             if let Some(partial) = view.partial.get(&block)
                 && let PartialReason::CorruptMeta(why) = &partial.reason
