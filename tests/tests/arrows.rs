@@ -30,6 +30,7 @@ const ROOMS: &[&str] = &[
     "sabre-sidecar",
     "sabre-store",
     "sabre-compactor",
+    "sabre-query",
     "sabre-tools",
     "sabre-es-retention",
 ];

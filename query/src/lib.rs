@@ -1,0 +1,6 @@
+//! The querier: fans out over gRPC to StoreAPIs, merges, deduplicates replicas, evaluates PromQL and serves Prometheus'
+//! HTTP API.
+
+pub mod source;
+
+pub use source::{SelectOptions, SelectRequest, SeriesItem, SeriesStream, SourceFailure, StoreSource};
