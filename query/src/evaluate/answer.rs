@@ -1,0 +1,64 @@
+//! What the querier answers.
+
+use std::collections::BTreeMap;
+
+use sabre_model::Labels;
+use sabre_promql::value::Value;
+
+use crate::source::EndpointAccount;
+
+/// The result of a query.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The value. A matrix is sorted by labels, a vector has the order of the query.
+    pub value: Value,
+    /// Warnings of the query, with their places in it, and of stores that did not answer.
+    pub warnings: Vec<String>,
+    /// Infos on the query, with their places in it.
+    pub infos: Vec<String>,
+    /// What it cost.
+    pub statistics: Statistics,
+}
+
+/// Series found, by labels.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesAnswer {
+    /// Sorted, each once.
+    pub series: Vec<Labels>,
+    /// Stores that did not answer, and whether the limit cut the answer.
+    pub warnings: Vec<String>,
+}
+
+/// Names or values of labels.
+#[derive(Clone, Debug, Default)]
+pub struct NamesAnswer {
+    /// Sorted, each once.
+    pub values: Vec<String>,
+    /// Stores that did not answer, and whether the limit cut the answer.
+    pub warnings: Vec<String>,
+}
+
+/// What a query cost. Times are in microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// Waiting for a place among the queries that run.
+    pub queue_us: u64,
+    /// From the start of the evaluation to its end.
+    pub evaluation_us: u64,
+    /// Of these, how long the evaluation waited for series of the stores; 0 unless times are wanted.
+    pub fan_out_us: u64,
+    /// Decoding and deduplicating chunks, added up over all threads; 0 unless times are wanted.
+    pub decode_us: u64,
+    /// Selects made.
+    pub selects: u64,
+    /// Series read, replicas made one.
+    pub series: u64,
+    /// Samples read, replicas made one.
+    pub samples: u64,
+    /// Encoded bytes of their chunks.
+    pub chunk_bytes: u64,
+    /// The most bytes of memory charged at once.
+    pub peak_bytes: u64,
+    /// What each endpoint was asked and gave, by address.
+    pub endpoints: BTreeMap<String, EndpointAccount>,
+}
