@@ -1,6 +1,7 @@
 //! The querier: fans out over gRPC to StoreAPIs, merges, deduplicates replicas, evaluates PromQL and serves Prometheus'
 //! HTTP API.
 
+pub mod endpoints;
 pub mod evaluate;
 pub mod source;
 

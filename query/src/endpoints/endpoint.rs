@@ -1,0 +1,138 @@
+//! One endpoint: its connections, and what is known of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use super::{Api, EndpointStatus, PeerInfo};
+
+/// How an endpoint is treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointKind {
+    /// It is asked whether it is healthy or not, and never forgotten.
+    pub strict: bool,
+    /// It stands for several servers that have the same, of which one is asked.
+    pub group: bool,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: String,
+    kind: EndpointKind,
+    /// One, but for groups.
+    channels: RwLock<Vec<Channel>>,
+    next: AtomicUsize,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    peer: Option<Arc<PeerInfo>>,
+    /// What went wrong when it was last asked.
+    last_error: Option<String>,
+    last_check_ms: Option<i64>,
+    last_success: Option<Instant>,
+}
+
+impl Endpoint {
+    /// An endpoint that was not asked yet.
+    pub fn new(address: impl Into<String>, kind: EndpointKind, channels: Vec<Channel>) -> Self {
+        Self {
+            address: address.into(),
+            kind,
+            channels: RwLock::new(channels),
+            next: AtomicUsize::new(0),
+            state: RwLock::default(),
+        }
+    }
+
+    /// `host:port`, or the name of a group: what people know it by.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How it is treated.
+    pub fn kind(&self) -> EndpointKind {
+        self.kind
+    }
+
+    /// A connection; of a group that of the server whose turn it is, `None` if it has none.
+    pub fn channel(&self) -> Option<Channel> {
+        let channels = self.channels.read();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        channels.get(turn.checked_rem(channels.len())?).cloned()
+    }
+
+    /// Puts the servers of a group in the place of those before.
+    pub(crate) fn set_channels(&self, channels: Vec<Channel>) {
+        *self.channels.write() = channels;
+    }
+
+    /// What it said it is. A strict endpoint that never said so may have everything.
+    pub fn peer(&self) -> Option<Arc<PeerInfo>> {
+        let known = self.state.read().peer.clone();
+        known.or_else(|| self.kind.strict.then(|| Arc::new(PeerInfo::unknown_store())))
+    }
+
+    /// Whether requests may go to it.
+    pub fn is_healthy(&self) -> bool {
+        let state = self.state.read();
+        self.kind.strict || (state.peer.is_some() && state.last_error.is_none())
+    }
+
+    /// Whether requests of this kind may go to it.
+    pub fn offers(&self, api: Api) -> bool {
+        self.is_healthy() && self.peer().is_some_and(|peer| peer.apis.contains(&api))
+    }
+
+    /// What is known of it, for people.
+    pub fn status(&self) -> EndpointStatus {
+        let healthy = self.is_healthy();
+        let state = self.state.read();
+        let peer = state.peer.as_deref();
+        let store = peer.map(|peer| peer.store.clone()).unwrap_or_default();
+        EndpointStatus {
+            address: self.address.clone(),
+            component: peer.map(|peer| peer.component.clone()),
+            label_sets: peer.map(|peer| peer.label_sets.clone()).unwrap_or_default(),
+            mint: store.mint,
+            maxt: store.maxt,
+            last_check_ms: state.last_check_ms,
+            last_error: state.last_error.clone(),
+            healthy,
+            apis: peer
+                .map(|peer| peer.apis.iter().copied().collect())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Notes what it said, or why it did not.
+    pub fn note(&self, outcome: Result<PeerInfo, String>, now_ms: i64, now: Instant) {
+        let mut state = self.state.write();
+        state.last_check_ms = Some(now_ms);
+        match outcome {
+            Ok(peer) => {
+                state.peer = Some(Arc::new(peer));
+                state.last_error = None;
+                state.last_success = Some(now);
+            }
+            Err(error) => state.last_error = Some(error),
+        }
+    }
+
+    /// Whether it is to be forgotten: it is not strict, and did not answer for so long, or never.
+    pub(crate) fn is_forgotten(&self, now: Instant, unhealthy_timeout: Duration) -> bool {
+        let last = self.state.read().last_success;
+        let silent = last.is_none_or(|last| now.saturating_duration_since(last) > unhealthy_timeout);
+        silent && !self.kind.strict
+    }
+}

@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use sabre_proto::thanos::{
+    InfoResponse as OldInfo, Label, LabelSet, StoreType,
+    info::{InfoResponse, RulesInfo, StoreInfo},
+};
+use tokio::time::Instant;
+
+use super::*;
+
+fn label_set(pairs: &[(&str, &str)]) -> LabelSet {
+    let label = |&(name, value): &(&str, &str)| Label {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    LabelSet {
+        labels: pairs.iter().map(label).collect(),
+    }
+}
+
+fn channel() -> Channel {
+    tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy()
+}
+
+fn said() -> PeerInfo {
+    PeerInfo::from_info(InfoResponse {
+        component_type: "sidecar".to_owned(),
+        label_sets: vec![label_set(&[("b", "2"), ("a", "1")]), label_set(&[])],
+        store: Some(StoreInfo {
+            min_time: 5,
+            max_time: 9,
+            supports_sharding: true,
+            ..StoreInfo::default()
+        }),
+        rules: Some(RulesInfo {}),
+        ..InfoResponse::default()
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_peer_says_what_it_is_and_has() {
+    let peer = said();
+    assert_eq!(peer.component, "sidecar");
+    assert_eq!(
+        peer.apis.iter().copied().collect::<Vec<_>>(),
+        [Api::Store, Api::Rules]
+    );
+    assert_eq!(
+        peer.label_sets,
+        [Labels::from_pairs([("a", "1"), ("b", "2")]).unwrap()]
+    );
+    assert_eq!((peer.store.mint, peer.store.maxt), (5, 9));
+    assert!(peer.store.supports_sharding && !peer.store.supports_without_replica_labels);
+}
+
+#[test]
+fn labels_that_are_none_are_an_error() {
+    let answer = InfoResponse {
+        label_sets: vec![label_set(&[("a", "1"), ("a", "2")])],
+        ..InfoResponse::default()
+    };
+    assert!(PeerInfo::from_info(answer).unwrap_err().contains('a'));
+}
+
+#[test]
+fn old_peers_have_a_store_and_labels_in_either_field() {
+    let mut old = OldInfo {
+        labels: label_set(&[("x", "y")]).labels,
+        min_time: 1,
+        max_time: 2,
+        store_type: StoreType::Sidecar.into(),
+        label_sets: Vec::new(),
+    };
+    let peer = PeerInfo::from_old_info(&old).unwrap();
+    assert_eq!(peer.component, "sidecar");
+    assert_eq!(peer.label_sets.len(), 1);
+    old.label_sets = vec![label_set(&[("x", "1")]), label_set(&[("x", "2")])];
+    assert_eq!(PeerInfo::from_old_info(&old).unwrap().label_sets.len(), 2);
+}
+
+#[tokio::test]
+async fn only_those_who_answered_last_are_asked() {
+    let pool = Pool::new();
+    let (normal, strict) = (
+        EndpointKind::default(),
+        EndpointKind {
+            strict: true,
+            group: false,
+        },
+    );
+    let b = Arc::new(Endpoint::new("b:1", normal, vec![channel()]));
+    let a = Arc::new(Endpoint::new("a:1", strict, vec![channel()]));
+    pool.replace(vec![Arc::clone(&b), Arc::clone(&a)]);
+    let asked = |api| {
+        pool.channels(api)
+            .iter()
+            .map(|(e, _)| e.address().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(asked(Api::Store), ["a:1"], "strict ones always are");
+    let start = Instant::now();
+    b.note(Ok(said()), 1, start);
+    assert_eq!(asked(Api::Store), ["a:1", "b:1"]);
+    assert_eq!(asked(Api::Rules), ["b:1"]);
+    b.note(Err("gone".to_owned()), 2, start);
+    assert_eq!(asked(Api::Rules), Vec::<String>::new());
+    let statuses = pool.statuses();
+    assert_eq!(statuses[0].component, None);
+    assert_eq!(
+        statuses[1].component.as_deref(),
+        Some("sidecar"),
+        "what it said last is kept"
+    );
+    assert_eq!(statuses[1].last_error.as_deref(), Some("gone"));
+    assert_eq!(statuses[1].last_check_ms, Some(2));
+    let timeout = Duration::from_secs(300);
+    assert!(!b.is_forgotten(start + timeout, timeout));
+    assert!(b.is_forgotten(start + timeout + Duration::from_secs(1), timeout));
+    assert!(!a.is_forgotten(start + timeout * 2, timeout));
+}
+
+#[tokio::test]
+async fn the_servers_of_a_group_take_turns() {
+    let group = EndpointKind {
+        strict: false,
+        group: true,
+    };
+    let endpoint = Endpoint::new("g:1", group, Vec::new());
+    assert!(endpoint.channel().is_none());
+    endpoint.set_channels(vec![channel(), channel()]);
+    assert!(endpoint.channel().is_some());
+}
