@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sabre_block::local_writer::LocalBlockWriter;
 use sabre_model::BlockId;
 use sabre_tsdb::{
@@ -43,12 +43,12 @@ pub(crate) struct Made {
     pub(crate) samples: u64,
 }
 
-/// Writes all blocks. `progress` hears how many of how many are done.
+/// Writes all blocks. `progress` hears how many of how many are done, and says whether to go on.
 pub(crate) fn make(
     dir: &DataDir,
     recipe: &Recipe,
     mut series: Vec<Series>,
-    mut progress: impl FnMut(usize, usize),
+    mut progress: impl FnMut(usize, usize) -> bool,
 ) -> Result<Made> {
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     for dir in [&dir.tsdb, &dir.head] {
@@ -62,7 +62,9 @@ pub(crate) fn make(
         let meta = write_block(parent, recipe, &mut series, (*mint, *maxt))?;
         made.blocks += usize::from(!is_head);
         made.samples += meta.stats.num_samples;
-        progress(number + 1, ranges.len());
+        if !progress(number + 1, ranges.len()) {
+            bail!("stopped");
+        }
     }
     Ok(made)
 }

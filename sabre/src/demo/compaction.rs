@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use sabre_block::layout::{META_FILE, split_key};
-use sabre_model::{duration::format_model, size::format_bytes};
+use sabre_model::duration::format_model;
 use sabre_objstore::{BucketExt, SharedBucket};
-use sabre_runtime::{flags::App, metrics::Registry};
+use sabre_runtime::metrics::Registry;
 use sabre_tsdb::meta::BlockMeta;
-use tokio_util::sync::CancellationToken;
 
-use super::screen::{Screen, grouped, shell_line};
+use super::{
+    Stage,
+    screen::{Screen, grouped, shell_line, short_size},
+};
 
 const MAX_META_BYTES: u64 = 1 << 20;
 const MAX_OBJECTS: usize = 1 << 20;
@@ -26,14 +28,8 @@ struct Sum {
 }
 
 /// Merges the replicas, compacts and downsamples, and prints what it did to the bucket.
-pub(crate) async fn run(
-    app: &App,
-    bucket: &str,
-    data_dir: &str,
-    has_replicas: bool,
-    screen: &Screen,
-    stop: &CancellationToken,
-) -> Result<()> {
+pub(crate) async fn run(stage: &Stage<'_>, bucket: &str, data_dir: &str, has_replicas: bool) -> Result<()> {
+    let screen = stage.screen;
     let opened = sabre_objstore::config::from_yaml(bucket, "demo")?;
     let before = add_up(&opened).await?;
     let mut line = vec![
@@ -51,14 +47,20 @@ pub(crate) async fn run(
         line.push("--deduplication.func=penalty".to_owned());
     }
     screen.line(&format!("$ {}", shell_line(&line)));
-    let flags = app
+    let flags = stage
+        .app
         .parse(&line)
         .map_err(|error| anyhow::anyhow!(error.text))?
         .flags;
     // The compactor ends the token it is given when it is done.
-    let (done, registry) = (stop.child_token(), Registry::new());
-    sabre_compactor::run::run(&flags, registry, done, None)
-        .await
+    let (done, registry, at_work) = (stage.stop.child_token(), Registry::new(), stage.crew.join());
+    // A task of its own: it is told to stop and waited for, never dropped halfway.
+    let compactor = tokio::spawn(async move {
+        let _at_work = at_work;
+        sabre_compactor::run::run(&flags, registry, done, None).await
+    });
+    compactor
+        .await?
         .map_err(|error| anyhow::anyhow!(error))
         .context("the compactor")?;
     print(&before, &add_up(&opened).await?, screen);
@@ -121,7 +123,7 @@ fn print(before: &BTreeMap<i64, Sum>, after: &BTreeMap<i64, Sum>, screen: &Scree
                 grouped(sum.blocks),
                 grouped(sum.series),
                 grouped(sum.samples),
-                format_bytes(sum.size_bytes),
+                short_size(sum.size_bytes),
             ]);
         }
     }

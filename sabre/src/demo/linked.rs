@@ -5,10 +5,14 @@ use std::{fs, io, path::Path};
 use sabre_model::BlockId;
 
 /// Links every block of `from` into `to`, and copies files that cannot be linked. Returns how many blocks there are.
-pub(crate) fn link_blocks(from: &Path, to: &Path) -> io::Result<usize> {
+/// Before each block `goes_on` says whether to.
+pub(crate) fn link_blocks(from: &Path, to: &Path, goes_on: impl Fn() -> bool) -> io::Result<usize> {
     fs::create_dir_all(to)?;
     let mut blocks = 0;
     for entry in fs::read_dir(from)? {
+        if !goes_on() {
+            return Err(io::Error::other("stopped"));
+        }
         let entry = entry?;
         let name = entry.file_name();
         let is_block = name.to_str().is_some_and(|name| BlockId::parse(name).is_ok());
@@ -51,12 +55,13 @@ mod tests {
         for file in ["meta.json", "index", "chunks/000001"] {
             fs::write(block.join(file), file).unwrap();
         }
-        assert_eq!(link_blocks(&from, &to).unwrap(), 1);
+        assert_eq!(link_blocks(&from, &to, || true).unwrap(), 1);
         let linked = to.join("01KE1Y3XTRWGF29YHY29V0RWTE");
         assert_eq!(
             fs::read_to_string(linked.join("chunks/000001")).unwrap(),
             "chunks/000001"
         );
+        assert!(link_blocks(&from, &dir.path().join("stopped"), || false).is_err());
         fs::remove_dir_all(&to).unwrap();
         assert!(block.join("index").is_file());
         assert_eq!(fs::read_dir(&from).unwrap().count(), 3);

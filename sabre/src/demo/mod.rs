@@ -5,11 +5,13 @@
 
 mod blocks;
 mod compaction;
+mod crew;
 mod linked;
 mod query;
 mod screen;
 mod stand_in;
 mod tsdb_dir;
+mod work_dir;
 mod workload;
 
 use std::{
@@ -33,9 +35,11 @@ use tracing::level_filters::LevelFilter;
 
 use self::{
     blocks::{DataDir, Recipe},
+    crew::{AtWork, Crew},
     screen::Screen,
     stand_in::StandIn,
     tsdb_dir::TsdbDir,
+    work_dir::WorkDir,
     workload::Scraper,
 };
 
@@ -47,6 +51,9 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// A sidecar that ships nothing for so long will not ship the rest: its log says why.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long components may take to end before their directory is removed all the same.
+const LAST_PATIENCE: Duration = Duration::from_secs(30);
 
 const FLAGS: &[FlagSpec] = &[
     FlagSpec::new(
@@ -84,6 +91,15 @@ struct Replica {
     is_existing: bool,
 }
 
+/// What all steps work with.
+struct Stage<'a> {
+    app: &'a App,
+    work: &'a WorkDir,
+    screen: &'a Screen,
+    crew: &'a Crew,
+    stop: &'a CancellationToken,
+}
+
 /// A component that runs in this process, and where it listens.
 struct Component {
     what: String,
@@ -102,25 +118,31 @@ pub(crate) async fn run(flags: &Flags, app: &App) -> Result<()> {
     }
     tracing::subscriber::set_global_default(log.subscriber(Stderr))?;
     let signals = Signals::listen()?;
-    let work = WorkDir::create()?;
+    let work = WorkDir::create(&std::env::temp_dir(), rand::random)?;
+    let crew = Crew::new();
+    let stage = Stage {
+        app,
+        work: &work,
+        screen: &screen,
+        crew: &crew,
+        stop: &signals.stop,
+    };
     let result = tokio::select! {
-        result = show(flags, app, &work, &screen, &signals.stop) => result,
+        result = show(flags, &stage) => result,
         () = signals.stop.cancelled() => Ok(()),
     };
     signals.stop.cancel();
     screen.line("");
+    if !crew.ended(LAST_PATIENCE).await {
+        tracing::warn!(after = ?LAST_PATIENCE, "not everything has ended, cleaning up all the same");
+    }
     drop(work);
     screen.line("stopped, and removed what was made");
     result
 }
 
-async fn show(
-    flags: &Flags,
-    app: &App,
-    work: &WorkDir,
-    screen: &Screen,
-    stop: &CancellationToken,
-) -> Result<()> {
+async fn show(flags: &Flags, stage: &Stage<'_>) -> Result<()> {
+    let Stage { work, screen, .. } = *stage;
     screen.title("Sabre, the main job on this machine");
     screen.line(&format!(
         "everything is in {} until you stop it",
@@ -134,8 +156,8 @@ async fn show(
     );
 
     let replicas = match flags.text("tsdb.path")? {
-        "" => made_up(flags.int("days")?, work, screen).await?,
-        path => vec![existing(path, work)?],
+        "" => made_up(flags.int("days")?, stage).await?,
+        path => vec![existing(path, stage).await?],
     };
 
     let mut components = Vec::new();
@@ -145,7 +167,7 @@ async fn show(
             external_labels: replica.external_labels.clone(),
             data: TsdbDir::new(vec![replica.data.tsdb.clone(), replica.data.head.clone()]),
         };
-        let prometheus = stand_in::serve(stand_in, stop.clone()).await?;
+        let prometheus = stand_in::serve(stand_in, stage.stop.clone(), stage.crew.join()).await?;
         let mut arguments = vec![
             format!("--tsdb.path={}", replica.data.tsdb.display()),
             format!("--prometheus.url=http://{prometheus}"),
@@ -154,7 +176,7 @@ async fn show(
             // A Prometheus that was alone compacts its blocks.
             arguments.push("--shipper.upload-compacted".to_string());
         }
-        components.push(start(app, "sidecar", replica.name, &arguments, &bucket, screen, stop).await?);
+        components.push(start(stage, "sidecar", replica.name, &arguments, &bucket).await?);
     }
     for replica in &replicas {
         wait_until_shipped(replica, &bucket_dir, screen).await?;
@@ -162,11 +184,11 @@ async fn show(
 
     screen.title("3. Compact: replicas are merged, blocks become longer, old data gets a coarser copy");
     let compact_dir = work.path.join("compact").display().to_string();
-    compaction::run(app, &bucket, &compact_dir, replicas.len() > 1, screen, stop).await?;
+    compaction::run(stage, &bucket, &compact_dir, replicas.len() > 1).await?;
 
     screen.title("4. Serve: a store gateway answers gRPC from the bucket");
     let arguments = [format!("--data-dir={}", work.path.join("store").display())];
-    components.push(start(app, "store", "store", &arguments, &bucket, screen, stop).await?);
+    components.push(start(stage, "store", "store", &arguments, &bucket).await?);
     if let Some(store) = components.last() {
         wait_until_ready(store.http).await?;
     }
@@ -177,11 +199,12 @@ async fn show(
         query::ask(&component.what, component.grpc, screen).await?;
     }
     what_next(&components, &bucket_dir, screen);
-    wait_for_the_end(components, stop).await
+    wait_for_the_end(components, stage.stop).await
 }
 
 /// Two replicas of one Prometheus: the same targets, scraped at other moments, and one of them was down for a while.
-async fn made_up(days: i64, work: &WorkDir, screen: &Screen) -> Result<Vec<Replica>> {
+async fn made_up(days: i64, stage: &Stage<'_>) -> Result<Vec<Replica>> {
+    let Stage { work, screen, .. } = *stage;
     screen.title(&format!(
         "1. Make: {days} days of a small web shop, as two Prometheus servers have them on disk"
     ));
@@ -204,12 +227,17 @@ async fn made_up(days: i64, work: &WorkDir, screen: &Screen) -> Result<Vec<Repli
             scraper: Scraper { offset_ms, outage_ms },
         };
         let (progress, made_data) = (screen.progress(&format!("replica {name}")), data.clone());
+        let (stop, at_work) = (stage.stop.clone(), stage.crew.join());
         let made = tokio::task::spawn_blocking(move || {
+            let _at_work: AtWork = at_work;
             let made = blocks::make(
                 &made_data,
                 &recipe,
                 workload::series(to_ms - 30 * HOUR_MS),
-                |done, of| progress.set(done, of),
+                |done, of| {
+                    progress.set(done, of);
+                    !stop.is_cancelled()
+                },
             );
             progress.finish();
             made
@@ -233,19 +261,26 @@ async fn made_up(days: i64, work: &WorkDir, screen: &Screen) -> Result<Vec<Repli
 
 /// The blocks of a directory, linked into one of the demo's own: a state file in the user's would make a real sidecar
 /// believe that they are safe in a bucket.
-fn existing(path: &str, work: &WorkDir) -> Result<Replica> {
+async fn existing(path: &str, stage: &Stage<'_>) -> Result<Replica> {
     let from = PathBuf::from(path);
     if !from.is_dir() {
         bail!("--tsdb.path={path}: not a directory");
     }
-    let dir = work.path.join("prometheus-a");
+    let dir = stage.work.path.join("prometheus-a");
     let data = DataDir {
         tsdb: dir.join("data"),
         // There is no head to be had from a directory.
         head: dir.join("head"),
     };
     std::fs::create_dir_all(&data.head)?;
-    let linked = linked::link_blocks(&from, &data.tsdb)
+    let (to, stop, at_work) = (data.tsdb.clone(), stage.stop.clone(), stage.crew.join());
+    let linking = tokio::task::spawn_blocking(move || {
+        let _at_work: AtWork = at_work;
+        linked::link_blocks(&from, &to, || !stop.is_cancelled())
+    });
+    let linked = linking
+        .await
+        .context("linking the blocks failed")?
         .with_context(|| format!("--tsdb.path={path}: its blocks cannot be linked or copied"))?;
     if linked == 0 {
         bail!("--tsdb.path={path}: there is no block in it");
@@ -260,13 +295,11 @@ fn existing(path: &str, work: &WorkDir) -> Result<Replica> {
 
 /// Parses the same arguments as a shell would pass, and starts the component with them.
 async fn start(
-    app: &App,
+    stage: &Stage<'_>,
     command: &'static str,
     name: &str,
     arguments: &[String],
     bucket: &str,
-    screen: &Screen,
-    stop: &CancellationToken,
 ) -> Result<Component> {
     let mut line = vec!["sabre".to_string(), command.to_string()];
     line.extend_from_slice(arguments);
@@ -275,12 +308,13 @@ async fn start(
         "--http-address=127.0.0.1:0".to_string(),
         "--grpc-address=127.0.0.1:0".to_string(),
     ]);
-    screen.line(&format!("$ {}", screen::shell_line(&line)));
-    let flags = app
+    stage.screen.line(&format!("$ {}", screen::shell_line(&line)));
+    let flags = stage
+        .app
         .parse(&line)
         .map_err(|error| anyhow::anyhow!(error.text))?
         .flags;
-    let (stop, registry) = (stop.clone(), Registry::new());
+    let (stop, registry, at_work) = (stage.stop.clone(), Registry::new(), stage.crew.join());
     let what = if command == "store" {
         "store gateway".to_string()
     } else {
@@ -289,6 +323,7 @@ async fn start(
     let (task, http, grpc) = if command == "store" {
         let (sender, listening) = oneshot::channel();
         let task = tokio::spawn(async move {
+            let _at_work = at_work;
             sabre_store::run::run(&flags, registry, stop, Some(sender))
                 .await
                 .map_err(|error| anyhow::anyhow!(error))
@@ -299,8 +334,10 @@ async fn start(
         (task, at.http, at.grpc)
     } else {
         let (sender, listening) = oneshot::channel();
-        let task =
-            tokio::spawn(async move { sabre_sidecar::run::run(&flags, registry, stop, Some(sender)).await });
+        let task = tokio::spawn(async move {
+            let _at_work = at_work;
+            sabre_sidecar::run::run(&flags, registry, stop, Some(sender)).await
+        });
         let at = listening
             .await
             .with_context(|| format!("{what} did not start, its log says why"))?;
@@ -403,25 +440,4 @@ async fn wait_for_the_end(components: Vec<Component>, stop: &CancellationToken) 
         }
     }
     Ok(())
-}
-
-/// A directory that goes away with the demo.
-struct WorkDir {
-    path: PathBuf,
-}
-
-impl WorkDir {
-    fn create() -> Result<WorkDir> {
-        let path = std::env::temp_dir().join(format!("sabre-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(WorkDir { path })
-    }
-}
-
-impl Drop for WorkDir {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "could not clean up");
-        }
-    }
 }

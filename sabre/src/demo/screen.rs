@@ -102,6 +102,22 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
+/// A size for people: one decimal of the largest unit that it fills.
+pub(crate) fn short_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut size = bytes as f64;
+    let mut shown_unit = None;
+    for unit in UNITS {
+        // What would print as 1024.0 is one of the next.
+        if size < 1023.95 {
+            break;
+        }
+        size /= 1024.0;
+        shown_unit = Some(unit);
+    }
+    shown_unit.map_or_else(|| format!("{bytes} B"), |unit| format!("{size:.1} {unit}"))
+}
+
 /// Arguments as they would be typed into a shell.
 pub(crate) fn shell_line(arguments: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c);
@@ -128,6 +144,17 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn sizes_have_one_decimal_of_the_largest_unit() {
+        assert_eq!(short_size(0), "0 B");
+        assert_eq!(short_size(1023), "1023 B");
+        assert_eq!(short_size(1024), "1.0 KiB");
+        assert_eq!(short_size((22 << 20) + (305 << 10) + 419), "22.3 MiB");
+        assert_eq!(short_size((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(short_size(5 << 40), "5.0 TiB");
+        assert_eq!(short_size(u64::MAX), "16384.0 PiB");
     }
 
     #[test]

@@ -26,7 +26,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::tsdb_dir::{OpenBlock, Places, TsdbDir, label_names, label_values, select};
+use super::{
+    crew::AtWork,
+    tsdb_dir::{OpenBlock, Places, TsdbDir, label_names, label_values, select},
+};
 
 /// A frame ends when it has this much.
 const FRAME_BYTES: usize = 1 << 20;
@@ -42,7 +45,7 @@ type Shared = State<Arc<StandIn>>;
 type Params = Query<Vec<(String, String)>>;
 
 /// Serves until `stop`; returns the address.
-pub(crate) async fn serve(stand_in: StandIn, stop: CancellationToken) -> Result<SocketAddr> {
+pub(crate) async fn serve(stand_in: StandIn, stop: CancellationToken, at_work: AtWork) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .context("bind a port for the stand-in for Prometheus")?;
@@ -63,6 +66,7 @@ pub(crate) async fn serve(stand_in: StandIn, stop: CancellationToken) -> Result<
         .with_state(Arc::new(stand_in));
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     tokio::spawn(async move {
+        let _at_work = at_work;
         if let Err(error) = server.await {
             tracing::error!(%error, "the stand-in for Prometheus stopped");
         }
