@@ -29,6 +29,7 @@ mod selector;
 mod series_function;
 mod shared;
 mod sorting;
+mod times;
 mod top;
 mod value_counts;
 mod window;

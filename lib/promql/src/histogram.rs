@@ -17,7 +17,7 @@ mod tests;
 pub use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram, Layout, Span};
 
 pub(crate) use add::{add, add_to_mean, in_schema, sub};
-pub(crate) use buckets::{Bucket, buckets};
+pub use buckets::{Bucket, buckets};
 pub(crate) use compact::compact;
 pub(crate) use quantile::{NanEffect, fraction, quantile, variance};
 pub(crate) use reset::is_reset;

@@ -1,12 +1,14 @@
 //! Where the series of a query come from.
 
+mod choice;
 mod chunks;
 mod memory;
 
 #[cfg(test)]
 mod tests;
 
-pub use chunks::{AggregateChoice, ChunkSource, RawChunk};
+pub use choice::AggregateChoice;
+pub use chunks::{ChunkSource, EncodedPart, RawChunk, StoredChunk};
 pub use memory::{MemorySamples, MemoryStorage};
 
 use std::sync::Arc;
@@ -75,6 +77,11 @@ pub struct SelectHints {
     pub start_ms: i64,
     /// The last time needed, in milliseconds, included.
     pub end_ms: i64,
+    /// The first time that any selector of the query needs, in milliseconds. Series are cut here before replicas are
+    /// made one.
+    pub query_start_ms: i64,
+    /// The last time that any selector of the query needs, in milliseconds.
+    pub query_end_ms: i64,
     /// The time between evaluations in milliseconds; 0 for one evaluation.
     pub step_ms: i64,
     /// The length of the range in milliseconds; 0 for an instant selector.

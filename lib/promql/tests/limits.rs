@@ -243,7 +243,7 @@ fn the_source_is_told_what_is_needed() {
     let [inner] = run("max_over_time((x_total + 1)[2m:30s])").try_into().unwrap();
     assert_eq!(
         (inner.start_ms, inner.end_ms, inner.step_ms, inner.func),
-        (210_001, 660_000, 30_000, "")
+        (180_001, 660_000, 30_000, "")
     );
 }
 

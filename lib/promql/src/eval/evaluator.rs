@@ -8,6 +8,7 @@ use super::labels::without_metadata;
 use super::merge::Merger;
 use super::query::EvalOptions;
 use super::shared::Shared;
+use super::times::QueryTimes;
 use super::{Grid, Row};
 use crate::annotation::{Annotation, Annotations};
 use crate::ast::{Aggregate, Expr};
@@ -25,6 +26,7 @@ pub(crate) struct Evaluator<'e> {
     pub(super) source: &'e dyn Queryable,
     pub(super) options: &'e EvalOptions<'e>,
     pub(super) shared: Shared<'e>,
+    pub(super) times: QueryTimes,
     annotations: RefCell<Annotations>,
 }
 
@@ -64,11 +66,19 @@ impl<'a> Around<'a> {
 }
 
 impl<'e> Evaluator<'e> {
-    pub(crate) fn new(source: &'e dyn Queryable, options: &'e EvalOptions<'e>, expr: &Expr) -> Evaluator<'e> {
+    /// Of a prepared query that is evaluated at times from `start_ms` to `end_ms`.
+    pub(crate) fn new(
+        source: &'e dyn Queryable,
+        options: &'e EvalOptions<'e>,
+        expr: &Expr,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Evaluator<'e> {
         Evaluator {
             source,
             options,
             shared: Shared::new(expr),
+            times: QueryTimes::new(expr, start_ms, end_ms, options.lookback_ms),
             annotations: RefCell::default(),
         }
     }

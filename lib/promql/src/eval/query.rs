@@ -72,7 +72,7 @@ pub fn query_instant(
 ) -> Result<QueryResult, QueryError> {
     let mut expr = parse(query, options.parse)?;
     prepare::prepare(&mut expr, time_ms, time_ms, 0)?;
-    let evaluator = Evaluator::new(source, options, &expr);
+    let evaluator = Evaluator::new(source, options, &expr, time_ms, time_ms);
     let grid = Grid::single(time_ms);
     let value = match expr.value_type() {
         ValueType::Scalar => {
@@ -147,7 +147,7 @@ pub fn query_range(
         return Err(QueryError::Times("end timestamp must not be before start time"));
     }
     prepare::prepare(&mut expr, start_ms, end_ms, step_ms)?;
-    let evaluator = Evaluator::new(source, options, &expr);
+    let evaluator = Evaluator::new(source, options, &expr, start_ms, end_ms);
     let grid = Grid::new(start_ms, end_ms, step_ms);
     let mut series = Vec::new();
     if found == ValueType::Scalar {

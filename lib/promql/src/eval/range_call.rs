@@ -121,8 +121,7 @@ impl Evaluator<'_> {
                     arguments,
                     scalars,
                 };
-                let look_back = range_ms.saturating_add(before);
-                let set = self.select(&matrix.selector, grid, look_back, range_ms, &around)?;
+                let set = self.select(&matrix.selector, grid, range_ms, &around)?;
                 let drop_names = !self.options.delayed_name_removal;
                 self.for_each_series(
                     set,
@@ -146,13 +145,15 @@ impl Evaluator<'_> {
                 let inner = self.subquery_grid(subquery, grid);
                 let drop_names = !self.options.delayed_name_removal;
                 let mut worker = Worker::new(self.options.budget);
-                self.vector(&subquery.expr, &inner, &around.inside(), &mut |row| {
-                    let (labels, samples) = samples_of(row, &inner);
-                    let samples = Box::new(Given(Some(samples)));
-                    match sweep.row(labels, samples, &mut worker, drop_names)? {
-                        Some(row) => sink(row),
-                        None => Ok(()),
-                    }
+                self.within(subquery, || {
+                    self.vector(&subquery.expr, &inner, &around.inside(), &mut |row| {
+                        let (labels, samples) = samples_of(row, &inner);
+                        let samples = Box::new(Given(Some(samples)));
+                        match sweep.row(labels, samples, &mut worker, drop_names)? {
+                            Some(row) => sink(row),
+                            None => Ok(()),
+                        }
+                    })
                 })?;
                 self.annotate_all(worker.annotations);
                 Ok(())

@@ -3,7 +3,7 @@
 use super::Grid;
 use super::batch::Worker;
 use super::evaluator::{Around, Evaluator, Sink};
-use super::extended::{Extension, check_floats, set_smoothed};
+use super::extended::{check_floats, set_smoothed};
 use super::query::into_series;
 use super::row::{Cell, Row, is_nothing};
 use super::window::{Store, View, Window};
@@ -52,27 +52,25 @@ impl Shift {
 }
 
 impl Evaluator<'_> {
-    /// Asks the source for the series of a selector that looks back `range` milliseconds.
+    /// Asks the source for the series of a selector of a range, or with 0 of the newest samples.
     pub(super) fn select(
         &self,
         selector: &VectorSelector,
         grid: &Grid,
-        look_back: i64,
         range_ms: i64,
         around: &Around<'_>,
     ) -> Evaluated<SeriesSet<'_>> {
-        let shift = Shift::of(selector);
-        let ahead = Extension::of(selector).map_or(0, |extension| extension.ahead(self.options.lookback_ms));
+        let (start_ms, end_ms) = self.times.of_selector(selector, range_ms);
+        let (query_start_ms, query_end_ms) = self.times.whole();
         let (by, grouping) = match around.grouping {
             Some(aggregate) if range_ms == 0 => (!aggregate.without, aggregate.grouping.clone()),
             _ => (false, Vec::new()),
         };
         let hints = SelectHints {
-            start_ms: shift
-                .reference(grid.start)
-                .saturating_sub(look_back)
-                .saturating_add(1),
-            end_ms: shift.reference(grid.end()).saturating_add(ahead),
+            start_ms,
+            end_ms,
+            query_start_ms,
+            query_end_ms,
             step_ms: if grid.count > 1 { grid.step } else { 0 },
             range_ms,
             func: around.func,
@@ -104,7 +102,7 @@ impl Evaluator<'_> {
         sink: Sink<'_>,
     ) -> Evaluated<()> {
         let lookback = self.options.lookback_ms;
-        let set = self.select(selector, grid, lookback, 0, around)?;
+        let set = self.select(selector, grid, 0, around)?;
         let shift = Shift::of(selector);
         let work = |series: Series<'_>, worker: &mut Worker<'_>| {
             let mut window = Window::new(series.samples, true, &mut worker.store);
@@ -130,7 +128,7 @@ impl Evaluator<'_> {
         sink: Sink<'_>,
     ) -> Evaluated<()> {
         let lookback = self.options.lookback_ms;
-        let set = self.select(selector, grid, lookback, 0, around)?;
+        let set = self.select(selector, grid, 0, around)?;
         let shift = Shift::of(selector);
         let grid = *grid;
         self.for_each_series(
@@ -154,9 +152,11 @@ impl Evaluator<'_> {
             Expr::Subquery(e) => {
                 let inner = self.subquery_grid(e, grid);
                 let mut found = Vec::new();
-                self.vector(&e.expr, &inner, &around.inside(), &mut |row| {
-                    found.extend(into_series(row, &inner));
-                    Ok(())
+                self.within(e, || {
+                    self.vector(&e.expr, &inner, &around.inside(), &mut |row| {
+                        found.extend(into_series(row, &inner));
+                        Ok(())
+                    })
                 })?;
                 found
             }
@@ -186,7 +186,7 @@ impl Evaluator<'_> {
         let mut reserved = self.reservation();
         let mut store = Store::new(self.reservation());
         let mut found = Vec::new();
-        for item in self.select(&matrix.selector, grid, range, range, around)? {
+        for item in self.select(&matrix.selector, grid, range, around)? {
             match item? {
                 crate::source::SeriesItem::Warning(text) => {
                     self.annotate(crate::annotation::Annotation::of_source(text));

@@ -7,12 +7,17 @@ use super::{FloatHistogram, MAX_SCHEMA};
 
 /// A bucket and its bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Bucket {
-    pub(crate) lower: f64,
-    pub(crate) upper: f64,
-    pub(crate) count: f64,
-    pub(crate) lower_inclusive: bool,
-    pub(crate) upper_inclusive: bool,
+pub struct Bucket {
+    /// The lower bound.
+    pub lower: f64,
+    /// The upper bound.
+    pub upper: f64,
+    /// How many observations.
+    pub count: f64,
+    /// Whether the lower bound belongs to it.
+    pub lower_inclusive: bool,
+    /// Whether the upper bound belongs to it.
+    pub upper_inclusive: bool,
 }
 
 /// 2 to the power of n/256 for n from 0 to 255, with the rounding of Prometheus' table: each finer schema puts between
@@ -65,7 +70,7 @@ fn scaled(fraction: f64, exponent: i64) -> f64 {
 
 /// All buckets from the lowest to the highest, the zero bucket among them if it holds anything. Where the zero bucket
 /// reaches into others, these begin at its edge.
-pub(crate) fn buckets(h: &FloatHistogram) -> Vec<Bucket> {
+pub fn buckets(h: &FloatHistogram) -> Vec<Bucket> {
     let layout = &*h.layout;
     let custom = layout.has_custom_buckets();
     let threshold = layout.zero_threshold;

@@ -6,10 +6,9 @@ use sabre_tsdb::chunk::Encoding;
 use sabre_tsdb::chunk::aggregate::{Aggregate, AggregateChunk};
 use sabre_tsdb::chunk::histogram::HistogramIter;
 use sabre_tsdb::chunk::xor;
-use sabre_tsdb::histogram::FloatHistogram;
 use sabre_tsdb::stale::is_stale;
 
-use super::{SampleBuffer, SampleSource, SourceError};
+use super::{AggregateChoice, SampleBuffer, SampleSource, SourceError};
 use crate::histogram;
 
 /// A chunk of a series.
@@ -25,23 +24,27 @@ pub struct RawChunk {
     pub data: Arc<[u8]>,
 }
 
-/// Which of the aggregates of downsampled chunks stands for the samples. Chunks that are not downsampled stand for
-/// themselves, whatever is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AggregateChoice {
-    /// The mean of a window.
-    #[default]
-    Average,
-    /// The number of samples of a window.
-    Count,
-    /// Their sum.
-    Sum,
-    /// The smallest.
-    Min,
-    /// The greatest.
-    Max,
-    /// The counter, resets added up.
-    Counter,
+/// A chunk as it is stored, or a part of a downsampled one.
+pub type EncodedPart<'c> = (Encoding, &'c [u8]);
+
+/// A chunk wherever it is held.
+pub trait StoredChunk {
+    /// Time of the first sample in milliseconds.
+    fn mint(&self) -> i64;
+
+    /// The samples, unless the chunk is downsampled.
+    ///
+    /// # Errors
+    ///
+    /// If the chunk is of an unknown kind.
+    fn plain(&self) -> Result<Option<EncodedPart<'_>>, SourceError>;
+
+    /// An aggregate of a downsampled chunk, if it has it.
+    ///
+    /// # Errors
+    ///
+    /// If the chunk is damaged or of an unknown kind.
+    fn aggregate(&self, aggregate: Aggregate) -> Result<Option<EncodedPart<'_>>, SourceError>;
 }
 
 /// Decodes chunks that come in the order of time; where they overlap, the earlier one counts.
@@ -51,7 +54,8 @@ pub struct ChunkSource<I> {
     choice: AggregateChoice,
     last_t: Option<i64>,
     counter: Counter,
-    scratch: SampleBuffer,
+    /// For the counts of a downsampled chunk.
+    counts: SampleBuffer,
 }
 
 /// A counter whose resets are added up, over chunks.
@@ -61,36 +65,25 @@ struct Counter {
     last: Option<(i64, f64)>,
 }
 
-impl AggregateChoice {
-    /// The aggregate that a function wants of downsampled series, by the name in the hints of its selector.
-    pub fn for_function(func: &str) -> AggregateChoice {
-        match func {
-            "min" => AggregateChoice::Min,
-            "max" => AggregateChoice::Max,
-            "count" => AggregateChoice::Count,
-            "increase" | "rate" | "irate" | "resets" | "xincrease" | "xrate" => AggregateChoice::Counter,
-            func if func.starts_with("min_") => AggregateChoice::Min,
-            func if func.starts_with("max_") => AggregateChoice::Max,
-            func if func.starts_with("count_") => AggregateChoice::Count,
-            func if func.starts_with("sum_") => AggregateChoice::Sum,
-            _ => AggregateChoice::Average,
-        }
+impl StoredChunk for RawChunk {
+    fn mint(&self) -> i64 {
+        self.mint
     }
 
-    /// The parts of a downsampled chunk that are needed for it.
-    pub fn aggregates(self) -> &'static [Aggregate] {
-        match self {
-            AggregateChoice::Average => &[Aggregate::Count, Aggregate::Sum],
-            AggregateChoice::Count => &[Aggregate::Count],
-            AggregateChoice::Sum => &[Aggregate::Sum],
-            AggregateChoice::Min => &[Aggregate::Min],
-            AggregateChoice::Max => &[Aggregate::Max],
-            AggregateChoice::Counter => &[Aggregate::Counter],
+    fn plain(&self) -> Result<Option<EncodedPart<'_>>, SourceError> {
+        Ok((self.encoding != Encoding::Aggregate).then_some((self.encoding, &*self.data)))
+    }
+
+    fn aggregate(&self, aggregate: Aggregate) -> Result<Option<EncodedPart<'_>>, SourceError> {
+        if self.encoding != Encoding::Aggregate {
+            return Ok(None);
         }
+        let chunk = AggregateChunk::parse(&self.data).map_err(SourceError::from_error)?;
+        Ok(chunk.get(aggregate).map(|part| (part.encoding, part.data)))
     }
 }
 
-impl<I: Iterator<Item = Result<RawChunk, SourceError>>> ChunkSource<I> {
+impl<C: StoredChunk, I: Iterator<Item = Result<C, SourceError>>> ChunkSource<I> {
     /// Decodes raw chunks; of downsampled ones the mean.
     pub fn new(chunks: I) -> ChunkSource<I> {
         ChunkSource::with_choice(chunks, AggregateChoice::Average)
@@ -104,46 +97,55 @@ impl<I: Iterator<Item = Result<RawChunk, SourceError>>> ChunkSource<I> {
             choice,
             last_t: None,
             counter: Counter::default(),
-            scratch: SampleBuffer::default(),
+            counts: SampleBuffer::default(),
         }
     }
 
-    fn decode(&mut self, chunk: &RawChunk, buffer: &mut SampleBuffer) -> Result<(), SourceError> {
-        let counts = self.choice == AggregateChoice::Counter;
-        if chunk.encoding == Encoding::Xor && !counts && self.last_t.is_none_or(|last| chunk.mint > last) {
-            return xor::decode(&chunk.data, &mut buffer.timestamps, &mut buffer.values)
-                .map_err(SourceError::from_error);
+    /// Appends the samples of a chunk; of overlapping chunks the earlier one counts.
+    fn decode(&mut self, chunk: &C, buffer: &mut SampleBuffer) -> Result<(), SourceError> {
+        let (floats, histograms) = (buffer.timestamps.len(), buffer.histograms.len());
+        self.decode_all(chunk, buffer)?;
+        if self.choice == AggregateChoice::Counter {
+            self.counter.fold(buffer, floats);
+        } else if let Some(last) = self.last_t {
+            skip_floats(buffer, floats, last);
         }
-        self.scratch.clear();
-        match chunk.encoding {
-            Encoding::Aggregate => decode_aggregate(&chunk.data, self.choice, &mut self.scratch)?,
-            encoding => decode_plain(encoding, &chunk.data, &mut self.scratch)?,
+        if let Some(last) = self.last_t
+            && buffer.histograms.get(histograms).is_some_and(|(t, _)| *t <= last)
+        {
+            let new = buffer.histograms.split_off(histograms);
+            buffer
+                .histograms
+                .extend(new.into_iter().filter(|(t, _)| *t > last));
         }
-        let SampleBuffer {
-            timestamps,
-            values,
-            histograms,
-        } = &mut self.scratch;
-        for (t, value) in timestamps.iter().zip(&*values) {
-            if counts {
-                if let Some(total) = self.counter.push(*t, *value) {
-                    buffer.push(*t, total);
-                }
-            } else if self.last_t.is_none_or(|last| *t > last) {
-                buffer.push(*t, *value);
-            }
-        }
-        let last_t = self.last_t;
-        buffer.histograms.extend(
-            histograms
-                .drain(..)
-                .filter(|(t, _)| last_t.is_none_or(|last| *t > last)),
-        );
         Ok(())
+    }
+
+    fn decode_all(&mut self, chunk: &C, buffer: &mut SampleBuffer) -> Result<(), SourceError> {
+        if let [single] = self.choice.aggregates() {
+            let part = match chunk.aggregate(*single)? {
+                Some(part) => Some(part),
+                None => chunk.plain()?,
+            };
+            return decode_part(part.ok_or_else(|| missing(*single))?, buffer);
+        }
+        if let Some(part) = chunk.plain()? {
+            return decode_part(part, buffer);
+        }
+        let part = |aggregate| {
+            chunk
+                .aggregate(aggregate)
+                .and_then(|part| part.ok_or_else(|| missing(aggregate)))
+        };
+        let (floats, histograms) = (buffer.timestamps.len(), buffer.histograms.len());
+        self.counts.clear();
+        decode_part(part(Aggregate::Count)?, &mut self.counts)?;
+        decode_part(part(Aggregate::Sum)?, buffer)?;
+        average(buffer, floats, histograms, &self.counts)
     }
 }
 
-impl<I: Iterator<Item = Result<RawChunk, SourceError>>> SampleSource for ChunkSource<I> {
+impl<C: StoredChunk, I: Iterator<Item = Result<C, SourceError>>> SampleSource for ChunkSource<I> {
     fn next_into(&mut self, buffer: &mut SampleBuffer) -> Result<bool, SourceError> {
         let Some(chunk) = self.chunks.next() else {
             return Ok(false);
@@ -157,7 +159,31 @@ impl<I: Iterator<Item = Result<RawChunk, SourceError>>> SampleSource for ChunkSo
 }
 
 impl Counter {
+    /// Makes totals of the floats from `from` on, and takes out those for which there is none.
+    fn fold(&mut self, buffer: &mut SampleBuffer, from: usize) {
+        let new = (
+            buffer.timestamps.get_mut(from..).unwrap_or_default(),
+            buffer.values.get_mut(from..).unwrap_or_default(),
+        );
+        let mut kept = 0;
+        for at in 0..new.0.len().min(new.1.len()) {
+            let (Some(&t), Some(&value)) = (new.0.get(at), new.1.get(at)) else {
+                break;
+            };
+            let Some(total) = self.push(t, value) else {
+                continue;
+            };
+            if let (Some(to_t), Some(to_value)) = (new.0.get_mut(kept), new.1.get_mut(kept)) {
+                (*to_t, *to_value) = (t, total);
+            }
+            kept += 1;
+        }
+        buffer.timestamps.truncate(from + kept);
+        buffer.values.truncate(from + kept);
+    }
+
     /// Takes a sample and returns the total, unless there is none for it.
+    #[inline]
     fn push(&mut self, t: i64, value: f64) -> Option<f64> {
         if value.is_nan() {
             return None;
@@ -179,7 +205,23 @@ impl Counter {
     }
 }
 
-fn decode_plain(encoding: Encoding, data: &[u8], buffer: &mut SampleBuffer) -> Result<(), SourceError> {
+/// Takes out the floats from `from` on that are not after `last`.
+fn skip_floats(buffer: &mut SampleBuffer, from: usize, last: i64) {
+    let new = buffer.timestamps.get(from..).unwrap_or_default();
+    let overlap = new.iter().take_while(|t| **t <= last).count();
+    if overlap > 0 {
+        buffer.timestamps.drain(from..from + overlap);
+        buffer.values.drain(from..from + overlap);
+    }
+}
+
+fn missing(aggregate: Aggregate) -> SourceError {
+    SourceError::new(format!(
+        "no valid chunk found: a downsampled chunk has no {aggregate:?}"
+    ))
+}
+
+fn decode_part((encoding, data): EncodedPart<'_>, buffer: &mut SampleBuffer) -> Result<(), SourceError> {
     match encoding {
         Encoding::Xor => {
             xor::decode(data, &mut buffer.timestamps, &mut buffer.values).map_err(SourceError::from_error)
@@ -202,52 +244,31 @@ fn decode_plain(encoding: Encoding, data: &[u8], buffer: &mut SampleBuffer) -> R
     }
 }
 
-fn decode_aggregate(
-    data: &[u8],
-    choice: AggregateChoice,
-    buffer: &mut SampleBuffer,
+/// Makes means of the sums from `floats` and `histograms` on.
+fn average(
+    sums: &mut SampleBuffer,
+    floats: usize,
+    histograms: usize,
+    counts: &SampleBuffer,
 ) -> Result<(), SourceError> {
-    let chunk = AggregateChunk::parse(data).map_err(SourceError::from_error)?;
-    let part = |aggregate, buffer: &mut SampleBuffer| {
-        let Some(part) = chunk.get(aggregate) else {
-            return Err(SourceError::new(format!(
-                "no valid chunk found: a downsampled chunk has no {aggregate:?}"
-            )));
-        };
-        decode_plain(part.encoding, part.data, buffer)
-    };
-    match choice.aggregates() {
-        [single] => part(*single, buffer),
-        _ => {
-            let mut counts = SampleBuffer::default();
-            part(Aggregate::Count, &mut counts)?;
-            part(Aggregate::Sum, buffer)?;
-            average(buffer, &counts)
-        }
-    }
-}
-
-/// Makes means of sums.
-fn average(sums: &mut SampleBuffer, counts: &SampleBuffer) -> Result<(), SourceError> {
     let unequal = || SourceError::new("counts and sums of a downsampled chunk have different times");
-    if !sums.histograms.is_empty() {
-        let times = sums.histograms.iter().map(|(t, _)| t);
-        if !times.eq(&counts.timestamps) {
+    let sum_histograms = sums.histograms.get_mut(histograms..).unwrap_or_default();
+    if !sum_histograms.is_empty() {
+        if !sum_histograms.iter().map(|(t, _)| t).eq(&counts.timestamps) {
             return Err(unequal());
         }
-        for ((_, sum), count) in sums.histograms.iter_mut().zip(&counts.values) {
-            let mut mean = FloatHistogram::clone(sum);
-            if !is_stale(mean.sum) {
-                histogram::divide(&mut mean, *count);
+        for ((_, sum), count) in sum_histograms.iter_mut().zip(&counts.values) {
+            if !is_stale(sum.sum) {
+                histogram::divide(Arc::make_mut(sum), *count);
             }
-            *sum = Arc::new(mean);
         }
         return Ok(());
     }
-    if sums.timestamps != counts.timestamps {
+    if sums.timestamps.get(floats..).unwrap_or_default() != counts.timestamps {
         return Err(unequal());
     }
-    for (sum, count) in sums.values.iter_mut().zip(&counts.values) {
+    let sum_values = sums.values.get_mut(floats..).unwrap_or_default();
+    for (sum, count) in sum_values.iter_mut().zip(&counts.values) {
         *sum /= count;
     }
     Ok(())
