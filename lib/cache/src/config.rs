@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use sabre_model::{duration, size};
-use sabre_runtime::yaml::{self, YamlError, null_is_default};
+use sabre_runtime::{
+    tls::ClientFiles,
+    yaml::{self, YamlError, null_is_default},
+};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::IgnoredAny};
 
 /// Why a document cannot be used.
@@ -140,6 +143,19 @@ pub struct TlsFiles {
     pub insecure_skip_verify: bool,
     /// `1.2` or `1.3`; older versions are never spoken.
     pub min_version: String,
+}
+
+impl TlsFiles {
+    /// What the client trusts and shows.
+    pub(crate) fn files(&self) -> ClientFiles {
+        ClientFiles {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            insecure_skip_verify: self.insecure_skip_verify,
+            min_version: self.min_version.clone(),
+        }
+    }
 }
 
 /// `set_async_circuit_breaker_config`.

@@ -8,7 +8,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     addresses, bucket,
     redis::protocol,
-    srv,
     wire::{ValueLimits, Wire},
 };
 
@@ -57,15 +56,6 @@ pub fn answers(data: &[u8]) {
         let _ = protocol::fuzz_get(&mut wire(data), &[b"a".to_vec(), b"b".to_vec()]).await;
     };
     futures::executor::block_on(all);
-}
-
-/// Answers of name servers, and their configuration.
-pub fn names(data: &[u8]) {
-    let id = data.first_chunk::<2>().map_or(0, |id| u16::from_be_bytes(*id));
-    let _ = srv::parse(data, id);
-    if let Ok(text) = std::str::from_utf8(data) {
-        let _ = srv::ResolvConf::parse(text);
-    }
 }
 
 /// Values that a caching bucket may find in its cache, and the answer of a configuration endpoint.

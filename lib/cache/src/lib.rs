@@ -7,7 +7,7 @@
 //! | question | here |
 //! |---|---|
 //! | what is a cache that others share | [`RemoteCache`] |
-//! | which server has a key | `select`, `addresses`, `srv` |
+//! | which server has a key | `select`, `addresses`, and [`sabre_runtime::discovery`] |
 //! | how does one talk to it | `wire`, `memcached`, `redis` |
 //! | what if it does not answer | `pool` (reading), `breaker` (writing), `writer` (never waiting) |
 //! | what do the documents of Thanos say | [`config`] |
@@ -26,8 +26,6 @@ mod pool;
 mod redis;
 mod remote;
 mod select;
-mod srv;
-mod tls;
 mod wire;
 mod writer;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
+    discovery,
     flags::{FlagGroup, FlagSpec, Kind, ListenAddress, groups, parse_groups},
     grpc_server::snappy,
     metrics::wants_openmetrics,
@@ -50,6 +51,15 @@ pub fn snappy_request(data: &[u8]) {
         Bytes::copy_from_slice(data),
         64 << 10,
     ));
+}
+
+/// Answers of name servers, and their configuration.
+pub fn names(data: &[u8]) {
+    let id = data.first_chunk::<2>().map_or(0, |id| u16::from_be_bytes(*id));
+    let _ = discovery::parse(data, id);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = discovery::ResolvConf::parse(text);
+    }
 }
 
 #[cfg(test)]

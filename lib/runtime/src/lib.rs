@@ -34,6 +34,7 @@
 pub mod budget;
 pub mod clock;
 pub mod cpu;
+pub mod discovery;
 pub mod flags;
 #[doc(hidden)]
 pub mod fuzz;
@@ -47,6 +48,7 @@ pub mod probe;
 pub mod request_log;
 mod server;
 pub mod shutdown;
+pub mod tls;
 pub mod yaml;
 
 pub use cpu::{blocking, run_cpu};

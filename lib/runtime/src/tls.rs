@@ -1,17 +1,43 @@
-//! TLS to a cache server.
+//! TLS of our own clients.
 
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use crate::config::TlsFiles;
+/// What a client trusts and shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientFiles {
+    /// Authorities; those of the system if empty.
+    pub ca_file: String,
+    /// Certificate of the client.
+    pub cert_file: String,
+    /// Its key.
+    pub key_file: String,
+    /// Accept any certificate.
+    pub insecure_skip_verify: bool,
+    /// The lowest version; with `1.3` none other is spoken, older ones than 1.2 never are.
+    pub min_version: String,
+}
 
-/// Reads the files; an error names the file.
-pub(crate) fn client_config(files: &TlsFiles) -> Result<ClientConfig, String> {
+/// Accepts any certificate, because the settings say so.
+#[derive(Debug)]
+struct AcceptAll(Arc<CryptoProvider>);
+
+/// A verifier that accepts any certificate: for settings that say so, and for nothing else.
+pub fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(AcceptAll(Arc::new(aws_lc_rs::default_provider())))
+}
+
+/// Reads the files.
+///
+/// # Errors
+/// A file that cannot be read, by name, or a certificate that is not that of the key.
+pub fn client_config(files: &ClientFiles) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[&rustls::SupportedProtocolVersion] = match files.min_version.as_str() {
         "1.3" => &[&rustls::version::TLS13],
@@ -23,7 +49,7 @@ pub(crate) fn client_config(files: &TlsFiles) -> Result<ClientConfig, String> {
     let builder = if files.insecure_skip_verify {
         builder
             .dangerous()
-            .with_custom_certificate_verifier(sabre_objstore::accept_any_certificate())
+            .with_custom_certificate_verifier(accept_any_certificate())
     } else {
         builder.with_root_certificates(roots(&files.ca_file)?)
     };
@@ -57,4 +83,41 @@ fn roots(ca_file: &str) -> Result<RootCertStore, String> {
         return Err(fail(&"there is no certificate in it"));
     }
     Ok(roots)
+}
+
+impl ServerCertVerifier for AcceptAll {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

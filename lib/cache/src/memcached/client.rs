@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use parking_lot::RwLock;
-use sabre_runtime::{budget::Budget, clock, metrics::Registry};
+use sabre_runtime::{budget::Budget, clock, discovery, metrics::Registry};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
@@ -80,7 +80,7 @@ impl MemcachedClient {
     ) -> Result<Self, CacheConfigError> {
         config.check(what)?;
         for address in &config.addresses {
-            let checked = addresses::check(address);
+            let checked = discovery::check(address);
             checked.map_err(|problem| invalid(what, "config.addresses", problem))?;
         }
         let max_bytes = match config.max_item_size.0 {
@@ -160,7 +160,7 @@ impl Fleet {
                 let asked = addresses::discover(address, &self.limits, limit).await;
                 asked.map_err(|error| error.to_string())
             } else {
-                addresses::resolve(address).await
+                discovery::resolve(address).await
             };
             match servers {
                 Ok(servers) => {

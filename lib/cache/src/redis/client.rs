@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
-use sabre_runtime::{budget::Budget, metrics::Registry};
+use sabre_runtime::{budget::Budget, metrics::Registry, tls};
 use tokio::{
     net::TcpStream,
     sync::Semaphore,
@@ -20,7 +20,6 @@ use crate::{
     metrics::{ClientMetrics, Op, Skip},
     pool::{Connect, Pool},
     remote::{Hits, RemoteCache},
-    tls,
     wire::{ValueLimits, Wire, WireError},
     writer::{Set, Writer, WriterOptions},
 };
@@ -98,7 +97,7 @@ impl RedisClient {
         let tls = match config.tls_enabled {
             false => None,
             true => {
-                let tls = tls::client_config(&config.tls_config);
+                let tls = tls::client_config(&config.tls_config.files());
                 let tls = tls.map_err(|problem| invalid(what, "config.tls_config", problem))?;
                 Some(TlsConnector::from(Arc::new(tls)))
             }

@@ -3,35 +3,26 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+pub use sabre_runtime::tls::accept_any_certificate;
 
 use super::settings::{Problem, S3Settings, TlsSettings};
-
-/// Accepts any certificate, because the settings say so.
-#[derive(Debug)]
-struct AcceptAll(Arc<CryptoProvider>);
-
-/// A verifier that accepts any certificate: for settings that say so, and for nothing else.
-pub fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(AcceptAll(Arc::new(aws_lc_rs::default_provider())))
-}
 
 /// Reads all files that the settings name.
 pub(super) fn client_config(settings: &S3Settings) -> Result<ClientConfig, Problem> {
     let http = &settings.http_config;
     let tls = &http.tls_config;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| ("tls_config", format!("no TLS: {e}")))?;
     let builder = if http.insecure_skip_verify || tls.insecure_skip_verify {
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
+            .with_custom_certificate_verifier(accept_any_certificate())
     } else {
         builder.with_root_certificates(roots(settings)?)
     };
@@ -88,41 +79,4 @@ fn client_certificate(tls: &TlsSettings) -> Result<Option<ClientCertificate>, Pr
     let key = PrivateKeyDer::from_pem_file(&tls.key_file)
         .map_err(|e| problem("tls_config.key_file", &tls.key_file, e))?;
     Ok(Some((chain, key)))
-}
-
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,4 +1,4 @@
-//! SRV records, which the resolver of the C library does not look up.
+//! SRV records, which the resolver of the C library does not look up, and whether a name exists, which it does not tell.
 //!
 //! One question by UDP to the servers of `/etc/resolv.conf`, again by TCP where the answer does not fit. Answers are
 //! untrusted: what does not parse is an error.
@@ -26,6 +26,7 @@ const UDP_BYTES: usize = 1232;
 /// Most records of an answer that are looked at.
 const MAX_RECORDS: usize = 4096;
 
+const TYPE_A: u16 = 1;
 const TYPE_SRV: u16 = 33;
 const CLASS_IN: u16 = 1;
 
@@ -110,22 +111,40 @@ impl ResolvConf {
     }
 }
 
-/// The SRV records of `name`.
-pub(crate) async fn lookup(conf: &ResolvConf, name: &str) -> Result<Vec<Target>, String> {
-    let mut failure = format!("{name}: no such name");
-    for candidate in conf.candidates(name) {
-        match ask_all(conf, &candidate).await {
-            Ok(targets) if !targets.is_empty() => return Ok(targets),
-            Ok(_) => {}
-            Err(error) => failure = format!("{candidate}: {error}"),
-        }
-    }
-    Err(failure)
+/// The SRV records of `name`; none if the name servers say that there are none.
+///
+/// # Errors
+/// The text is no name, or some name that it may mean could not be asked for.
+pub(super) async fn srv(conf: &ResolvConf, name: &str) -> Result<Vec<Target>, String> {
+    ask(conf, name, TYPE_SRV).await
 }
 
-async fn ask_all(conf: &ResolvConf, name: &str) -> Result<Vec<Target>, String> {
-    let id = rand_id(name);
-    let question = question(id, name).ok_or("is no name")?;
+/// Makes sure that `host` has no address; the resolver of the C library tells that and a failure not apart.
+///
+/// # Errors
+/// A name server could not be asked, so that nothing is known.
+pub(super) async fn has_no_address(conf: &ResolvConf, host: &str) -> Result<(), String> {
+    ask(conf, host, TYPE_A).await.map(|_| ())
+}
+
+async fn ask(conf: &ResolvConf, name: &str, kind: u16) -> Result<Vec<Target>, String> {
+    let mut failure = None;
+    for candidate in conf.candidates(name) {
+        match ask_all(conf, &candidate, kind).await {
+            Ok(targets) if !targets.is_empty() => return Ok(targets),
+            Ok(_) => {}
+            Err(error) => failure = Some(format!("{candidate}: {error}")),
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => Ok(Vec::new()),
+    }
+}
+
+async fn ask_all(conf: &ResolvConf, name: &str, kind: u16) -> Result<Vec<Target>, String> {
+    let id = rand::random();
+    let question = question(id, name, kind).ok_or("is no name")?;
     let mut failure = String::new();
     for &server in &conf.servers {
         let answer = match by_udp(server, &question, id).await {
@@ -140,16 +159,6 @@ async fn ask_all(conf: &ResolvConf, name: &str) -> Result<Vec<Target>, String> {
         }
     }
     Err(failure)
-}
-
-/// Questions need not be unguessable here, but answers to others must not be taken for ours.
-fn rand_id(name: &str) -> u16 {
-    let now = sabre_runtime::clock::since_epoch().as_nanos().to_le_bytes();
-    let hash = xxhash_rust::xxh64::xxh64(
-        name.as_bytes(),
-        u64::from_le_bytes(now.first_chunk().copied().unwrap_or_default()),
-    );
-    u16::try_from(hash & 0xffff).unwrap_or(0)
 }
 
 async fn by_udp(server: SocketAddr, question: &[u8], id: u16) -> Result<Answer, String> {
@@ -193,7 +202,7 @@ async fn by_tcp(server: SocketAddr, question: &[u8], id: u16) -> Result<Answer, 
     }
 }
 
-fn question(id: u16, name: &str) -> Option<Vec<u8>> {
+fn question(id: u16, name: &str, kind: u16) -> Option<Vec<u8>> {
     let mut bytes = id.to_be_bytes().to_vec();
     // Recursion desired; one question, and one additional record that says how long an answer may be.
     bytes.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
@@ -205,7 +214,7 @@ fn question(id: u16, name: &str) -> Option<Vec<u8>> {
         bytes.extend_from_slice(label.as_bytes());
     }
     bytes.push(0);
-    bytes.extend_from_slice(&TYPE_SRV.to_be_bytes());
+    bytes.extend_from_slice(&kind.to_be_bytes());
     bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
     bytes.extend_from_slice(&[0, 0, 41]);
     bytes.extend_from_slice(&u16::try_from(UDP_BYTES).unwrap_or(512).to_be_bytes());
@@ -409,12 +418,12 @@ mod tests {
                 server.send_to(&says, from).await.unwrap();
             }
         });
-        let targets = lookup(&conf, "_c._tcp.m").await.unwrap();
+        let targets = srv(&conf, "_c._tcp.m").await.unwrap();
         assert_eq!(
             targets,
             [("m-0.m".to_owned(), 11211), ("m-1.m".to_owned(), 11212)]
         );
-        assert!(lookup(&conf, "bad..name").await.is_err());
+        assert!(srv(&conf, "bad..name").await.is_err());
     }
 
     proptest! {
