@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sabre_cache::fuzz::names(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sabre_runtime::fuzz::names(data));

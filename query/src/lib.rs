@@ -2,6 +2,7 @@
 //! HTTP API.
 
 pub mod endpoints;
+pub mod dedup;
 pub mod evaluate;
 pub mod source;
 

@@ -1,0 +1,170 @@
+//! Series on their way from the stores to the threads that evaluate.
+//!
+//! A task reads the stream of a select and hands on what is ready in one piece; when nobody takes it, the stream is
+//! not read. Chunks go through as they came: they are decoded where they are evaluated.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use sabre_model::Labels;
+use sabre_proto::thanos::AggrChunk;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{Charge, Ledger};
+use crate::source::{SelectOptions, SelectRequest, SeriesItem, SourceFailure, StoreSource};
+
+/// Most items that are handed on in one piece.
+const ITEMS_AT_ONCE: usize = 128;
+
+/// Pieces that wait to be taken.
+const PIECES: usize = 2;
+
+/// A series with what it holds of the budget.
+#[derive(Debug)]
+pub(super) struct FedSeries {
+    pub(super) labels: Labels,
+    pub(super) chunks: Vec<AggrChunk>,
+    pub(super) charge: Charge,
+    pub(super) chunk_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Fed {
+    Series(FedSeries),
+    Warning(String),
+}
+
+#[derive(Debug)]
+enum Message {
+    Piece(Vec<Result<Fed, SourceFailure>>),
+    End,
+}
+
+/// What a select is made with.
+#[derive(Debug)]
+pub(super) struct Select {
+    pub(super) source: Arc<dyn StoreSource>,
+    pub(super) request: SelectRequest,
+    pub(super) options: SelectOptions,
+    /// Selects that may run at a time.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) cancelled: CancellationToken,
+}
+
+/// The series of a select, for a thread that may wait.
+#[derive(Debug)]
+pub(super) struct Feed {
+    receiver: mpsc::Receiver<Message>,
+    piece: std::vec::IntoIter<Result<Fed, SourceFailure>>,
+    ended: bool,
+    /// How long was waited.
+    pub(super) waited: Duration,
+}
+
+impl Select {
+    /// Starts to read.
+    pub(super) fn start(self, runtime: &tokio::runtime::Handle) -> Feed {
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let cancelled = self.cancelled.clone();
+        runtime.spawn(async move {
+            tokio::select! {
+                () = cancelled.cancelled() => {}
+                () = self.run(&sender) => {}
+                () = sender.closed() => {}
+            }
+        });
+        Feed {
+            receiver,
+            piece: Vec::new().into_iter(),
+            ended: false,
+            waited: Duration::ZERO,
+        }
+    }
+
+    async fn run(self, sender: &mpsc::Sender<Message>) {
+        let Ok(_place) = self.places.acquire().await else {
+            return;
+        };
+        let mut pieces = match self.source.select(self.request, self.options).await {
+            Ok(stream) => stream.ready_chunks(ITEMS_AT_ONCE),
+            Err(failure) => {
+                // Nobody may be there any more to whom it matters.
+                let _ = sender.send(Message::Piece(vec![Err(failure)])).await;
+                return;
+            }
+        };
+        while let Some(items) = pieces.next().await {
+            let piece: Vec<_> = items.into_iter().map(|item| fed(item, &self.ledger)).collect();
+            let failed = piece.iter().any(Result::is_err);
+            if sender.send(Message::Piece(piece)).await.is_err() || failed {
+                return;
+            }
+        }
+        let _ = sender.send(Message::End).await;
+    }
+}
+
+fn fed(item: Result<SeriesItem, SourceFailure>, ledger: &Arc<Ledger>) -> Result<Fed, SourceFailure> {
+    match item? {
+        SeriesItem::Warning(text) => Ok(Fed::Warning(text)),
+        SeriesItem::Series(labels, chunks) => {
+            let chunk_bytes = chunks.iter().map(chunk_bytes).sum();
+            let held_bytes = size_of_val(chunks.as_slice()) + labels.heap_bytes();
+            let charge = ledger.charge((held_bytes as u64).saturating_add(chunk_bytes));
+            Ok(Fed::Series(FedSeries {
+                labels,
+                chunks,
+                charge: charge.map_err(|error| SourceFailure::Limit(error.to_string()))?,
+                chunk_bytes,
+            }))
+        }
+    }
+}
+
+fn chunk_bytes(chunk: &AggrChunk) -> u64 {
+    let parts = [
+        &chunk.raw,
+        &chunk.count,
+        &chunk.sum,
+        &chunk.min,
+        &chunk.max,
+        &chunk.counter,
+    ];
+    parts
+        .into_iter()
+        .flatten()
+        .map(|part| part.data.len() as u64)
+        .sum()
+}
+
+impl Iterator for Feed {
+    type Item = Result<Fed, SourceFailure>;
+
+    /// Waits for the next item; must not be called on a thread that runs tasks.
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.piece.next() {
+                self.ended |= item.is_err();
+                return Some(item);
+            }
+            if self.ended {
+                return None;
+            }
+            let before = Instant::now();
+            let message = self.receiver.blocking_recv();
+            self.waited += before.elapsed();
+            match message {
+                Some(Message::Piece(piece)) => self.piece = piece.into_iter(),
+                Some(Message::End) => self.ended = true,
+                // The task ends without a word only when it was told to.
+                None => {
+                    self.ended = true;
+                    return Some(Err(SourceFailure::Cancelled));
+                }
+            }
+        }
+    }
+}
