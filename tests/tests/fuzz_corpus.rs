@@ -50,6 +50,8 @@ const TARGETS: &[Target] = &[
     ("objstore_server_text", sabre_objstore::fuzz::server_text),
     ("block_index_header", sabre_block::fuzz::index_header),
     ("block_key", sabre_block::fuzz::key),
+    ("es_answer", sabre_es_retention::fuzz::answer),
+    ("es_configuration", sabre_es_retention::fuzz::configuration),
 ];
 
 /// Inputs every decoder must bear, whatever its format.

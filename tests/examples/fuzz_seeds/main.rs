@@ -7,6 +7,7 @@
 //! What a fuzzer finds is added beside them under another name, and is never touched here.
 
 mod block;
+mod log_indices;
 mod texts;
 mod wire;
 
@@ -47,6 +48,7 @@ fn main() -> Result<()> {
     remove_old_seeds(&dir)?;
     let mut corpus = Corpus { dir, bytes: 0 };
     block::add(&mut corpus)?;
+    log_indices::add(&mut corpus)?;
     texts::add(&mut corpus)?;
     wire::add(&mut corpus)?;
     let shown = corpus.dir.display();
