@@ -1,5 +1,8 @@
 //! From flags to a command that has ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::{io::Write as _, sync::Arc};
 
 use jiff::civil::Date;
@@ -50,7 +53,19 @@ pub async fn run(
     registry: Registry,
     stop: CancellationToken,
 ) -> Result<(), Exit> {
-    let setup = Setup::new(flags, stop)?;
+    let lookup = |name: &str| std::env::var(name).ok();
+    run_in(&lookup, command, flags, registry, stop).await
+}
+
+/// [`run`] with the environment as `lookup` gives it.
+async fn run_in(
+    lookup: &(dyn Fn(&str) -> Option<String> + Sync),
+    command: &str,
+    flags: &Flags,
+    registry: Registry,
+    stop: CancellationToken,
+) -> Result<(), Exit> {
+    let setup = Setup::new(lookup, flags, stop)?;
     match command {
         "register-repo" => setup.register().await,
         "plan" => setup.plan(flags).await,
@@ -66,8 +81,11 @@ pub async fn run(
 
 impl Setup {
     /// Reads and checks everything; touches no network.
-    fn new(flags: &Flags, stop: CancellationToken) -> Result<Self, Exit> {
-        let lookup = |name: &str| std::env::var(name).ok();
+    fn new(
+        lookup: &dyn Fn(&str) -> Option<String>,
+        flags: &Flags,
+        stop: CancellationToken,
+    ) -> Result<Self, Exit> {
         let file = flags.text("config-file").map_err(Exit::configuration)?;
         let text = std::fs::read_to_string(file)
             .map_err(|error| Exit::configuration(format!("--config-file: cannot read {file}: {error}")))?;
@@ -79,7 +97,7 @@ impl Setup {
             role_arn: Some(flags.text("role-arn").map_err(Exit::configuration)?.to_owned()),
             max_deletes,
         };
-        let config = Config::read(file, &text, &lookup, &overrides).map_err(Exit::configuration)?;
+        let config = Config::read(file, &text, lookup, &overrides).map_err(Exit::configuration)?;
         let transport = HttpTransport::new(&config.endpoint, &config.region, &config.access)
             .map_err(|error| Exit::configuration(format!("{file}: {error}")))?;
         if !config.unused.is_empty() {
@@ -239,24 +257,25 @@ impl Setup {
         tasks.serve("http", |stop| http.serve(stop));
         tasks.spawn_main("schedule", async move {
             probe.set_ready();
-            self.run_by_schedule(&metrics).await;
+            self.run_by_schedule(&metrics, clock::now_ms).await;
             Ok(())
         });
         tasks.run().await.map_err(Exit::failed)
     }
 
-    async fn run_by_schedule(&self, metrics: &RunMetrics) {
-        while let Some(next_ms) = self.config.schedule.next_after(clock::now_ms()) {
+    /// Runs whenever the pattern says, on the day of UTC that it is then, until it is told to stop.
+    async fn run_by_schedule(&self, metrics: &RunMetrics, now_ms: fn() -> i64) {
+        while let Some(next_ms) = self.config.schedule.next_after(now_ms()) {
             let next = jiff::Timestamp::from_millisecond(next_ms).unwrap_or_default();
             tracing::info!(%next, "waiting for the next run");
-            if !sleep_until(next_ms, clock::now_ms, &self.stop).await {
+            if !sleep_until(next_ms, now_ms, &self.stop).await {
                 return;
             }
-            let Some(day) = utc_day(clock::now_ms()) else {
+            let Some(day) = utc_day(now_ms()) else {
                 return;
             };
             let result = self.job(day).await;
-            metrics.observe(result.as_ref().ok(), clock::now_ms());
+            metrics.observe(result.as_ref().ok(), now_ms());
             match result {
                 Ok(report) => {
                     for line in output::summary(&report).lines() {

@@ -12,17 +12,19 @@ pub(crate) mod script;
 mod snapshots;
 
 pub(crate) use documents::DocId;
-pub(crate) use faults::Fault;
+pub(crate) use faults::{Fault, RepositoryTrouble};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use jiff::civil::Date;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
+use sabre_testkit::s3::{Answer as HttpAnswer, Recorded, ScriptedServer};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -66,8 +68,8 @@ pub(crate) struct World {
     pub(crate) fault: Option<(usize, Fault)>,
     /// The request during which the process is told to stop.
     pub(crate) stop_at: Option<usize>,
-    /// The request before which the repository breaks.
-    pub(crate) break_repository_at: Option<usize>,
+    /// The request before which something happens to the repository.
+    pub(crate) trouble_at: Option<(usize, RepositoryTrouble)>,
     /// A document that is written right before which request, into which index.
     pub(crate) write_at: Option<(usize, String, DocId)>,
     /// Whether that document was taken.
@@ -141,7 +143,7 @@ impl FakeCluster {
             calls: 0,
             fault: None,
             stop_at: None,
-            break_repository_at: None,
+            trouble_at: None,
             write_at: None,
             written: false,
             turns: Vec::new(),
@@ -153,6 +155,20 @@ impl FakeCluster {
             killed: Arc::new(Notify::new()),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// A server on loopback that is this cluster.
+    pub(crate) async fn serve(&self) -> ScriptedServer {
+        let world = Arc::clone(&self.world);
+        ScriptedServer::start_with(move |recorded| {
+            let request = request_of(recorded);
+            let mut world = world.lock();
+            world.log.push(request.to_string());
+            let (status, body) = world.answer(&request);
+            HttpAnswer::new(status).body(body.to_string())
+        })
+        .await
+        .unwrap()
     }
 
     /// Another cluster in the same state.
@@ -187,8 +203,8 @@ impl Transport for FakeCluster {
             if world.stop_at == Some(call) {
                 self.stop.cancel();
             }
-            if world.break_repository_at == Some(call) {
-                world.repository_works = false;
+            if let Some((_, trouble)) = world.trouble_at.take_if(|(at, _)| *at == call) {
+                trouble.happen(world);
             }
             let fault = world.fault.filter(|(at, _)| *at == call).map(|(_, fault)| fault);
             let answer = match fault {
@@ -318,6 +334,24 @@ impl World {
         }
         missing
     }
+}
+
+/// A request as it came over the wire.
+fn request_of(recorded: &Recorded) -> Request {
+    let method = match recorded.method.as_str() {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "PUT" => Method::Put,
+        "POST" => Method::Post,
+        "DELETE" => Method::Delete,
+        other => panic!("method {other}"),
+    };
+    let (path, query) = recorded.target.split_once('?').unwrap_or((&recorded.target, ""));
+    let mut request = Request::new(method, &[], Duration::ZERO);
+    request.path = path.to_owned();
+    request.query = query.to_owned();
+    request.body = Some(recorded.body.clone()).filter(|body| !body.is_empty());
+    request
 }
 
 /// An error in the engine's shape.

@@ -84,7 +84,7 @@ impl Job {
     /// Looks a few times whether a deletion that was begun has ended.
     async fn is_gone_in_time(&self, name: &str) -> Result<bool, CallError> {
         let mut polls = Polls::new(&self.client);
-        for _ in 0..8 {
+        for _ in 0..10 {
             if self.read_snapshot(name).await?.is_none() {
                 return Ok(true);
             }

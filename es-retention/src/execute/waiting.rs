@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::cluster::{CallError, Client};
 
 /// The first pause between two looks; it doubles up to [`crate::cluster::Patience::poll`].
-const FIRST_POLL: Duration = Duration::from_millis(500);
+const FIRST_POLL: Duration = Duration::from_millis(100);
 
 /// Pauses between looks at something slow, until it took too long.
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::Notify;
 
+use super::World;
 use crate::cluster::transport::{Request, Response, TransportError};
 
 /// What goes wrong.
@@ -28,6 +30,41 @@ pub(crate) enum Fault {
     KillBefore,
     /// The process is killed after it.
     KillAfter,
+}
+
+/// What happens to the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RepositoryTrouble {
+    /// It cannot be read any more.
+    Broken,
+    /// It is not registered any more.
+    Gone,
+    /// It cannot be written to any more.
+    ReadOnly,
+}
+
+impl RepositoryTrouble {
+    pub(crate) const ALL: [RepositoryTrouble; 3] = [
+        RepositoryTrouble::Broken,
+        RepositoryTrouble::Gone,
+        RepositoryTrouble::ReadOnly,
+    ];
+
+    pub(crate) fn happen(self, world: &mut World) {
+        match self {
+            RepositoryTrouble::Broken => world.repository_works = false,
+            RepositoryTrouble::Gone => world.repository = None,
+            RepositoryTrouble::ReadOnly => {
+                world.repository = Some(json!({"type": "fs", "settings": {"readonly": "true"}}));
+            }
+        }
+    }
+
+    /// Puts everything right again.
+    pub(crate) fn mend(world: &mut World) {
+        world.repository_works = true;
+        world.repository = Some(json!({"type": "fs", "settings": {}}));
+    }
 }
 
 impl Fault {

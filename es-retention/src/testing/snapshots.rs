@@ -50,6 +50,11 @@ impl World {
         match (request.method, path.get(1..).unwrap_or_default()) {
             (Get, []) => (200, json!({REPOSITORY: settings})),
             _ if !self.repository_works => error(500, "repository_exception", "cannot read"),
+            (Put | Delete, [_]) if settings["settings"]["readonly"] == "true" => error(
+                500,
+                "repository_exception",
+                "[repo] cannot modify a readonly repository",
+            ),
             (Post, ["_verify"]) => (200, json!({"nodes": {"n1": {"name": "a"}}})),
             (Get, [names]) => {
                 self.get_snapshots(names, query.get("verbose").is_none_or(|text| text != "false"))

@@ -1,68 +1,74 @@
 //! A repository that is gone, read-only or broken, and snapshots of others.
 
-use serde_json::json;
-
 use crate::{
     execute::JobError,
     names::add_days,
-    testing::lab::{ENGINES, Ended, FIRST, Lab, policy},
+    testing::{
+        RepositoryTrouble,
+        lab::{ENGINES, Ended, FIRST, Lab, policy},
+    },
 };
 
 const DAY: i64 = 7;
+/// One of each line.
+const LINES: [(Option<&str>, &str); 3] = [(None, "6.8.23"), (None, "7.10.2"), (Some("opensearch"), "3.8.0")];
 
 #[tokio::test(start_paused = true)]
-async fn without_a_repository_nothing_is_done() {
+async fn without_a_repository_that_works_nothing_is_done() {
     for engine in ENGINES {
         let mut lab = Lab::new(engine, policy("logging-", 2, 4));
         lab.live(0..DAY).await;
         let day = add_days(FIRST, DAY);
         let before = lab.cluster.with(|world| world.indices.len());
-        lab.cluster.with(|world| world.repository = None);
-        assert!(
-            matches!(lab.run(day).await, Ended::Error(JobError::NoRepository(_))),
-            "{engine:?}"
-        );
-        lab.cluster.with(|world| {
-            world.repository = Some(json!({"type": "fs", "settings": {"readonly": "true"}}));
-        });
-        assert!(matches!(
-            lab.run(day).await,
-            Ended::Error(JobError::ReadOnlyRepository(_))
-        ));
-        lab.cluster.with(|world| {
-            world.repository = Some(json!({"type": "fs", "settings": {}}));
-            world.repository_works = false;
-        });
-        assert!(matches!(
-            lab.run(day).await,
-            Ended::Error(JobError::BrokenRepository { .. })
-        ));
+        for trouble in RepositoryTrouble::ALL {
+            lab.cluster.with(|world| trouble.happen(world));
+            let ended = lab.run(day).await;
+            let is_told = match trouble {
+                RepositoryTrouble::Broken => {
+                    matches!(ended, Ended::Error(JobError::BrokenRepository { .. }))
+                }
+                RepositoryTrouble::Gone => matches!(ended, Ended::Error(JobError::NoRepository(_))),
+                RepositoryTrouble::ReadOnly => {
+                    matches!(ended, Ended::Error(JobError::ReadOnlyRepository(_)))
+                }
+            };
+            assert!(is_told, "{engine:?} {trouble:?}: {ended:?}");
+            lab.cluster.with(RepositoryTrouble::mend);
+        }
         assert_eq!(lab.cluster.with(|world| world.indices.len()), before);
         lab.check(day, &engine);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repository_that_breaks_during_the_run_loses_nothing() {
-    let mut lab = Lab::new((None, "7.10.2"), policy("logging-", 2, 4));
-    lab.live(0..DAY).await;
+async fn a_repository_that_goes_during_the_run_loses_nothing_and_the_next_run_finishes() {
     let day = add_days(FIRST, DAY);
-    let clean = lab.copy();
-    clean.cluster.with(|world| world.calls = 0);
-    clean.run_well(day).await;
-    let calls = clean.cluster.with(|world| world.calls);
-    for call in 0..calls {
-        let struck = lab.copy();
-        struck.cluster.with(|world| {
-            world.calls = 0;
-            world.break_repository_at = Some(call);
-        });
-        let _ = struck.run(day).await;
-        struck.check(day, &call);
-        struck.cluster.with(|world| world.repository_works = true);
-        struck.run_well(day).await;
-        struck.check(day, &(call, "again"));
+    let mut runs = 0;
+    for engine in LINES {
+        let mut lab = Lab::new(engine, policy("logging-", 2, 4));
+        lab.live(0..DAY).await;
+        let clean = lab.copy();
+        clean.cluster.with(|world| world.calls = 0);
+        clean.run_well(day).await;
+        let calls = clean.cluster.with(|world| world.calls);
+        for trouble in RepositoryTrouble::ALL {
+            for call in 0..calls {
+                let struck = lab.copy();
+                struck.cluster.with(|world| {
+                    world.calls = 0;
+                    world.trouble_at = Some((call, trouble));
+                });
+                let _ = struck.run(day).await;
+                struck.check(day, &(engine, trouble, call));
+                struck.cluster.with(RepositoryTrouble::mend);
+                struck.run_well(day).await;
+                struck.check(day, &(engine, trouble, call, "again"));
+                runs += 2;
+            }
+        }
     }
+    println!("{runs} runs");
+    assert!(runs > 1000, "{runs}");
 }
 
 #[tokio::test(start_paused = true)]
