@@ -158,6 +158,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             connection.request(self.command, target, body=body or None, headers=kept)
             answer = connection.getresponse()
             content = answer.read()
+        except (OSError, http.client.HTTPException) as problem:
+            print(f"{self.command} {target}: {forward} gave no answer: {problem!r}", flush=True)
+            self.answer_json(502, {"error": f"{forward} gave no answer: {problem!r}"})
+            return
         finally:
             connection.close()
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]

@@ -71,6 +71,16 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it still runs, or how it ended, with the last lines it wrote.
+    pub fn describe(&mut self) -> String {
+        let state = match self.child.try_wait() {
+            Ok(None) => "runs".to_string(),
+            Ok(Some(status)) => format!("ended with {status}"),
+            Err(error) => format!("cannot be asked: {error}"),
+        };
+        format!("{} {state} and wrote:\n{}", self.name, self.log_tail())
+    }
+
     /// The last lines it wrote.
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();

@@ -76,9 +76,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Adds what the node wrote to an error.
-    pub(crate) fn explain<T>(&mut self, result: Result<T>) -> Result<T> {
-        result.with_context(|| format!("the node wrote:\n{}", self.process.log_tail()))
+    /// The process of the node.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// Status and answer of a call.
@@ -222,6 +222,11 @@ impl Signatures {
             .wait_until("ready", || answers_ok(&address, "/__report"))
             .await?;
         Ok(Some(Signatures { process, address }))
+    }
+
+    /// The process of the verifier.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// Says how many signatures botocore got too.

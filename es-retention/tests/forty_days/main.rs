@@ -25,12 +25,13 @@ mod world;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::{
     cluster::{Cluster, Signatures, start_s3},
     job::Job,
+    process::Process,
     story::Story,
 };
 
@@ -46,6 +47,17 @@ fn port_of(address: &str) -> &str {
     address.rsplit(':').next().unwrap_or_default()
 }
 
+/// Adds to an error what became of each process and what it wrote.
+fn explain<'a>(result: Result<()>, processes: impl IntoIterator<Item = &'a mut Process>) -> Result<()> {
+    let mut result = result;
+    if result.is_err() {
+        for process in processes {
+            result = result.context(process.describe());
+        }
+    }
+    result
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn open_search_3_with_an_s3_repository() -> Result<()> {
     let (Some(binary), Some(builds), Some(versitygw)) = (
@@ -56,7 +68,7 @@ async fn open_search_3_with_an_s3_repository() -> Result<()> {
         return Ok(());
     };
     let dir = tempfile::tempdir()?;
-    let (_s3, s3_address) = start_s3(dir.path(), &versitygw, "log-archive").await?;
+    let (mut s3, s3_address) = start_s3(dir.path(), &versitygw, "log-archive").await?;
     let settings = [
         format!("s3.client.default.endpoint=http://{s3_address}"),
         "s3.client.default.region=us-east-1".to_owned(),
@@ -65,7 +77,7 @@ async fn open_search_3_with_an_s3_repository() -> Result<()> {
         "secure:s3.client.default.secret_key=SKTEST".to_owned(),
     ];
     let mut cluster = Cluster::start(dir.path(), &builds, "opensearch-3", &settings).await?;
-    let signatures = Signatures::start(dir.path(), port_of(&cluster.address)).await?;
+    let mut signatures = Signatures::start(dir.path(), port_of(&cluster.address)).await?;
     let endpoint = signatures
         .as_ref()
         .map_or(&cluster.address, |proxy| &proxy.address);
@@ -77,7 +89,8 @@ async fn open_search_3_with_an_s3_repository() -> Result<()> {
         &json!({"type": "s3", "settings": {"base_path": "daily"}}),
     )?;
     let result = Story::new(&cluster, &job).play().await;
-    cluster.explain(result)?;
+    let verifier = signatures.as_mut().map(Signatures::process);
+    explain(result, [&mut s3, cluster.process()].into_iter().chain(verifier))?;
     if let Some(signatures) = signatures {
         signatures.finish().await?;
     }
@@ -100,5 +113,5 @@ async fn elasticsearch_7_10_with_a_folder() -> Result<()> {
         &json!({"type": "fs", "settings": {"location": location}}),
     )?;
     let result = Story::new(&cluster, &job).play().await;
-    cluster.explain(result)
+    explain(result, [cluster.process()])
 }
