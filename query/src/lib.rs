@@ -4,6 +4,11 @@
 pub mod endpoints;
 pub mod dedup;
 pub mod evaluate;
+pub mod fanout;
+pub mod http;
+mod page;
 pub mod source;
+#[cfg(test)]
+mod testing;
 
 pub use source::{SelectOptions, SelectRequest, SeriesItem, SeriesStream, SourceFailure, StoreSource};

@@ -1,0 +1,214 @@
+//! The messages of a streamed answer, cut from its frames.
+//!
+//! What the connection reads ahead is bounded by its window. Of a message that does not fit into one frame as many
+//! bytes are reserved as it claims to have before any is kept; the others are slices of their frame.
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use prost::Message;
+use sabre_runtime::{budget::Reservation, grpc_server::MAX_MESSAGE_BYTES};
+use tonic::{Code, Status, body::Body, transport::Channel};
+use tower::ServiceExt as _;
+
+/// A flag and a length.
+const HEAD_BYTES: usize = 5;
+
+/// Most bytes that are set aside at once for a message whose bytes did not come yet.
+const FIRST_BYTES: usize = 1 << 20;
+
+/// The answer to a call, as it comes.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    body: Body,
+    /// What is left of the last frame.
+    frame: Bytes,
+    /// What was reserved for messages; grows to the longest.
+    reserved: Reservation,
+    /// The part of it that other things are charged to.
+    base_bytes: u64,
+    ended: bool,
+}
+
+/// Starts a call.
+///
+/// # Errors
+/// What the peer, or the connection to it, says instead of an answer.
+pub(crate) async fn start(
+    channel: Channel,
+    path: &'static str,
+    request: &impl Message,
+    metadata: &[(String, String)],
+    reserved: Reservation,
+) -> Result<Messages, Status> {
+    let request = http_request(path, request, metadata)?;
+    let answer = channel
+        .oneshot(request)
+        .await
+        .map_err(|error| connection_status(&error))?;
+    let (head, body) = answer.into_parts();
+    if let Some(status) = Status::from_header_map(&head.headers) {
+        failed(status)?;
+    }
+    if head.status != http::StatusCode::OK {
+        return Err(Status::unavailable(format!("HTTP status {}", head.status)));
+    }
+    let base_bytes = reserved.bytes();
+    Ok(Messages {
+        body,
+        frame: Bytes::new(),
+        reserved,
+        base_bytes,
+        ended: false,
+    })
+}
+
+fn http_request(
+    path: &'static str,
+    request: &impl Message,
+    metadata: &[(String, String)],
+) -> Result<http::Request<Body>, Status> {
+    let message = request.encode_to_vec();
+    let mut framed = Vec::with_capacity(message.len() + HEAD_BYTES);
+    let len =
+        u32::try_from(message.len()).map_err(|_| Status::invalid_argument("the request is too long"))?;
+    framed.push(0);
+    framed.extend_from_slice(&len.to_be_bytes());
+    framed.extend_from_slice(&message);
+    let mut builder = http::Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in metadata {
+        builder = builder.header(name, value);
+    }
+    builder
+        .body(Body::new(http_body_util::Full::new(Bytes::from(framed))))
+        .map_err(|error| Status::invalid_argument(format!("metadata: {error}")))
+}
+
+impl Messages {
+    /// The next message; `None` after the last.
+    ///
+    /// # Errors
+    /// What the peer says, a broken connection, garbage, or a message for which no bytes are free.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        while self.frame.is_empty() {
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+        let head = self.head().await?;
+        let len = message_len(head)?;
+        if len <= self.frame.len() {
+            return Ok(Some(self.frame.split_to(len)));
+        }
+        self.reserve(len)?;
+        let mut message = BytesMut::with_capacity(len.min(FIRST_BYTES));
+        while message.len() < len {
+            let wanted = len.saturating_sub(message.len()).min(self.frame.len());
+            message.extend_from_slice(&self.frame.split_to(wanted));
+            if message.len() < len && self.frame.is_empty() && !self.read().await? {
+                return Err(torn());
+            }
+        }
+        Ok(Some(message.freeze()))
+    }
+
+    /// Reserves bytes for what is made of a message, or for one; they are held until the call ends.
+    ///
+    /// # Errors
+    /// They are not free.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
+        let wanted = self.base_bytes.saturating_add(bytes as u64);
+        let more = wanted.saturating_sub(self.reserved.bytes());
+        if more == 0 || self.reserved.try_grow(more) {
+            return Ok(());
+        }
+        Err(Status::resource_exhausted(format!(
+            "{bytes} bytes of a message are more than are free of the memory of the query (--sabre.memory-budget)"
+        )))
+    }
+
+    async fn head(&mut self) -> Result<[u8; HEAD_BYTES], Status> {
+        let mut head = [0; HEAD_BYTES];
+        let mut got = 0;
+        while let Some(rest) = head.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            if self.frame.is_empty() && !self.read().await? {
+                return Err(torn());
+            }
+            let len = rest.len().min(self.frame.len());
+            if let Some(target) = rest.get_mut(..len) {
+                self.frame.copy_to_slice(target);
+            }
+            got += len;
+        }
+        Ok(head)
+    }
+
+    /// Reads the next frame; false at the end of an answer that is whole.
+    async fn read(&mut self) -> Result<bool, Status> {
+        while !self.ended {
+            let frame = match self.body.frame().await {
+                None => {
+                    self.ended = true;
+                    // An answer without an end was cut off.
+                    return Err(Status::unavailable("the answer ends without a status"));
+                }
+                Some(frame) => frame.map_err(|status| connection_status(&status))?,
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() && !self.body.is_end_stream() => {}
+                Ok(data) => {
+                    self.frame = data;
+                    return Ok(true);
+                }
+                Err(frame) => {
+                    self.ended = true;
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    match Status::from_header_map(&trailers) {
+                        Some(status) => failed(status)?,
+                        None => return Err(Status::unknown("the answer ends without a status")),
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn message_len(head: [u8; HEAD_BYTES]) -> Result<usize, Status> {
+    let [flag, len @ ..] = head;
+    if flag != 0 {
+        return Err(Status::internal(
+            "the answer is compressed, which was not asked for",
+        ));
+    }
+    let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
+    if len > MAX_MESSAGE_BYTES {
+        return Err(Status::internal(format!("a message of {len} bytes is too long")));
+    }
+    Ok(len)
+}
+
+fn torn() -> Status {
+    Status::internal("the answer ends within a message")
+}
+
+fn failed(status: Status) -> Result<(), Status> {
+    if status.code() == Code::Ok {
+        return Ok(());
+    }
+    Err(status)
+}
+
+/// The innermost cause says what happened; the layers around it only say that something did.
+fn connection_status(error: &(dyn std::error::Error + 'static)) -> Status {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    match cause.downcast_ref::<Status>() {
+        Some(status) => status.clone(),
+        None => Status::unavailable(cause.to_string()),
+    }
+}
