@@ -1,0 +1,197 @@
+//! `rules`, `alerts`, `targets`, `metadata`, `query_exemplars` and `status/tsdb`: what peers know beside series.
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use sabre_promql::{ParseOptions, parse};
+use sabre_proto::thanos::{LabelMatcher, rules_request, targets_request};
+use serde_json::{Value, json};
+
+use crate::http::{
+    HttpApi,
+    asked::{self, time_or},
+    failure::ApiFailure,
+    form::Form,
+    json::document::Document,
+    peers::{
+        Call,
+        exemplars::{self, WantedExemplars},
+        metadata,
+        rules::{self, WantedRules},
+        statistics::{self, WantedStatistics},
+        targets,
+    },
+    reply,
+    tenant::Tenant,
+    values::{self, MAX_TIME_MS, MIN_TIME_MS},
+};
+
+/// As many of the greatest numbers are told unless more are wanted.
+const DEFAULT_STATISTICS: usize = 10;
+
+impl HttpApi {
+    fn call(&self, what: &'static str, partial: bool, headers: &HeaderMap) -> Result<Call, ApiFailure> {
+        let tenant = Tenant::of(headers, &self.inner.options.tenancy)?;
+        Ok(Call::new(what, partial, &self.inner.options, &tenant))
+    }
+}
+
+pub(super) async fn rules(
+    State(api): State<HttpApi>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, ApiFailure> {
+    let kind = form.first("type").unwrap_or_default();
+    let parsed = match kind {
+        "" => Some(rules_request::Type::All),
+        kind => rules_request::Type::from_str_name(&kind.to_uppercase()),
+    };
+    let parsed =
+        parsed.ok_or_else(|| ApiFailure::bad_data(format!("invalid rules parameter type='{kind}'")))?;
+    let wanted = WantedRules {
+        kind: parsed.into(),
+        matchers: asked::selectors(&form, "match[]")?,
+        matcher_texts: form.list("match[]"),
+        names: form.list("rule_name[]"),
+        groups: form.list("rule_group[]"),
+        files: form.list("file[]"),
+    };
+    let (groups, warnings) = groups(&api, &headers, &wanted).await?;
+    let data = json!({ "groups": groups });
+    Ok(reply::send(Document::json(&data, &warnings), &warnings, &headers))
+}
+
+pub(super) async fn alerts(State(api): State<HttpApi>, headers: HeaderMap) -> Result<Response, ApiFailure> {
+    let wanted = WantedRules {
+        kind: rules_request::Type::Alert.into(),
+        ..WantedRules::default()
+    };
+    let (mut groups, warnings) = groups(&api, &headers, &wanted).await?;
+    let mut alerts = Vec::new();
+    let rules = groups
+        .iter_mut()
+        .filter_map(|group| group["rules"].as_array_mut());
+    for rule in rules.flatten() {
+        if let Some(of_rule) = rule.get_mut("alerts").and_then(Value::as_array_mut) {
+            alerts.append(of_rule);
+        }
+    }
+    let data = json!({ "alerts": alerts });
+    Ok(reply::send(Document::json(&data, &warnings), &warnings, &headers))
+}
+
+async fn groups(
+    api: &HttpApi,
+    headers: &HeaderMap,
+    wanted: &WantedRules,
+) -> Result<(Vec<Value>, Vec<String>), ApiFailure> {
+    let options = &api.inner.options;
+    let call = api.call("rules", options.partial_response.rules, headers)?;
+    let gathered = rules::ask(&api.inner.pool, &call, wanted, &options.replica_labels).await?;
+    Ok((gathered.items, gathered.warnings))
+}
+
+pub(super) async fn targets(
+    State(api): State<HttpApi>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, ApiFailure> {
+    let state = form.first("state").unwrap_or_default();
+    let parsed = match state {
+        "" => Some(targets_request::State::Any),
+        state => targets_request::State::from_str_name(&state.to_uppercase()),
+    };
+    let parsed =
+        parsed.ok_or_else(|| ApiFailure::bad_data(format!("invalid targets parameter state='{state}'")))?;
+    let options = &api.inner.options;
+    let call = api.call("targets", options.partial_response.targets, &headers)?;
+    let gathered = targets::ask(&api.inner.pool, &call, parsed.into(), &options.replica_labels).await?;
+    Ok(send(gathered.items, &gathered.warnings, &headers))
+}
+
+pub(super) async fn metadata(
+    State(api): State<HttpApi>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, ApiFailure> {
+    let limit = match form.first("limit") {
+        None => -1,
+        Some(text) => text
+            .parse()
+            .map_err(|_| ApiFailure::bad_data(format!("invalid metric metadata limit='{text}'")))?,
+    };
+    let metric = form.first("metric").unwrap_or_default();
+    let call = api.call("metadata", api.inner.options.partial_response.metadata, &headers)?;
+    let gathered = metadata::ask(&api.inner.pool, &call, metric, limit).await?;
+    Ok(send(gathered.items, &gathered.warnings, &headers))
+}
+
+pub(super) async fn exemplars(
+    State(api): State<HttpApi>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, ApiFailure> {
+    let start_ms = time_or(&form, "start", MIN_TIME_MS)?;
+    let end_ms = time_or(&form, "end", MAX_TIME_MS)?;
+    let query = form.first("query").unwrap_or_default();
+    let expr = parse(query, ParseOptions::all()).map_err(|error| ApiFailure::bad_data(error.to_string()))?;
+    let wanted = WantedExemplars {
+        selectors: exemplars::selectors(&expr),
+        start_ms,
+        end_ms,
+    };
+    let options = &api.inner.options;
+    let call = api.call("exemplars", options.partial_response.exemplars, &headers)?;
+    let gathered = exemplars::ask(&api.inner.pool, &call, &wanted, &options.replica_labels).await?;
+    let data = Value::Array(gathered.items);
+    Ok(reply::send(
+        Document::json(&data, &gathered.warnings),
+        &gathered.warnings,
+        &headers,
+    ))
+}
+
+pub(super) async fn statistics(
+    State(api): State<HttpApi>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, ApiFailure> {
+    let limit = match values::limit(form.first("limit"))? {
+        0 => DEFAULT_STATISTICS,
+        limit if i32::try_from(limit).is_err() => {
+            return Err(ApiFailure::bad_data(format!("limit {limit} overflows int32")));
+        }
+        limit => limit,
+    };
+    let options = &api.inner.options;
+    let mut matchers: Vec<LabelMatcher> = Vec::new();
+    for matcher in asked::selectors(&form, "match[]")?.iter().flatten() {
+        matchers.push(wire(matcher.kind().to_wire(), matcher.name(), matcher.value()));
+    }
+    let mut tenant = None;
+    if let Some(label) = &options.tenancy.enforced_label {
+        let Tenant(name) = Tenant::of(&headers, &options.tenancy)?;
+        matchers.push(wire(sabre_model::MatchKind::Eq.to_wire(), label, &name));
+        tenant = Some(name);
+    }
+    let wanted = WantedStatistics {
+        matchers,
+        limit,
+        tenant,
+    };
+    let call = api.call("tsdb statistics", options.partial_response.status, &headers)?;
+    let gathered = statistics::ask(&api.inner.pool, &call, &wanted).await?;
+    Ok(send(gathered.items, &gathered.warnings, &headers))
+}
+
+fn wire(kind: i32, name: &str, value: &str) -> LabelMatcher {
+    LabelMatcher {
+        r#type: kind,
+        name: name.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+/// Sends what was made one of all answers.
+fn send(items: Vec<Value>, warnings: &[String], headers: &HeaderMap) -> Response {
+    let data = items.into_iter().next().unwrap_or(Value::Null);
+    reply::send(Document::json(&data, warnings), warnings, headers)
+}

@@ -1,0 +1,28 @@
+//! What is asked of all peers but series: rules, targets, metadata, exemplars and statistics of their databases.
+//!
+//! `gather` asks everybody at once and reads what they say; one file for each kind makes one answer of it. How answers
+//! are merged is pure and tested by itself.
+
+pub(super) mod exemplars;
+mod gather;
+pub(super) mod json;
+pub(super) mod metadata;
+pub(super) mod rules;
+pub(super) mod statistics;
+pub(super) mod targets;
+#[cfg(test)]
+mod tests;
+
+pub(super) use gather::{Call, Gathered};
+
+use sabre_model::Labels;
+use sabre_proto::{convert::labels_from_wire, thanos::LabelSet};
+
+/// Labels of a peer without those that tell replicas apart. Of labels that are no set, a peer's mistake, nothing is kept.
+fn without_replica(labels: Option<&LabelSet>, replica_labels: &[String]) -> Labels {
+    let labels = labels.map(|set| labels_from_wire(&set.labels));
+    match labels {
+        Some(Ok(labels)) => labels.without(replica_labels),
+        _ => Labels::default(),
+    }
+}

@@ -1,0 +1,4 @@
+mod bad_requests;
+mod fakes;
+mod golden;
+mod handlers;
