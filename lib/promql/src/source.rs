@@ -7,7 +7,7 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use choice::AggregateChoice;
+pub use choice::{AggregateChoice, HistogramMeans};
 pub use chunks::{ChunkSource, EncodedPart, RawChunk, StoredChunk};
 pub use memory::{MemorySamples, MemoryStorage};
 

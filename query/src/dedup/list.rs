@@ -46,6 +46,16 @@ impl List {
         }
     }
 
+    /// The float, lifted if it is one of a counter: adding nothing would still make a stale marker any NaN.
+    #[inline]
+    fn value(&self) -> f64 {
+        if self.is_counter {
+            self.float + self.lifted
+        } else {
+            self.float
+        }
+    }
+
     /// Moves on within the present chunk; false behind its end.
     #[inline]
     fn step(&mut self) -> bool {
@@ -75,13 +85,13 @@ impl Samples for List {
 
     #[inline]
     fn float(&self) -> Option<f64> {
-        (self.state == State::Float).then_some(self.float + self.lifted)
+        (self.state == State::Float).then(|| self.value())
     }
 
     #[inline]
     fn push_to(&self, buffer: &mut SampleBuffer) {
         match self.state {
-            State::Float => buffer.push(self.t, self.float + self.lifted),
+            State::Float => buffer.push(self.t, self.value()),
             State::Histogram => {
                 let histogram = self
                     .passed

@@ -13,7 +13,9 @@ mod list;
 mod penalty;
 mod split;
 
-use sabre_promql::source::{AggregateChoice, ChunkSource, SampleBuffer, SampleSource, SourceError};
+use sabre_promql::source::{
+    AggregateChoice, ChunkSource, HistogramMeans, SampleBuffer, SampleSource, SourceError,
+};
 use sabre_proto::thanos::AggrChunk;
 
 use chunk::PeerChunk;
@@ -42,6 +44,8 @@ pub enum DedupFunc {
 pub struct SampleOptions {
     /// What stands for the samples of downsampled chunks.
     pub choice: AggregateChoice,
+    /// How means of downsampled native histograms are made.
+    pub means: HistogramMeans,
     /// Whether the values are those of a counter for a function that minds resets.
     pub is_counter: bool,
     /// Replicas are cut to these times in milliseconds, both included.
@@ -51,10 +55,11 @@ pub struct SampleOptions {
 }
 
 impl SampleOptions {
-    /// What a function wants, by its name in the hints of a selector.
+    /// What a function wants, by its name in the hints of a selector; means are made as Thanos makes them.
     pub fn for_function(func: &str, times: (i64, i64), dedup: Option<DedupFunc>) -> SampleOptions {
         SampleOptions {
             choice: AggregateChoice::for_function(func),
+            means: HistogramMeans::AsThanos,
             is_counter: matches!(func, "increase" | "rate" | "irate" | "resets"),
             times,
             dedup,
@@ -179,5 +184,5 @@ type Chunks = std::iter::Map<std::vec::IntoIter<AggrChunk>, fn(AggrChunk) -> Res
 
 fn decoded(chunks: Vec<AggrChunk>, options: &SampleOptions) -> ChunkSource<Chunks> {
     let wrap: fn(AggrChunk) -> Result<PeerChunk, SourceError> = |chunk| Ok(PeerChunk(chunk));
-    ChunkSource::with_choice(chunks.into_iter().map(wrap), options.choice)
+    ChunkSource::with_choice(chunks.into_iter().map(wrap), options.choice).with_means(options.means)
 }

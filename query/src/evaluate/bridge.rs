@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use sabre_model::Matcher;
 use sabre_promql::source::{
-    AggregateChoice, Queryable, SampleBuffer, SampleSource, SelectHints, Series, SeriesItem, SeriesSet,
-    SourceError,
+    AggregateChoice, HistogramMeans, Queryable, SampleBuffer, SampleSource, SelectHints, Series, SeriesItem,
+    SeriesSet, SourceError,
 };
-use sabre_proto::thanos::{Aggr, Func, Grouping, QueryHints, Range};
+use sabre_proto::thanos::{Aggr, Func, Grouping, QueryHints, Range, ShardInfo};
 use sabre_tsdb::chunk::aggregate::Aggregate;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,11 @@ pub(super) struct Bridge {
     pub(super) source: Arc<dyn StoreSource>,
     pub(super) options: SelectOptions,
     pub(super) max_resolution_ms: i64,
+    /// The part of the series that is wanted.
+    pub(super) shard: Option<ShardInfo>,
     /// How replicas are made one, if they are.
     pub(super) dedup: Option<DedupFunc>,
+    pub(super) means: HistogramMeans,
     /// What every selector must ask for, whatever it says about that label.
     pub(super) enforced: Option<Matcher>,
     pub(super) places: Arc<Semaphore>,
@@ -77,7 +80,7 @@ impl Bridge {
             aggregates: aggregates(hints.func),
             skip_chunks: false,
             hints: Some(query_hints(hints)),
-            shard: None,
+            shard: self.shard.clone(),
             limit: 0,
         }
     }
@@ -139,7 +142,10 @@ impl Queryable for Bridge {
         Ok(Box::new(Selected {
             bridge: self,
             feed: select.start(&self.runtime),
-            samples: SampleOptions::for_function(hints.func, times, self.dedup),
+            samples: SampleOptions {
+                means: self.means,
+                ..SampleOptions::for_function(hints.func, times, self.dedup)
+            },
         }))
     }
 }

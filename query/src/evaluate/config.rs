@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sabre_promql::ParseOptions;
+use sabre_promql::source::HistogramMeans;
 use sabre_runtime::budget::Budget;
 
 use crate::dedup::DedupFunc;
@@ -32,6 +33,8 @@ pub struct EngineConfig {
     pub partial_response: bool,
     /// How replicas are made one (`--deduplication.func`).
     pub dedup_func: DedupFunc,
+    /// How means of downsampled native histograms are made.
+    pub histogram_means: HistogramMeans,
     /// What a query may contain (`--enable-feature`).
     pub parse: ParseOptions,
     /// The label that holds the tenant, where tenants may see their own series only (`--query.enforce-tenancy` with
@@ -48,7 +51,7 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// Thanos' defaults, and no limit of memory.
+    /// Thanos' defaults, its means of native histograms too, and no limit of memory.
     fn default() -> EngineConfig {
         EngineConfig {
             max_concurrent: 20,
@@ -62,6 +65,7 @@ impl Default for EngineConfig {
             replica_labels: Vec::new(),
             partial_response: true,
             dedup_func: DedupFunc::Penalty,
+            histogram_means: HistogramMeans::AsThanos,
             parse: ParseOptions::default(),
             enforced_tenant_label: None,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -21,6 +21,17 @@ pub enum AggregateChoice {
     Counter,
 }
 
+/// How means of downsampled native histograms are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistogramMeans {
+    /// Each sum is divided by its count.
+    #[default]
+    True,
+    /// As Thanos does it, at least up to its release 0.43: its decoder goes on from the buckets that the division left, so
+    /// in every chunk the buckets of all histograms but the first are wrong. Their counts and sums are right.
+    AsThanos,
+}
+
 impl AggregateChoice {
     /// The aggregate that a function wants of downsampled series, by the name in the hints of its selector.
     pub fn for_function(func: &str) -> AggregateChoice {

@@ -6,9 +6,10 @@ use sabre_tsdb::chunk::Encoding;
 use sabre_tsdb::chunk::aggregate::{Aggregate, AggregateChunk};
 use sabre_tsdb::chunk::histogram::HistogramIter;
 use sabre_tsdb::chunk::xor;
+use sabre_tsdb::histogram::FloatHistogram;
 use sabre_tsdb::stale::is_stale;
 
-use super::{AggregateChoice, SampleBuffer, SampleSource, SourceError};
+use super::{AggregateChoice, HistogramMeans, SampleBuffer, SampleSource, SourceError};
 use crate::histogram;
 
 /// A chunk of a series.
@@ -52,6 +53,7 @@ pub trait StoredChunk {
 pub struct ChunkSource<I> {
     chunks: I,
     choice: AggregateChoice,
+    means: HistogramMeans,
     last_t: Option<i64>,
     counter: Counter,
     /// For the counts of a downsampled chunk.
@@ -95,10 +97,17 @@ impl<C: StoredChunk, I: Iterator<Item = Result<C, SourceError>>> ChunkSource<I> 
         ChunkSource {
             chunks,
             choice,
+            means: HistogramMeans::True,
             last_t: None,
             counter: Counter::default(),
             counts: SampleBuffer::default(),
         }
+    }
+
+    /// Says how means of native histograms are made.
+    #[must_use]
+    pub fn with_means(self, means: HistogramMeans) -> ChunkSource<I> {
+        ChunkSource { means, ..self }
     }
 
     /// Appends the samples of a chunk; of overlapping chunks the earlier one counts.
@@ -141,7 +150,12 @@ impl<C: StoredChunk, I: Iterator<Item = Result<C, SourceError>>> ChunkSource<I> 
         self.counts.clear();
         decode_part(part(Aggregate::Count)?, &mut self.counts)?;
         decode_part(part(Aggregate::Sum)?, buffer)?;
-        average(buffer, floats, histograms, &self.counts)
+        let sums = Sums {
+            buffer,
+            floats,
+            histograms,
+        };
+        average(sums, &self.counts, self.means)
     }
 }
 
@@ -244,32 +258,58 @@ fn decode_part((encoding, data): EncodedPart<'_>, buffer: &mut SampleBuffer) -> 
     }
 }
 
-/// Makes means of the sums from `floats` and `histograms` on.
-fn average(
-    sums: &mut SampleBuffer,
+/// Sums in a buffer that has samples before them.
+struct Sums<'b> {
+    buffer: &'b mut SampleBuffer,
+    /// Where they begin.
     floats: usize,
     histograms: usize,
-    counts: &SampleBuffer,
-) -> Result<(), SourceError> {
+}
+
+/// Makes means of sums.
+fn average(sums: Sums<'_>, counts: &SampleBuffer, means: HistogramMeans) -> Result<(), SourceError> {
     let unequal = || SourceError::new("counts and sums of a downsampled chunk have different times");
-    let sum_histograms = sums.histograms.get_mut(histograms..).unwrap_or_default();
-    if !sum_histograms.is_empty() {
-        if !sum_histograms.iter().map(|(t, _)| t).eq(&counts.timestamps) {
+    let buffer = sums.buffer;
+    let histograms = buffer.histograms.get_mut(sums.histograms..).unwrap_or_default();
+    if !histograms.is_empty() {
+        if !histograms.iter().map(|(t, _)| t).eq(&counts.timestamps) {
             return Err(unequal());
         }
-        for ((_, sum), count) in sum_histograms.iter_mut().zip(&counts.values) {
-            if !is_stale(sum.sum) {
-                histogram::divide(Arc::make_mut(sum), *count);
+        let mut carry = Vec::new();
+        for ((_, sum), count) in histograms.iter_mut().zip(&counts.values) {
+            if is_stale(sum.sum) {
+                continue;
+            }
+            match means {
+                HistogramMeans::True => histogram::divide(Arc::make_mut(sum), *count),
+                HistogramMeans::AsThanos => divide_as_thanos(Arc::make_mut(sum), *count, &mut carry),
             }
         }
         return Ok(());
     }
-    if sums.timestamps.get(floats..).unwrap_or_default() != counts.timestamps {
+    if buffer.timestamps.get(sums.floats..).unwrap_or_default() != counts.timestamps {
         return Err(unequal());
     }
-    let sum_values = sums.values.get_mut(floats..).unwrap_or_default();
-    for (sum, count) in sum_values.iter_mut().zip(&counts.values) {
+    let values = buffer.values.get_mut(sums.floats..).unwrap_or_default();
+    for (sum, count) in values.iter_mut().zip(&counts.values) {
         *sum /= count;
     }
     Ok(())
+}
+
+/// Divides a histogram as Thanos does: its decoder goes on from what the division left in its buckets, so each bucket is
+/// off by what the division changed in the bits of the one before.
+fn divide_as_thanos(h: &mut FloatHistogram, count: f64, carry: &mut Vec<u64>) {
+    carry.resize(h.positive.len() + h.negative.len(), 0);
+    let buckets = h.positive.iter_mut().chain(&mut h.negative);
+    let mut encoded = Vec::with_capacity(carry.len());
+    for (bucket, carried) in buckets.zip(carry.iter()) {
+        encoded.push(bucket.to_bits());
+        *bucket = f64::from_bits(bucket.to_bits() ^ carried);
+    }
+    histogram::divide(h, count);
+    let buckets = h.positive.iter().chain(&h.negative);
+    for ((bucket, encoded), carried) in buckets.zip(encoded).zip(carry) {
+        *carried = bucket.to_bits() ^ encoded;
+    }
 }

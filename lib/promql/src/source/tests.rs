@@ -123,3 +123,55 @@ fn an_aggregate_that_is_missing_is_an_error() {
     assert!(error.to_string().contains("no valid chunk found"), "{error}");
     assert_eq!(samples(&[chunk], AggregateChoice::Count).unwrap(), [(1, 1.0)]);
 }
+
+/// A downsampled chunk of native histograms: counts of one bucket in three windows of two samples each.
+fn downsampled_histograms() -> RawChunk {
+    use sabre_tsdb::chunk::{Sample, Value, encode_stream};
+    let layout = Arc::new(sabre_tsdb::histogram::Layout {
+        positive_spans: vec![sabre_tsdb::histogram::Span { offset: 0, length: 1 }],
+        ..Default::default()
+    });
+    let sum = |t: i64, count: f64| Sample {
+        t,
+        value: Value::FloatHistogram(Box::new(FloatHistogram {
+            hint: sabre_tsdb::histogram::CounterResetHint::Gauge,
+            count,
+            sum: count,
+            positive: vec![count],
+            layout: Arc::clone(&layout),
+            ..FloatHistogram::default()
+        })),
+    };
+    let sums = encode_stream([sum(100, 4.0), sum(200, 6.0), sum(300, 8.0)]).unwrap();
+    let counts = xor(&[(100, 2.0), (200, 2.0), (300, 2.0)]);
+    let mut chunk = AggregateChunk::default();
+    let part = |encoding, data| Some(SubChunk { encoding, data });
+    chunk.set(Aggregate::Count, part(Encoding::Xor, &counts));
+    chunk.set(Aggregate::Sum, part(Encoding::FloatHistogram, &sums[0].data));
+    RawChunk {
+        mint: 100,
+        maxt: 300,
+        encoding: Encoding::Aggregate,
+        data: chunk.encode().into(),
+    }
+}
+
+#[test]
+fn means_of_histograms_are_true_or_those_of_thanos() {
+    let buckets = |means| {
+        let chunks = [Ok(downsampled_histograms())].into_iter();
+        let mut source = ChunkSource::new(chunks).with_means(means);
+        let mut buffer = SampleBuffer::default();
+        assert!(source.next_into(&mut buffer).unwrap());
+        let counts: Vec<f64> = buffer.histograms.iter().map(|(_, h)| h.count).collect();
+        assert_eq!(counts, [2.0, 3.0, 4.0]);
+        let buckets = buffer.histograms.iter().map(|(_, h)| h.positive[0]);
+        buckets.collect::<Vec<f64>>()
+    };
+    assert_eq!(buckets(HistogramMeans::True), [2.0, 3.0, 4.0]);
+    // 6 is written as what differs from the bits of 4, and read as what differs from those of 2: as 3.
+    let second = f64::from_bits(2f64.to_bits() ^ 4f64.to_bits() ^ 6f64.to_bits()) / 2.0;
+    let third = f64::from_bits(second.to_bits() ^ 6f64.to_bits() ^ 8f64.to_bits()) / 2.0;
+    assert_eq!(buckets(HistogramMeans::AsThanos), [2.0, second, third]);
+    assert_ne!(second, 3.0);
+}
