@@ -14,9 +14,16 @@ use super::engine::{Engine, ledger, timed_out};
 use super::failure::QueryFailure;
 use super::ledger::Ledger;
 use super::request::SeriesRequest;
-use crate::source::{Names, SelectOptions, SelectRequest, SeriesItem};
+use crate::source::{SelectRequest, SeriesItem};
 
 const CUT: &str = "results truncated due to limit";
+
+/// What of labels is wanted.
+#[derive(Clone, Copy)]
+enum Wanted<'l> {
+    Names,
+    ValuesOf(&'l str),
+}
 
 impl Engine {
     /// Finds series. Dropping the future ends the calls.
@@ -55,10 +62,7 @@ impl Engine {
     /// # Errors
     /// They cannot be had in the time allowed.
     pub async fn label_names(&self, request: &SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
-        self.names(request, async |select, options| {
-            self.source.label_names(select, options).await
-        })
-        .await
+        self.names(request, Wanted::Names).await
     }
 
     /// Values of a label, of all series where there are no matchers.
@@ -70,16 +74,13 @@ impl Engine {
         label: &str,
         request: &SeriesRequest,
     ) -> Result<NamesAnswer, QueryFailure> {
-        self.names(request, async |select, options| {
-            self.source.label_values(label, select, options).await
-        })
-        .await
+        self.names(request, Wanted::ValuesOf(label)).await
     }
 
     async fn names(
         &self,
         request: &SeriesRequest,
-        ask: impl AsyncFn(SelectRequest, SelectOptions) -> Result<Names, crate::source::SourceFailure>,
+        wanted: Wanted<'_>,
     ) -> Result<NamesAnswer, QueryFailure> {
         let deadline = self.deadline(&request.context, Instant::now());
         let options = self.select_options(&request.context, deadline, &self.budget());
@@ -90,7 +91,11 @@ impl Engine {
         let found = async {
             let (mut values, mut warnings) = (BTreeSet::new(), BTreeSet::new());
             for select in selects {
-                let (more, remarks) = ask(select, options.clone()).await?;
+                let options = options.clone();
+                let (more, remarks) = match wanted {
+                    Wanted::Names => self.source.label_names(select, options).await?,
+                    Wanted::ValuesOf(label) => self.source.label_values(label, select, options).await?,
+                };
                 values.extend(more);
                 warnings.extend(remarks);
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sabre_model::Matcher;
+use sabre_proto::thanos::ShardInfo;
 
 /// A PromQL query.
 #[derive(Clone, Debug)]
@@ -77,6 +78,8 @@ pub struct RequestContext {
     pub replica_labels: Option<Vec<String>>,
     /// Only stores that satisfy one of these sets are asked (`storeMatch[]`); empty for all.
     pub store_matchers: Vec<Vec<Matcher>>,
+    /// The part of the series that is wanted (`shard_info`).
+    pub shard: Option<ShardInfo>,
     /// Whether an answer without a store that fails is better than none, in place of the flag.
     pub partial_response: Option<bool>,
     /// How long it may take, if that is less than what the flag allows.

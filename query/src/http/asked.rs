@@ -105,10 +105,10 @@ pub(crate) fn series(
         0 => (MIN_TIME_MS, MAX_TIME_MS),
         _ => (now_ms.saturating_sub(range_ms), now_ms),
     };
-    let start_ms = time_or(form, "start", first).map_err(typed)?;
-    let end_ms = time_or(form, "end", last).map_err(typed)?;
+    let start_ms = time_or(form, "start", first).map_err(|failure| typed(&failure))?;
+    let end_ms = time_or(form, "end", last).map_err(|failure| typed(&failure))?;
     if end_ms < start_ms {
-        return Err(typed(end_before_start()));
+        return Err(typed(&end_before_start()));
     }
     Ok(SeriesRequest {
         matchers: selectors(form, "match[]")?,
@@ -120,10 +120,10 @@ pub(crate) fn series(
 }
 
 /// Thanos wraps these twice, so that the type stands in the text too.
-fn typed(failure: ApiFailure) -> ApiFailure {
+fn typed(failure: &ApiFailure) -> ApiFailure {
     ApiFailure {
+        kind: failure.kind,
         message: format!("{}: {}", failure.kind.as_str(), failure.message),
-        ..failure
     }
 }
 
@@ -132,9 +132,9 @@ fn end_before_start() -> ApiFailure {
 }
 
 fn query(form: &Form, tenant: Tenant, times: QueryTimes) -> Result<AskedQuery, ApiFailure> {
-    let context = context(form, tenant)?;
+    let mut context = context(form, tenant)?;
     let resolution = resolution(form)?;
-    shard(form)?;
+    context.shard = shard(form)?;
     engine(form)?;
     let lookback_delta_ms = lookback_delta_ms(form)?;
     let statistics = match form.first("stats") {
@@ -171,6 +171,7 @@ fn context(form: &Form, tenant: Tenant) -> Result<RequestContext, ApiFailure> {
     let store_matchers = selectors(form, "storeMatch[]")?;
     Ok(RequestContext {
         dedup,
+        shard: None,
         replica_labels: (!replica_labels.is_empty()).then_some(replica_labels),
         store_matchers,
         partial_response: truth("partial_response")?,

@@ -58,6 +58,9 @@ fn every_parameter_arrives() {
     assert_eq!(request.max_source_resolution, Some(Resolution::Ms(3_600_000)));
     assert_eq!(request.lookback_delta_ms, Some(90_000));
     assert_eq!(request.limit, 7);
+    let shard = request.context.shard.unwrap();
+    assert_eq!((shard.shard_index, shard.total_shards, shard.by), (1, 2, true));
+    assert_eq!(shard.labels, ["x"]);
     assert!(request.wants_times && asked.analyze);
     assert_eq!(asked.statistics, WantedStatistics::All);
 }

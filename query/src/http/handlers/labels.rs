@@ -22,7 +22,7 @@ pub(super) async fn names(
 ) -> Result<Response, ApiFailure> {
     let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
-    let answer = api.inner.queries.label_names(request).await?;
+    let answer = api.inner.queries.label_names(&request).await?;
     let document = Document::texts(answer.values, &answer.warnings);
     Ok(reply::send(document, &answer.warnings, &headers))
 }
@@ -39,7 +39,11 @@ pub(super) async fn values(
     }
     let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
-    let answer = api.inner.queries.label_values(&unescaped(&name), request).await?;
+    let answer = api
+        .inner
+        .queries
+        .label_values(&unescaped(&name), &request)
+        .await?;
     let document = Document::texts(answer.values, &answer.warnings);
     Ok(reply::send(document, &answer.warnings, &headers))
 }

@@ -56,7 +56,7 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, ApiFailure> {
     let watch = Watch::start(api.inner.options.slow_query, asker, &asked.request);
-    let outcome = api.inner.queries.query(asked.request.clone()).await;
+    let outcome = api.inner.queries.query(&asked.request).await;
     watch.end(&outcome);
     let answer = outcome?;
     let members = statistics::members(&asked, &answer.statistics);

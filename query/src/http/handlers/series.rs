@@ -17,7 +17,7 @@ pub(super) async fn series(
     }
     let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
-    let answer = api.inner.queries.series(request).await?;
+    let answer = api.inner.queries.series(&request).await?;
     let document = Document::series(answer.series, &answer.warnings);
     Ok(reply::send(document, &answer.warnings, &headers))
 }

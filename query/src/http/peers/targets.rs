@@ -63,7 +63,7 @@ pub(super) fn merged(all: Vec<TargetDiscovery>, replica_labels: &[String]) -> Va
     }
     json!({
         "activeTargets": merged_active(active, replica_labels),
-        "droppedTargets": merged_dropped(dropped, replica_labels),
+        "droppedTargets": merged_dropped(&dropped, replica_labels),
     })
 }
 
@@ -110,7 +110,7 @@ fn is_better(a: &ActiveTarget, b: &ActiveTarget) -> bool {
     a.health < b.health || (a.health == b.health && newer)
 }
 
-fn merged_dropped(targets: Vec<DroppedTarget>, replica_labels: &[String]) -> Vec<Value> {
+fn merged_dropped(targets: &[DroppedTarget], replica_labels: &[String]) -> Vec<Value> {
     let labels = targets
         .iter()
         .map(|target| without_replica(target.discovered_labels.as_ref(), replica_labels));

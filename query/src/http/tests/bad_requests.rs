@@ -25,7 +25,7 @@ const BAD: [&str; 14] = [
 #[tokio::test]
 async fn a_thousand_bad_requests_of_each_kind_are_refused_and_never_asked() {
     let fake = Arc::new(Fake::default());
-    let routes = routes(fake.clone(), ApiOptions::default());
+    let routes = routes(&fake, ApiOptions::default());
     for _ in 0..1000 {
         for address in BAD {
             let got = get(&routes, address).await;
@@ -39,7 +39,7 @@ async fn a_thousand_bad_requests_of_each_kind_are_refused_and_never_asked() {
 
 #[tokio::test]
 async fn a_body_without_end_is_refused() {
-    let routes = routes(Arc::new(Fake::default()), ApiOptions::default());
+    let routes = routes(&Arc::new(Fake::default()), ApiOptions::default());
     let form = format!("query={}", "x".repeat(5 << 20));
     let (status, kind, text) = post(&routes, "/api/v1/query", &form).await.error();
     assert_eq!((status, kind.as_str()), (400, "bad_data"));
@@ -49,7 +49,7 @@ async fn a_body_without_end_is_refused() {
 #[tokio::test]
 async fn what_is_no_form_is_not_read() {
     let fake = Arc::new(Fake::default());
-    let routes = routes(fake.clone(), ApiOptions::default());
+    let routes = routes(&fake, ApiOptions::default());
     for address in [
         "/api/v1/query?query=%ff%fe&a=%zz&&&=&x",
         "/api/v1/query?query=a;b",

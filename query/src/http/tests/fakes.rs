@@ -50,29 +50,32 @@ pub(super) fn answer(value: Value) -> Answer {
 
 #[async_trait::async_trait]
 impl Queries for Fake {
-    async fn query(&self, request: QueryRequest) -> Result<Answer, QueryFailure> {
-        self.queries.lock().push(request);
+    async fn query(&self, request: &QueryRequest) -> Result<Answer, QueryFailure> {
+        self.queries.lock().push(request.clone());
         self.answer.clone()
     }
 
-    async fn series(&self, request: SeriesRequest) -> Result<SeriesAnswer, QueryFailure> {
-        self.series_requests.lock().push((String::new(), request));
+    async fn series(&self, request: &SeriesRequest) -> Result<SeriesAnswer, QueryFailure> {
+        self.series_requests.lock().push((String::new(), request.clone()));
         Ok(self.series.clone())
     }
 
-    async fn label_names(&self, request: SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
-        self.series_requests.lock().push((String::new(), request));
+    async fn label_names(&self, request: &SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
+        self.series_requests.lock().push((String::new(), request.clone()));
         Ok(self.names.clone())
     }
 
-    async fn label_values(&self, label: &str, request: SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
-        self.series_requests.lock().push((label.to_owned(), request));
+    async fn label_values(&self, label: &str, request: &SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
+        self.series_requests
+            .lock()
+            .push((label.to_owned(), request.clone()));
         Ok(self.names.clone())
     }
 }
 
-pub(super) fn routes(queries: Arc<dyn Queries>, options: ApiOptions) -> Router {
+pub(super) fn routes<Q: Queries>(queries: &Arc<Q>, options: ApiOptions) -> Router {
     let registry = Registry::new();
+    let queries = Arc::<Q>::clone(queries);
     let api = HttpApi::new(queries, crate::endpoints::Pool::new(), options, &registry);
     api.routes(&HttpMetrics::new(&registry))
 }

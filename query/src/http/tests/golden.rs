@@ -260,7 +260,7 @@ async fn every_recorded_error_has_its_envelope() {
             names: NamesAnswer::default(),
             ..Fake::default()
         };
-        let routes = routes(Arc::new(fake), ApiOptions::default());
+        let routes = routes(&Arc::new(fake), ApiOptions::default());
         let encoded: String = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs(line["params"].as_str().unwrap()))
             .finish();
@@ -277,7 +277,7 @@ async fn every_recorded_error_has_its_envelope() {
         ..Fake::default()
     };
     let got = get(
-        &routes(Arc::new(fake), ApiOptions::default()),
+        &routes(&Arc::new(fake), ApiOptions::default()),
         "/api/v1/query?query=up",
     )
     .await;

@@ -21,7 +21,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 #[tokio::test]
 async fn a_query_is_the_same_in_the_address_and_in_a_form() {
     let fake = Arc::new(Fake::default());
-    let routes = routes(fake.clone(), ApiOptions::default());
+    let routes = routes(&fake, ApiOptions::default());
     let got = get(
         &routes,
         "/api/v1/query?query=up%7Bjob%3D%22a%22%7D&time=5&dedup=false",
@@ -57,7 +57,7 @@ async fn warnings_and_infos_are_told_together() {
         answer: Ok(told),
         ..Fake::default()
     };
-    let routes = routes(Arc::new(fake), ApiOptions::default());
+    let routes = routes(&Arc::new(fake), ApiOptions::default());
     let got = get(&routes, "/api/v1/query_range?query=a&start=1&end=2&step=1").await;
     assert_eq!(
         got.body,
@@ -81,7 +81,7 @@ async fn failures_of_the_evaluator_have_their_type_and_status() {
             ..Fake::default()
         };
         let got = get(
-            &routes(Arc::new(fake), ApiOptions::default()),
+            &routes(&Arc::new(fake), ApiOptions::default()),
             "/api/v1/query?query=up",
         )
         .await;
@@ -107,7 +107,7 @@ async fn series_and_labels_are_lists() {
         },
         ..Fake::default()
     });
-    let routes = routes(fake.clone(), ApiOptions::default());
+    let routes = routes(&fake, ApiOptions::default());
     let got = post(&routes, "/api/v1/series", "match[]=up&limit=1&start=1&end=2").await;
     assert_eq!(
         got.body,
@@ -118,20 +118,20 @@ async fn series_and_labels_are_lists() {
     get(&routes, "/api/v1/label/__name__/values?match[]=up").await;
     get(&routes, "/api/v1/label/U__a_2e_b/values").await;
     get(&routes, "/api/v1/label/bad-name/values").await;
+    let refused = get(&routes, "/api/v1/series?start=1&end=2").await.error();
+    let expected = "no match[] parameter provided";
+    assert_eq!(refused, (400, "bad_data".to_owned(), expected.to_owned()));
     let requests = fake.series_requests.lock();
     let asked: Vec<&str> = requests.iter().map(|(label, _)| label.as_str()).collect();
     assert_eq!(asked, ["", "", "__name__", "a.b", "bad-name"]);
     assert_eq!(requests[0].1.limit, 1);
     assert_eq!(requests[2].1.matchers.len(), 1);
-    let refused = get(&routes, "/api/v1/series?start=1&end=2").await.error();
-    let expected = "no match[] parameter provided";
-    assert_eq!(refused, (400, "bad_data".to_owned(), expected.to_owned()));
 }
 
 #[tokio::test]
 async fn other_origins_may_ask_unless_a_flag_forbids_it() {
     let options = || Request::options("/api/v1/query").body(Body::empty()).unwrap();
-    let open = routes(Arc::new(Fake::default()), ApiOptions::default());
+    let open = routes(&Arc::new(Fake::default()), ApiOptions::default());
     let got = send(&open, options()).await;
     assert_eq!((got.status, got.body.as_str()), (204, ""));
     assert_eq!(got.headers["access-control-allow-methods"], "GET, POST, OPTIONS");
@@ -139,7 +139,7 @@ async fn other_origins_may_ask_unless_a_flag_forbids_it() {
         disable_cors: true,
         ..ApiOptions::default()
     };
-    let closed = routes(Arc::new(Fake::default()), closed);
+    let closed = routes(&Arc::new(Fake::default()), closed);
     let got = send(&closed, options()).await;
     assert_eq!(got.status, 204);
     assert!(got.headers.get("access-control-allow-origin").is_none());
@@ -151,7 +151,7 @@ async fn everything_is_below_the_route_prefix() {
         route_prefix: "/thanos".to_owned(),
         ..ApiOptions::default()
     };
-    let routes = routes(Arc::new(Fake::default()), options);
+    let routes = routes(&Arc::new(Fake::default()), options);
     assert_eq!(get(&routes, "/thanos/api/v1/query?query=up").await.status, 200);
     assert_eq!(get(&routes, "/api/v1/query?query=up").await.status, 404);
     let home = get(&routes, "/").await;
@@ -164,7 +164,7 @@ async fn everything_is_below_the_route_prefix() {
 #[tokio::test]
 async fn the_tenant_of_the_header_goes_to_the_evaluator() {
     let fake = Arc::new(Fake::default());
-    let routes = routes(fake.clone(), ApiOptions::default());
+    let routes = routes(&fake, ApiOptions::default());
     let request = |tenant: &str| {
         let request = Request::get("/api/v1/query?query=up").header("THANOS-TENANT", tenant);
         request.body(Body::empty()).unwrap()
@@ -180,7 +180,7 @@ async fn the_tenant_of_the_header_goes_to_the_evaluator() {
 
 #[tokio::test]
 async fn what_a_query_cost_is_told_when_asked() {
-    let routes = routes(Arc::new(Fake::default()), ApiOptions::default());
+    let routes = routes(&Arc::new(Fake::default()), ApiOptions::default());
     let some = get(&routes, "/api/v1/query?query=up&stats=1").await.json();
     assert!(some["data"]["stats"]["timings"]["evalTotalTime"].is_number());
     assert!(some["data"]["stats"].get("sabre").is_none());
@@ -193,7 +193,7 @@ async fn what_a_query_cost_is_told_when_asked() {
 
 #[tokio::test]
 async fn queries_are_parsed_and_formatted() {
-    let routes = routes(Arc::new(Fake::default()), ApiOptions::default());
+    let routes = routes(&Arc::new(Fake::default()), ApiOptions::default());
     let got = get(&routes, "/api/v1/format_query?query=sum(up)by(job)").await;
     assert_eq!(got.json()["data"], "sum by (job) (up)");
     let got = get(&routes, "/api/v1/parse_query?query=up%2B1").await;
@@ -213,7 +213,7 @@ async fn the_status_tells_of_flags_and_program() {
         selector_labels: labels(&[("cluster", "eu")]),
         ..ApiOptions::default()
     };
-    let routes = routes(Arc::new(Fake::default()), options);
+    let routes = routes(&Arc::new(Fake::default()), options);
     let data =
         async |path: &str| get(&routes, &format!("/api/v1/status/{path}")).await.json()["data"].clone();
     assert_eq!(data("flags").await, json!({ "query.timeout": "2m" }));
@@ -240,21 +240,21 @@ impl Drop for TellsDrop {
 
 #[async_trait::async_trait]
 impl Queries for Endless {
-    async fn query(&self, _: QueryRequest) -> Result<Answer, QueryFailure> {
+    async fn query(&self, _: &QueryRequest) -> Result<Answer, QueryFailure> {
         let _guard = TellsDrop(Arc::clone(&self.dropped));
         self.asked.notify_one();
         std::future::pending().await
     }
 
-    async fn series(&self, _: SeriesRequest) -> Result<SeriesAnswer, QueryFailure> {
+    async fn series(&self, _: &SeriesRequest) -> Result<SeriesAnswer, QueryFailure> {
         std::future::pending().await
     }
 
-    async fn label_names(&self, _: SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
+    async fn label_names(&self, _: &SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
         std::future::pending().await
     }
 
-    async fn label_values(&self, _: &str, _: SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
+    async fn label_values(&self, _: &str, _: &SeriesRequest) -> Result<NamesAnswer, QueryFailure> {
         std::future::pending().await
     }
 }
@@ -272,7 +272,12 @@ async fn a_client_that_goes_away_ends_its_query() {
         dropped: Arc::default(),
     });
     let registry = Registry::new();
-    let api = crate::http::HttpApi::new(endless.clone(), Pool::new(), ApiOptions::default(), &registry);
+    let api = crate::http::HttpApi::new(
+        Arc::<Endless>::clone(&endless),
+        Pool::new(),
+        ApiOptions::default(),
+        &registry,
+    );
     let options = HttpOptions {
         address: "127.0.0.1:0".parse().unwrap(),
         grace: Duration::ZERO,
