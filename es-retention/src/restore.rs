@@ -65,7 +65,7 @@ async fn restore_one(
         match &found.phase {
             Phase::Success if found.holds_all_of(index) => {}
             Phase::Success => return Ok(Err(format!("the snapshot does not hold all of {index}"))),
-            phase => return Ok(Err(format!("the snapshot is {phase:?}"))),
+            _ => return Ok(Err(format!("the snapshot is {}", found.ending()))),
         }
         match client.begin_restore(repository, snapshot, index, target).await {
             Ok(()) => {}

@@ -21,7 +21,7 @@ use crate::{
     access::HttpTransport,
     cluster::{CallError, Client, transport::Transport},
     config::{Config, Overrides},
-    execute::{Job, Report},
+    execute::{Job, JobError, Report},
     exit::Exit,
     flags::read_date,
     observe::{Look, observe},
@@ -153,7 +153,7 @@ impl Setup {
             Look::Only,
         )
         .await
-        .map_err(Exit::failed)?;
+        .map_err(|error| self.not_answered(error))?;
         let plan = plan(self.day, &state, &config.policies, config.max_deletes);
         show(flags, &plan, output::plan_table)
     }
@@ -170,7 +170,7 @@ impl Setup {
             config.max_deletes,
         )
         .await
-        .map_err(Exit::failed)?;
+        .map_err(|error| self.not_answered(error))?;
         show(flags, &found, output::status_table)
     }
 
@@ -179,7 +179,7 @@ impl Setup {
         let index = flags.text("index").map_err(Exit::configuration)?;
         let restored = restore(&client, &self.config.repository_name, index)
             .await
-            .map_err(Exit::failed)?;
+            .map_err(|error| self.not_answered(error))?;
         if restored.is_empty() {
             return Err(Exit::failed(format!(
                 "the repository {} has no snapshot of {index}",
@@ -193,6 +193,14 @@ impl Setup {
             _ if failed == restored.len() => Exit::of_run(1),
             _ => Exit::of_run(3),
         }
+    }
+
+    /// A question that was not answered; a repository that is not there is said to be registered first.
+    fn not_answered(&self, error: CallError) -> Exit {
+        if error.is("repository_missing_exception") {
+            return Exit::failed(JobError::NoRepository(self.config.repository_name.clone()));
+        }
+        Exit::failed(error)
     }
 
     async fn run_once(&self, flags: &Flags, registry: &Registry) -> Result<(), Exit> {

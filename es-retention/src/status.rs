@@ -126,10 +126,10 @@ fn rows(plan: &Plan, state: &ClusterState, policies: &[Policy], sizes: &BTreeMap
             (What::Snapshot, _, Some(snapshot)) => {
                 let read = policy.names.read_snapshot(&entry.name).map(|(_, read, _)| read);
                 let taken = taken_on(snapshot)
-                    .map(|day| format!(", {day}"))
+                    .map(|day| format!(", taken on {day}"))
                     .unwrap_or_default();
                 let docs = snapshot.record.as_ref().map(|record| record.contents.docs);
-                let state = format!("{:?}{taken}", snapshot.phase);
+                let state = format!("{}{taken}", snapshot.ending());
                 (read, state, docs, sizes.get(&entry.name).copied())
             }
             _ => (policy.names.read(&entry.name), "missing".to_owned(), None, None),

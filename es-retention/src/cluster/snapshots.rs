@@ -158,6 +158,20 @@ pub struct SnapshotStatus {
 }
 
 impl Snapshot {
+    /// How it ended, in the engines' words and ours.
+    pub(crate) fn ending(&self) -> String {
+        match &self.phase {
+            Phase::Success if self.failed_shards > 0 => {
+                format!("SUCCESS with {} failed shards", self.failed_shards)
+            }
+            Phase::Success => "SUCCESS".to_owned(),
+            Phase::InProgress => "IN_PROGRESS".to_owned(),
+            Phase::Partial => format!("PARTIAL, {} shards failed", self.failed_shards),
+            Phase::Failed => "FAILED".to_owned(),
+            Phase::Unknown(why) => format!("unreadable: {why}"),
+        }
+    }
+
     /// Whether all of `index` is in it: it ended well, no shard failed, and the index is listed.
     pub fn holds_all_of(&self, index: &str) -> bool {
         self.phase == Phase::Success

@@ -323,3 +323,27 @@ fn a_folder_as_repository_needs_neither_bucket_nor_region() {
     assert_eq!(config.repository.settings["location"], "/snapshots");
     assert_eq!(config.repository.settings.len(), 1);
 }
+
+#[test]
+fn what_the_readme_shows_is_read() {
+    let readme = include_str!("../../../README.md");
+    let (_, section) = readme.split_once("\n## Log indices: es-retention\n").unwrap();
+    let section = section
+        .split_once("\n## ")
+        .map_or(section, |(section, _)| section);
+    let mut shown = section.split("```yaml\n").skip(1).map(|rest| {
+        let (block, _) = rest.split_once("```").unwrap();
+        block
+    });
+    let (old, own) = (shown.next().unwrap(), shown.next().unwrap());
+    let config = read(old).unwrap();
+    assert_eq!(config.endpoint, "https://vpc-logs-abc.eu-west-1.es.amazonaws.com");
+    let config = read_with(&format!("{old}{own}"), &[("ES_PASSWORD", "x")]).unwrap();
+    let prefixes: Vec<&str> = config
+        .policies
+        .iter()
+        .map(|policy| policy.names.prefix.as_str())
+        .collect();
+    assert_eq!(prefixes, ["logging-", "audit-", "web-"]);
+    assert_eq!(shown.next(), None);
+}

@@ -159,8 +159,8 @@ impl Job {
                 }
                 Phase::Partial | Phase::Failed => {
                     return Ok(Outcome::Failed(format!(
-                        "{name} is {:?}, {} shards failed; the next run takes it again",
-                        snapshot.phase, snapshot.failed_shards
+                        "{name} is {}; the next run takes it again",
+                        snapshot.ending()
                     )));
                 }
                 Phase::Unknown(why) => return Ok(Outcome::Failed(format!("{name}: {why}"))),

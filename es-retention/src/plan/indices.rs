@@ -117,13 +117,13 @@ fn take(state: &IndexState, own: &[Generation<'_>], contents: &Contents, due: Da
             .saturating_add(1),
     };
     let why = match (replaceable.first(), own.last()) {
-        (Some(first), _) => format!("{} is {}", first.snapshot.name, ending(first.snapshot)),
+        (Some(first), _) => format!("{} is {}", first.snapshot.name, first.snapshot.ending()),
         (None, None) => format!("due since {due}"),
         (None, Some(last)) => {
             let name = &last.snapshot.name;
             match &last.snapshot.record {
                 _ if !last.snapshot.holds_all_of(&index.name) => {
-                    format!("{name} is {}", ending(last.snapshot))
+                    format!("{name} is {}", last.snapshot.ending())
                 }
                 None => format!("it is not written down what {name} holds"),
                 Some(record) if record.contents.uuid != contents.uuid => {
@@ -142,18 +142,4 @@ fn take(state: &IndexState, own: &[Generation<'_>], contents: &Contents, due: Da
         replaces: replaceable.iter().map(|own| own.snapshot.name.clone()).collect(),
     };
     (step, why)
-}
-
-/// How a snapshot ended, in words.
-pub(super) fn ending(snapshot: &Snapshot) -> String {
-    match &snapshot.phase {
-        Phase::Success if snapshot.failed_shards > 0 => {
-            format!("SUCCESS with {} failed shards", snapshot.failed_shards)
-        }
-        Phase::Success => "SUCCESS".to_owned(),
-        Phase::InProgress => "IN_PROGRESS".to_owned(),
-        Phase::Partial => format!("PARTIAL, {} shards failed", snapshot.failed_shards),
-        Phase::Failed => "FAILED".to_owned(),
-        Phase::Unknown(why) => format!("unreadable: {why}"),
-    }
 }

@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::{Policy, Step, indices::ending, taken_on};
+use super::{Policy, Step, taken_on};
 use crate::{
     cluster::snapshots::{Phase, Snapshot},
     names::IndexDay,
@@ -17,7 +17,7 @@ pub(super) fn judge(
     snapshot: &Snapshot,
     index_is_alive: bool,
 ) -> (Step, String) {
-    let ending = ending(snapshot);
+    let ending = snapshot.ending();
     match &snapshot.phase {
         Phase::InProgress => return (Step::Keep, "is being taken".to_owned()),
         Phase::Unknown(_) => return (Step::Stuck, ending),

@@ -102,6 +102,23 @@ fn code(ended: Result<(), Exit>) -> u8 {
 async fn an_index_goes_its_way_by_commands() {
     let stage = Stage::new().await;
     stage.lab.cluster.with(|world| world.repository = None);
+    for words in [
+        &["plan"][..],
+        &["status"],
+        &["run"],
+        &["restore", "logging-2026.01.01"],
+    ] {
+        let exit = stage.type_in(words).await.unwrap_err();
+        assert_eq!(
+            (exit.code, exit.problem.as_str()),
+            (
+                1,
+                "the snapshot repository repo is not registered: run `sabre es-retention register-repo` first"
+            ),
+            "{words:?}"
+        );
+    }
+    stage.asked();
     let role = "arn:aws:iam::123456789012:role/es-snapshots";
     stage
         .type_in(&["register-repo", &format!("--role-arn={role}")])
