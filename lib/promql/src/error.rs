@@ -13,6 +13,9 @@ pub enum QueryError {
     /// The times asked for make no sense.
     #[error("{0}")]
     Times(&'static str),
+    /// The query gives what a request of its kind cannot have.
+    #[error("{0}")]
+    Type(String),
     /// The series cannot be had.
     #[error("expanding series: {0}")]
     Source(#[from] SourceError),

@@ -69,3 +69,40 @@ pub struct QueryResult {
     /// Warnings and infos.
     pub annotations: Annotations,
 }
+
+impl Value {
+    /// The memory that the value takes, histograms by what one usually takes.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Value::Scalar { .. } => 0,
+            Value::String { value, .. } => value.capacity(),
+            Value::Vector(samples) => samples.iter().map(InstantSample::memory_bytes).sum(),
+            Value::Matrix(series) => series.iter().map(RangeSeries::memory_bytes).sum(),
+        }
+    }
+}
+
+/// What a histogram usually takes.
+const HISTOGRAM_BYTES: usize = 400;
+
+impl InstantSample {
+    /// The memory that the sample takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let histogram = match self.value {
+            SampleValue::Float(_) => 0,
+            SampleValue::Histogram(_) => HISTOGRAM_BYTES,
+        };
+        size_of::<InstantSample>() + self.labels.heap_bytes() + histogram
+    }
+}
+
+impl RangeSeries {
+    /// The memory that the series takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let floats = self.floats.capacity() * size_of::<(i64, f64)>();
+        size_of::<RangeSeries>()
+            + self.labels.heap_bytes()
+            + floats
+            + self.histograms.capacity() * HISTOGRAM_BYTES
+    }
+}

@@ -156,6 +156,9 @@ fn memory_that_does_not_fit_is_refused_with_the_numbers() {
     assert!(over.used + over.wanted > 20_000, "{over:?}");
     assert!(error.to_string().contains("of 20000 are in use"), "{error}");
     assert_eq!(budget.used(), 0, "all is given back");
+    // A result that is only passed on counts too.
+    let error = run("x_total").unwrap_err();
+    assert!(matches!(error, QueryError::Budget(_)), "{error}");
     // The same series fit where they are only summed up.
     run("sum(rate(x_total[5m]))").unwrap();
     assert_eq!(budget.used(), 0);

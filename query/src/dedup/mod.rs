@@ -186,3 +186,6 @@ fn decoded(chunks: Vec<AggrChunk>, options: &SampleOptions) -> ChunkSource<Chunk
     let wrap: fn(AggrChunk) -> Result<PeerChunk, SourceError> = |chunk| Ok(PeerChunk(chunk));
     ChunkSource::with_choice(chunks.into_iter().map(wrap), options.choice).with_means(options.means)
 }
+
+#[cfg(test)]
+mod tests;

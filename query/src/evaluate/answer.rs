@@ -1,10 +1,12 @@
 //! What the querier answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sabre_model::Labels;
 use sabre_promql::value::Value;
 
+use super::ledger::Charge;
 use crate::source::EndpointAccount;
 
 /// The result of a query.
@@ -59,6 +61,23 @@ pub struct Statistics {
     pub chunk_bytes: u64,
     /// The most bytes of memory charged at once.
     pub peak_bytes: u64,
+    /// The memory of the value: it stays charged until this goes.
+    pub charged: Charged,
     /// What each endpoint was asked and gave, by address.
     pub endpoints: BTreeMap<String, EndpointAccount>,
+}
+
+/// Memory that stays charged to the budget of the process until the last clone of this goes.
+#[derive(Clone, Debug, Default)]
+pub struct Charged(Option<Arc<Charge>>);
+
+impl Charged {
+    pub(super) fn new(charge: Charge) -> Charged {
+        Charged(Some(Arc::new(charge)))
+    }
+
+    /// The bytes charged.
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |charge| charge.bytes())
+    }
 }

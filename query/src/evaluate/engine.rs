@@ -72,7 +72,7 @@ impl Engine {
         let deadline = self.deadline(&request.context, arrival);
         let place = self.place(deadline).await?;
         let budget = self.budget();
-        let ledger = ledger(&budget, deadline).await?;
+        let ledger = self.ledger(&budget, deadline).await?;
         let queue = arrival.elapsed();
         let waiting = Waiting {
             flag: Arc::default(),
@@ -102,7 +102,6 @@ impl Engine {
             subquery_step_ms: self.config.subquery_step_ms,
             threads: self.config.threads,
             limit: request.limit,
-            memory_flag: self.config.query_bytes_flag.clone(),
         };
         let work = sabre_runtime::cpu::blocking(move || {
             // A query that was given up holds its place until it noticed.
@@ -141,6 +140,21 @@ impl Engine {
     pub(super) fn budget(&self) -> Budget {
         let (bytes, flag) = (self.config.query_bytes, self.config.query_bytes_flag.clone());
         self.config.budget.limited_child("a query", bytes, flag)
+    }
+
+    /// Takes what a query needs to start, as soon as it is free.
+    pub(super) async fn ledger(
+        &self,
+        budget: &Budget,
+        deadline: Instant,
+    ) -> Result<Arc<Ledger>, QueryFailure> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let first = budget.reserve_within(FIRST_BYTES, patience.max(Duration::from_millis(1)));
+        let first = first
+            .await
+            .map_err(|error| QueryFailure::execution(error.to_string()))?;
+        let flag = self.config.query_bytes_flag.clone();
+        Ok(Arc::new(Ledger::new(budget, first, flag)))
     }
 
     /// Whether replicas are made one.
@@ -183,16 +197,6 @@ impl Engine {
             )),
         }
     }
-}
-
-/// Takes what a query needs to start, as soon as it is free.
-pub(super) async fn ledger(budget: &Budget, deadline: Instant) -> Result<Arc<Ledger>, QueryFailure> {
-    let patience = deadline.saturating_duration_since(Instant::now());
-    let first = budget
-        .reserve_within(FIRST_BYTES, patience.max(Duration::from_millis(1)))
-        .await;
-    let first = first.map_err(|error| QueryFailure::execution(error.to_string()))?;
-    Ok(Arc::new(Ledger::new(budget, first)))
 }
 
 pub(super) fn timed_out(place: &str) -> QueryFailure {

@@ -117,7 +117,7 @@ fn fed(item: Result<SeriesItem, SourceFailure>, ledger: &Arc<Ledger>) -> Result<
             Ok(Fed::Series(FedSeries {
                 labels,
                 chunks,
-                charge: charge.map_err(|error| SourceFailure::Limit(error.to_string()))?,
+                charge: charge.map_err(|over| SourceFailure::Limit(ledger.refusal(&over)))?,
                 chunk_bytes,
             }))
         }

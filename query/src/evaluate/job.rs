@@ -8,7 +8,7 @@ use sabre_promql::annotation::Severity;
 use sabre_promql::value::{QueryResult, Value};
 use sabre_promql::{EvalOptions, ParseOptions, QueryError, query_instant, query_range};
 
-use super::answer::{Answer, Statistics};
+use super::answer::{Answer, Charged, Statistics};
 use super::bridge::Bridge;
 use super::failure::{FailureKind, QueryFailure};
 use super::plan::Plan;
@@ -26,7 +26,6 @@ pub(super) struct Job {
     pub(super) subquery_step_ms: i64,
     pub(super) threads: usize,
     pub(super) limit: usize,
-    pub(super) memory_flag: String,
 }
 
 impl Job {
@@ -43,7 +42,10 @@ impl Job {
         if cut(&mut value, self.limit) {
             warnings.push("results truncated due to limit".to_owned());
         }
-        let statistics = self.statistics(evaluation_us);
+        let mut statistics = self.statistics(evaluation_us);
+        let charge = self.bridge.ledger.charge(value.memory_bytes() as u64);
+        statistics.charged = Charged::new(charge.map_err(|error| self.failure(&error.into()))?);
+        self.bridge.ledger.shrink();
         Ok(Answer {
             value,
             warnings,
@@ -94,18 +96,17 @@ impl Job {
             samples: read(&counters.samples),
             chunk_bytes: read(&counters.chunk_bytes),
             peak_bytes: self.bridge.ledger.peak_bytes(),
+            charged: Charged::default(),
             endpoints: self.bridge.options.account.endpoints.lock().clone(),
         }
     }
 
     fn failure(&self, error: &QueryError) -> QueryFailure {
         let kind = match error {
-            QueryError::Parse(_) | QueryError::Times(_) => FailureKind::BadData,
+            QueryError::Parse(_) | QueryError::Times(_) | QueryError::Type(_) => FailureKind::BadData,
             QueryError::Evaluation(_) => FailureKind::Execution,
             QueryError::Cancelled => FailureKind::Canceled,
-            QueryError::Budget(_) => {
-                return QueryFailure::execution(format!("{error}, or raise {}", self.memory_flag));
-            }
+            QueryError::Budget(over) => return QueryFailure::execution(self.bridge.ledger.refusal(over)),
             QueryError::Source(source) => self.kind_of_source(source),
         };
         QueryFailure::new(kind, error.to_string())

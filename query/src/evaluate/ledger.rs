@@ -17,6 +17,8 @@ const KEPT_BYTES: u64 = 16 * STEP_BYTES;
 #[derive(Debug)]
 pub(super) struct Ledger {
     limit_bytes: u64,
+    /// The flag that sets the limit of a query.
+    flag: String,
     used_bytes: AtomicU64,
     peak_bytes: AtomicU64,
     held_bytes: AtomicU64,
@@ -32,9 +34,10 @@ pub(super) struct Charge {
 
 impl Ledger {
     /// A ledger that holds `reservation`, of `budget`, to begin with.
-    pub(super) fn new(budget: &Budget, reservation: Reservation) -> Ledger {
+    pub(super) fn new(budget: &Budget, reservation: Reservation, flag: String) -> Ledger {
         Ledger {
             limit_bytes: budget.limit_bytes(),
+            flag,
             used_bytes: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
             held_bytes: AtomicU64::new(reservation.bytes()),
@@ -49,6 +52,18 @@ impl Ledger {
             ledger: Arc::clone(self),
             bytes,
         })
+    }
+
+    /// Why bytes are not to be had, and what helps.
+    pub(super) fn refusal(&self, over: &OverBudget) -> String {
+        if over.used.saturating_add(over.wanted) > over.limit {
+            return format!("{over}, or raise {}", self.flag);
+        }
+        format!(
+            "query needs {} more bytes of memory for samples, and all that the process may take is in use: try again when \
+             other queries are done, or raise the memory budget of the process",
+            over.wanted
+        )
     }
 
     /// The most bytes in use at once.
@@ -100,6 +115,12 @@ impl sabre_promql::budget::Budget for Ledger {
     }
 }
 
+impl Charge {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         sabre_promql::budget::Budget::release(&*self.ledger, self.bytes);
@@ -112,7 +133,11 @@ mod tests {
     use sabre_promql::budget::Budget as _;
 
     fn ledger(budget: &Budget) -> Arc<Ledger> {
-        Arc::new(Ledger::new(budget, budget.try_reserve(0).unwrap()))
+        Arc::new(Ledger::new(
+            budget,
+            budget.try_reserve(0).unwrap(),
+            "--one".to_owned(),
+        ))
     }
 
     #[test]
@@ -126,6 +151,7 @@ mod tests {
             (error.wanted, error.used, error.limit),
             (70 << 20, 40 << 20, 100 << 20)
         );
+        assert!(ledger.refusal(&error).ends_with("or raise --one"));
         ledger.reserve(60 << 20).unwrap();
         drop(charge);
         assert_eq!(budget.usage().used_bytes, 60 << 20);
@@ -133,6 +159,19 @@ mod tests {
         ledger.release(59 << 20);
         drop(ledger);
         assert_eq!(budget.usage().used_bytes, 0);
+    }
+
+    #[test]
+    fn a_query_below_its_limit_is_told_of_the_others() {
+        let budget = Budget::new(100, "--limit");
+        let ledger = ledger(&budget);
+        let _others = budget.try_reserve(90).unwrap();
+        let error = ledger.charge(20).unwrap_err();
+        assert!(
+            ledger
+                .refusal(&error)
+                .contains("all that the process may take is in use")
+        );
     }
 
     #[test]

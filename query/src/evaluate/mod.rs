@@ -28,8 +28,11 @@ mod names;
 mod plan;
 mod request;
 
-pub use answer::{Answer, NamesAnswer, SeriesAnswer, Statistics};
+pub use answer::{Answer, Charged, NamesAnswer, SeriesAnswer, Statistics};
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use failure::{FailureKind, QueryFailure};
 pub use request::{QueryRequest, QueryTimes, RequestContext, Resolution, SeriesRequest};
+
+#[cfg(test)]
+mod tests;

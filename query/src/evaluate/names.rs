@@ -10,7 +10,7 @@ use sabre_proto::thanos::Aggr;
 
 use super::answer::{NamesAnswer, SeriesAnswer};
 use super::bridge::enforce;
-use super::engine::{Engine, ledger, timed_out};
+use super::engine::{Engine, timed_out};
 use super::failure::QueryFailure;
 use super::ledger::Ledger;
 use super::request::SeriesRequest;
@@ -36,7 +36,7 @@ impl Engine {
         }
         let deadline = self.deadline(&request.context, Instant::now());
         let budget = self.budget();
-        let ledger = ledger(&budget, deadline).await?;
+        let ledger = self.ledger(&budget, deadline).await?;
         let options = self.select_options(&request.context, deadline, &budget);
         let found = async {
             let mut found = Found::default();
@@ -77,11 +77,7 @@ impl Engine {
         self.names(request, Wanted::ValuesOf(label)).await
     }
 
-    async fn names(
-        &self,
-        request: &SeriesRequest,
-        wanted: Wanted<'_>,
-    ) -> Result<NamesAnswer, QueryFailure> {
+    async fn names(&self, request: &SeriesRequest, wanted: Wanted<'_>) -> Result<NamesAnswer, QueryFailure> {
         let deadline = self.deadline(&request.context, Instant::now());
         let options = self.select_options(&request.context, deadline, &self.budget());
         let mut selects = self.selects(request)?;
@@ -190,7 +186,7 @@ impl Found {
                     }
                     let charge = ledger.charge(bytes as u64);
                     self.charges
-                        .push(charge.map_err(|error| QueryFailure::execution(error.to_string()))?);
+                        .push(charge.map_err(|over| QueryFailure::execution(ledger.refusal(&over)))?);
                 }
             }
         }

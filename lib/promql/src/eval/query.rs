@@ -100,17 +100,20 @@ pub fn query_instant(
 
 fn instant_vector(evaluator: &Evaluator<'_>, expr: &Expr, grid: &Grid) -> Evaluated<Vec<InstantSample>> {
     let mut samples = Vec::new();
+    let mut reserved = evaluator.reservation();
     evaluator.result(expr, grid, &mut |row| {
         let value = match row.get(0) {
             Some(super::Cell::Float(value)) => SampleValue::Float(value),
             Some(super::Cell::Histogram(histogram)) => SampleValue::Histogram(histogram),
             None => return Ok(()),
         };
-        samples.push(InstantSample {
+        let sample = InstantSample {
             labels: row.labels,
             t: grid.start,
             value,
-        });
+        };
+        reserved.grow(sample.memory_bytes())?;
+        samples.push(sample);
         Ok(())
     })?;
     Ok(samples)
@@ -133,7 +136,7 @@ pub fn query_range(
     let mut expr = parse(query, options.parse)?;
     let found = expr.value_type();
     if found != ValueType::Vector && found != ValueType::Scalar {
-        return Err(QueryError::evaluation(format!(
+        return Err(QueryError::Type(format!(
             "invalid expression type {:?} for range query, must be Scalar or instant Vector",
             found.documented()
         )));
@@ -157,8 +160,12 @@ pub fn query_range(
             ..RangeSeries::default()
         });
     } else {
+        let mut reserved = evaluator.reservation();
         evaluator.result(&expr, &grid, &mut |row| {
-            series.extend(into_series(row, &grid));
+            if let Some(found) = into_series(row, &grid) {
+                reserved.grow(found.memory_bytes())?;
+                series.push(found);
+            }
             Ok(())
         })?;
         series.sort_by(|a: &RangeSeries, b| a.labels.cmp(&b.labels));
