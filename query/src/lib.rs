@@ -1,12 +1,18 @@
 //! The querier: fans out over gRPC to StoreAPIs, merges, deduplicates replicas, evaluates PromQL and serves Prometheus'
 //! HTTP API.
 
+pub mod config;
+pub mod discovery;
 pub mod endpoints;
 pub mod dedup;
 pub mod evaluate;
 pub mod fanout;
+pub mod flags;
+pub mod grpc;
 pub mod http;
+pub mod metrics;
 mod page;
+pub mod run;
 pub mod source;
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -54,7 +54,8 @@ pub(crate) struct FakeStore {
     pub(crate) info: Option<InfoResponse>,
     pub(crate) old_info: Option<OldInfo>,
     pub(crate) seen: Mutex<Vec<(SeriesRequest, Option<String>)>>,
-    pub(crate) infos: AtomicUsize,
+    /// Whether it does not say who it is any more.
+    pub(crate) mute: AtomicBool,
     /// Told when a caller went away.
     pub(crate) cancelled: Arc<Notify>,
 }
@@ -218,7 +219,10 @@ impl RawSeries for FakeStore {
 #[tonic::async_trait]
 impl Store for FakeStore {
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<OldInfo>, Status> {
-        let info = self.old_info.clone();
+        let info = self
+            .old_info
+            .clone()
+            .filter(|_| !self.mute.load(Ordering::Relaxed));
         info.map(Response::new)
             .ok_or_else(|| Status::unimplemented("no such call"))
     }
@@ -258,7 +262,6 @@ impl FakeStore {
 #[tonic::async_trait]
 impl Info for FakeStore {
     async fn info(&self, _: Request<info::InfoRequest>) -> Result<Response<InfoResponse>, Status> {
-        self.infos.fetch_add(1, Ordering::Relaxed);
         let info = self.info.clone();
         info.map(Response::new)
             .ok_or_else(|| Status::unavailable("not ready"))

@@ -22,6 +22,7 @@ pub(crate) fn app() -> App {
     .command(sabre_sidecar::flags::command())
     .command(sabre_store::flags::command())
     .command(sabre_compactor::flags::command())
+    .command(sabre_query::flags::command())
     .command(sabre_tools::flags::command())
     .command(sabre_es_retention::flags::command())
     .command(demo::command())
@@ -82,6 +83,9 @@ async fn run(words: &[&str], flags: &Flags) -> anyhow::Result<()> {
             .await
             .map_err(|error| anyhow::anyhow!(error))?,
         "compact" => sabre_compactor::run::run(flags, registry, signals.stop, None)
+            .await
+            .map_err(|error| anyhow::anyhow!(error))?,
+        "query" => sabre_query::run::run(flags, registry, signals.stop, None)
             .await
             .map_err(|error| anyhow::anyhow!(error))?,
         "es-retention" => {

@@ -31,6 +31,7 @@ pub struct Endpoint {
     /// One, but for groups.
     channels: RwLock<Vec<Channel>>,
     next: AtomicUsize,
+    created: Instant,
     state: RwLock<State>,
 }
 
@@ -51,6 +52,7 @@ impl Endpoint {
             kind,
             channels: RwLock::new(channels),
             next: AtomicUsize::new(0),
+            created: Instant::now(),
             state: RwLock::default(),
         }
     }
@@ -129,10 +131,10 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is to be forgotten: it is not strict, and did not answer for so long, or never.
+    /// Whether it is to be forgotten: it is not strict, and did not answer for so long.
     pub(crate) fn is_forgotten(&self, now: Instant, unhealthy_timeout: Duration) -> bool {
-        let last = self.state.read().last_success;
-        let silent = last.is_none_or(|last| now.saturating_duration_since(last) > unhealthy_timeout);
+        let last = self.state.read().last_success.unwrap_or(self.created);
+        let silent = now.saturating_duration_since(last) > unhealthy_timeout;
         silent && !self.kind.strict
     }
 }

@@ -3,8 +3,11 @@
 //! A [`Pool`] is a list that is replaced at every round of `refresh`: names are looked up, everybody is asked who they are (`info`), and
 //! whoever does not answer keeps what it said last until it is forgotten. A request takes what is there when it starts.
 
+mod dial;
 mod endpoint;
+mod info;
 mod peer;
+mod refresh;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +17,10 @@ use parking_lot::RwLock;
 use sabre_model::Labels;
 use tonic::transport::Channel;
 
+pub use dial::ClientOptions;
 pub use endpoint::{Endpoint, EndpointKind};
 pub use peer::{PeerInfo, StoreFacts, TsdbRange};
+pub use refresh::{RefreshOptions, Refresher};
 
 /// What peers may offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

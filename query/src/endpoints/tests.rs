@@ -131,3 +131,118 @@ async fn the_servers_of_a_group_take_turns() {
     endpoint.set_channels(vec![channel(), channel()]);
     assert!(endpoint.channel().is_some());
 }
+
+mod refresh {
+    use sabre_runtime::metrics::Registry;
+
+    use super::*;
+    use crate::{
+        discovery::{DiscoveryMetrics, SourceOptions, Sources, Wanted},
+        testing::{FakeStore, modern},
+    };
+
+    fn refresher(pool: &Pool, fixed: Vec<Wanted>, registry: &Registry) -> Refresher {
+        let options = SourceOptions {
+            fixed,
+            ..SourceOptions::default()
+        };
+        let sources = Sources::new(options, DiscoveryMetrics::register(registry)).unwrap();
+        let options = RefreshOptions {
+            info_timeout: Duration::from_secs(5),
+            unhealthy_timeout: Duration::from_secs(300),
+        };
+        Refresher::new(pool.clone(), sources, options, registry)
+    }
+
+    fn wanted(address: std::net::SocketAddr, kind: EndpointKind) -> Wanted {
+        Wanted::new(&address.to_string(), kind, ClientOptions::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn peers_new_and_old_say_who_they_are_and_are_kept_when_they_are_gone() {
+        let mut info = modern();
+        info.label_sets = vec![label_set(&[("a", "1")])];
+        let new = FakeStore {
+            info: Some(info),
+            ..FakeStore::default()
+        };
+        let old = FakeStore {
+            old_info: Some(OldInfo {
+                store_type: StoreType::Rule.into(),
+                ..OldInfo::default()
+            }),
+            ..FakeStore::default()
+        };
+        let ((new, _), (old, fake)) = (new.serve().await, old.serve().await);
+        let (pool, registry, kind) = (Pool::new(), Registry::new(), EndpointKind::default());
+        let fixed = vec![wanted(new.address, kind), wanted(old.address, kind)];
+        let mut refresher = refresher(&pool, fixed, &registry);
+        refresher.refresh().await;
+        let components = |pool: &Pool| {
+            let mut all: Vec<_> = pool
+                .statuses()
+                .into_iter()
+                .map(|status| (status.component.unwrap_or_default(), status.healthy))
+                .collect();
+            all.sort();
+            all
+        };
+        let both = [("rule".to_owned(), true), ("store".to_owned(), true)];
+        assert_eq!(components(&pool), both);
+        let text = registry.classic();
+        let line = r#"thanos_store_nodes_grpc_connections{external_labels="{a=\"1\"}",store_type="store"} 1"#;
+        assert!(text.contains(line), "{text}");
+
+        let before = pool.endpoints();
+        fake.mute.store(true, std::sync::atomic::Ordering::Relaxed);
+        refresher.refresh().await;
+        assert_eq!(
+            components(&pool),
+            [("rule".to_owned(), false), ("store".to_owned(), true)]
+        );
+        let failed = pool
+            .statuses()
+            .into_iter()
+            .find(|status| !status.healthy)
+            .unwrap();
+        assert!(failed.last_error.unwrap().starts_with("rpc error: code = "));
+        assert!(!registry.classic().contains("store_type=\"rule\""));
+        let kept = |endpoint: &Arc<Endpoint>| before.iter().any(|old| Arc::ptr_eq(old, endpoint));
+        assert!(pool.endpoints().iter().all(kept), "connections are kept");
+    }
+
+    #[tokio::test]
+    async fn strict_endpoints_are_asked_although_nobody_ever_answered() {
+        let (pool, registry) = (Pool::new(), Registry::new());
+        let strict = EndpointKind {
+            strict: true,
+            group: false,
+        };
+        let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let fixed = vec![wanted(nobody, strict)];
+        refresher(&pool, fixed, &registry).refresh().await;
+        assert_eq!(pool.channels(Api::Store).len(), 1);
+        assert_eq!(pool.channels(Api::Rules).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_servers_of_a_group_are_one_endpoint() {
+        let (server, _) = FakeStore::of(&[]).serve().await;
+        let group = EndpointKind {
+            strict: false,
+            group: true,
+        };
+        let address = format!("dns+localhost:{}", server.address.port());
+        let fixed = vec![Wanted::new(&address, group, ClientOptions::default()).unwrap()];
+        let (pool, registry) = (Pool::new(), Registry::new());
+        refresher(&pool, fixed, &registry).refresh().await;
+        let statuses = pool.statuses();
+        assert_eq!(statuses[0].address, address);
+        assert!(statuses[0].healthy, "{statuses:?}");
+        let text = registry.classic();
+        assert!(
+            text.contains("thanos_query_endpoint_groups_dns_lookups_total 1"),
+            "{text}"
+        );
+    }
+}

@@ -41,6 +41,8 @@ use crate::{
     source::{Names, SelectOptions, SelectRequest, SeriesStream, SourceFailure, StoreSource},
 };
 
+pub(crate) use tally::samples_of;
+
 /// What a connection may read ahead for one call.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 

@@ -45,8 +45,7 @@ impl Tally {
     pub(crate) fn series(&mut self, chunks: &[AggrChunk]) {
         self.counted.series += 1;
         self.counted.chunks += chunks.len() as u64;
-        let samples = chunks.iter().flat_map(parts).map(samples);
-        self.counted.samples += samples.sum::<u64>();
+        self.counted.samples += chunks.iter().map(samples_of).sum::<u64>();
     }
 
     /// Adds it up; once.
@@ -71,6 +70,11 @@ impl Drop for Tally {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// The samples in all parts of a chunk.
+pub(crate) fn samples_of(chunk: &AggrChunk) -> u64 {
+    parts(chunk).map(samples).sum()
 }
 
 /// All encodings begin with the number of samples.

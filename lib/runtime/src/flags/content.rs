@@ -48,6 +48,15 @@ impl Flags {
         self.content_with(name, &|variable| std::env::var(variable).ok())
     }
 
+    /// The path of `--name-file`, for documents that are read again.
+    ///
+    /// # Errors
+    /// When the flag was not declared.
+    pub fn content_file(&self, name: &str) -> Result<Option<String>, super::FlagError> {
+        let file = self.entry(name)?.file.clone();
+        Ok(file.filter(|path| !path.is_empty()))
+    }
+
     /// As [`Flags::content`], with another environment.
     ///
     /// # Errors

@@ -1,0 +1,103 @@
+//! Names that are looked up again and again; what they stood for stays while they cannot be.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use sabre_runtime::{
+    discovery::resolve,
+    metrics::{Counter, Gauges, Registry},
+};
+use tokio::time::Instant;
+
+/// What names stood for when they were last looked up.
+#[derive(Debug)]
+pub(crate) struct Names {
+    known: BTreeMap<String, Looked>,
+    interval: Duration,
+    metrics: NameMetrics,
+}
+
+#[derive(Debug)]
+struct Looked {
+    servers: Vec<String>,
+    at: Instant,
+}
+
+/// Look-ups under the name of who does them.
+#[derive(Clone, Debug)]
+pub(crate) struct NameMetrics {
+    lookups: Counter,
+    failures: Counter,
+    results: Gauges<1>,
+}
+
+impl NameMetrics {
+    /// `prefix` is `thanos_query_endpoints` or `thanos_query_endpoint_groups`.
+    pub(crate) fn register(prefix: &str, registry: &Registry) -> Self {
+        Self {
+            lookups: registry.counter(
+                &format!("{prefix}_dns_lookups_total"),
+                "Look-ups of names of endpoints",
+            ),
+            failures: registry.counter(
+                &format!("{prefix}_dns_failures_total"),
+                "Look-ups of names of endpoints that failed",
+            ),
+            results: registry.gauges(
+                &format!("{prefix}_dns_provider_results"),
+                "Servers that a name stands for",
+                ["addr"],
+            ),
+        }
+    }
+}
+
+impl Names {
+    pub(crate) fn new(interval: Duration, metrics: NameMetrics) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            interval,
+            metrics,
+        }
+    }
+
+    /// What a name stands for; looked up if that was not done for the interval.
+    pub(crate) async fn servers(&mut self, name: &str) -> Vec<String> {
+        let now = Instant::now();
+        if let Some(known) = self.known.get(name)
+            && now.saturating_duration_since(known.at) < self.interval
+        {
+            return known.servers.clone();
+        }
+        self.metrics.lookups.inc();
+        let before = self.known.remove(name);
+        let servers = match resolve(name).await {
+            Ok(servers) => servers,
+            Err(error) => {
+                self.metrics.failures.inc();
+                tracing::warn!(
+                    name,
+                    error,
+                    "the name of endpoints cannot be looked up, what it stood for stays"
+                );
+                before.map(|known| known.servers).unwrap_or_default()
+            }
+        };
+        let count = i64::try_from(servers.len()).unwrap_or(i64::MAX);
+        self.metrics.results.with([name]).set(count);
+        let looked = Looked {
+            servers: servers.clone(),
+            at: now,
+        };
+        self.known.insert(name.to_owned(), looked);
+        servers
+    }
+
+    /// Forgets names that are not asked for any more.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = self.known.keys().filter(|name| !wanted(name)).cloned().collect();
+        for name in gone {
+            self.known.remove(&name);
+            self.metrics.results.remove([&name]);
+        }
+    }
+}

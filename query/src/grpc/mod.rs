@@ -1,0 +1,112 @@
+//! The gRPC services of a querier: itself a store to other queriers, and an engine to those who split queries.
+
+mod answers;
+mod info;
+mod query;
+mod series;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use sabre_proto::{
+    StoreService,
+    thanos::{info::info_server::InfoServer, query_server::QueryServer},
+};
+use sabre_runtime::{budget::Budget, grpc_server::MAX_MESSAGE_BYTES};
+use tonic::Status;
+
+use crate::{
+    endpoints::Pool,
+    evaluate::{FailureKind, QueryFailure},
+    fanout::Fanout,
+    http::Queries,
+    source::SourceFailure,
+};
+
+/// What flags say of the services.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceOptions {
+    /// Most series of an answer of StoreAPI; 0 for no limit.
+    pub max_series: u64,
+    /// Most samples of one; 0 for no limit.
+    pub max_samples: u64,
+    /// What tells replicas apart, where a request does not say.
+    pub replica_labels: Vec<String>,
+}
+
+/// The services. Clones share what is behind them.
+#[derive(Clone, Debug)]
+pub struct Services {
+    fanout: Fanout,
+    queries: Arc<dyn Queries>,
+    pool: Pool,
+    budget: Budget,
+    options: Arc<ServiceOptions>,
+}
+
+impl Services {
+    /// Services of what is behind a querier.
+    pub fn new(
+        fanout: Fanout,
+        queries: Arc<dyn Queries>,
+        pool: Pool,
+        budget: Budget,
+        options: ServiceOptions,
+    ) -> Self {
+        Self {
+            fanout,
+            queries,
+            pool,
+            budget,
+            options: Arc::new(options),
+        }
+    }
+
+    /// `thanos.Store`.
+    pub fn store_service(&self) -> StoreService<Services> {
+        StoreService::new(Arc::new(self.clone()))
+    }
+
+    /// `thanos.info.Info`.
+    pub fn info_service(&self) -> InfoServer<Services> {
+        InfoServer::new(self.clone())
+    }
+
+    /// `thanos.Query`.
+    pub fn query_service(&self) -> QueryServer<Services> {
+        QueryServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+/// What goes on to those who are asked in turn.
+fn forwarded(metadata: &tonic::metadata::MetadataMap) -> Vec<(String, String)> {
+    let tenant = metadata.get(TENANT).and_then(|value| value.to_str().ok());
+    let tenant = tenant.map(|tenant| (TENANT.to_owned(), tenant.to_owned()));
+    tenant.into_iter().collect()
+}
+
+/// The metadata that names the tenant.
+const TENANT: &str = "thanos-tenant";
+
+fn source_status(failure: &SourceFailure) -> Status {
+    let text = failure.to_string();
+    match failure {
+        SourceFailure::Store(_) => Status::aborted(text),
+        SourceFailure::Limit(_) => Status::resource_exhausted(text),
+        SourceFailure::Timeout(_) => Status::deadline_exceeded(text),
+        SourceFailure::Cancelled => Status::cancelled(text),
+    }
+}
+
+fn query_status(failure: &QueryFailure) -> Status {
+    let text = failure.message.clone();
+    match failure.kind {
+        FailureKind::BadData => Status::invalid_argument(text),
+        FailureKind::Execution => Status::aborted(text),
+        FailureKind::Timeout => Status::deadline_exceeded(text),
+        FailureKind::Canceled => Status::cancelled(text),
+        FailureKind::Internal => Status::internal(text),
+    }
+}

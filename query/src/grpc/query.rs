@@ -1,0 +1,185 @@
+//! `thanos.Query`: queries that another querier hands down.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use sabre_proto::{
+    convert::matchers_from_wire,
+    thanos::{
+        QueryRangeRequest, QueryRangeResponse, QueryRequest as WireRequest, QueryResponse, QueryStats,
+        ShardInfo, StoreMatchers, TimeSeriesBatch, query_range_response, query_response, query_server::Query,
+    },
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Services, answers::time_series, forwarded, query_status};
+use crate::evaluate::{Answer, QueryRequest, QueryTimes, RequestContext, Resolution};
+
+/// Most series of a batch, whatever is asked for.
+const MAX_BATCH: usize = 1024;
+
+/// What both kinds of queries have.
+struct Common {
+    query: String,
+    timeout_seconds: i64,
+    max_resolution_seconds: i64,
+    replica_labels: Vec<String>,
+    store_matchers: Vec<StoreMatchers>,
+    dedup: bool,
+    partial_response: bool,
+    shard: Option<ShardInfo>,
+    lookback_delta_seconds: i64,
+    batch_size: i64,
+}
+
+impl Services {
+    async fn evaluate(
+        &self,
+        common: Common,
+        times: QueryTimes,
+        metadata: Vec<(String, String)>,
+    ) -> Result<Answer, Status> {
+        let mut store_matchers = Vec::new();
+        for set in &common.store_matchers {
+            store_matchers.push(matchers_from_wire(&set.label_matchers)?);
+        }
+        let timeout = u64::try_from(common.timeout_seconds).unwrap_or(0);
+        let tenant = metadata.iter().find(|(name, _)| name == super::TENANT);
+        let request = QueryRequest {
+            expression: common.query,
+            times,
+            lookback_delta_ms: positive_ms(common.lookback_delta_seconds),
+            max_source_resolution: Some(Resolution::Ms(ms(common.max_resolution_seconds))),
+            limit: 0,
+            wants_times: false,
+            context: RequestContext {
+                dedup: common.dedup,
+                replica_labels: (!common.replica_labels.is_empty()).then_some(common.replica_labels),
+                store_matchers,
+                shard: common.shard,
+                partial_response: Some(common.partial_response),
+                timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
+                tenant: tenant.map(|(_, tenant)| tenant.clone()),
+                metadata,
+            },
+        };
+        let answer = self.queries.query(&request).await;
+        answer.map_err(|failure| query_status(&failure))
+    }
+}
+
+#[async_trait]
+impl Query for Services {
+    async fn query(
+        &self,
+        request: Request<WireRequest>,
+    ) -> Result<Response<BoxStream<'static, Result<QueryResponse, Status>>>, Status> {
+        let metadata = forwarded(request.metadata());
+        let request = request.into_inner();
+        let times = QueryTimes::Instant {
+            time_ms: ms(request.time_seconds),
+        };
+        let common = Common {
+            query: request.query,
+            timeout_seconds: request.timeout_seconds,
+            max_resolution_seconds: request.max_resolution_seconds,
+            replica_labels: request.replica_labels,
+            store_matchers: request.store_matchers,
+            dedup: request.enable_dedup,
+            partial_response: request.enable_partial_response,
+            shard: request.shard_info,
+            lookback_delta_seconds: request.lookback_delta_seconds,
+            batch_size: request.response_batch_size,
+        };
+        let batch_size = common.batch_size;
+        let answer = self.evaluate(common, times, metadata).await?;
+        let messages = messages(answer, batch_size).map(|message| {
+            let result = match message {
+                Message::Warning(text) => query_response::Result::Warnings(text),
+                Message::Batch(batch) => query_response::Result::TimeseriesBatch(batch),
+                Message::One(series) => query_response::Result::Timeseries(series),
+                Message::Stats(stats) => query_response::Result::Stats(stats),
+            };
+            Ok(QueryResponse { result: Some(result) })
+        });
+        Ok(Response::new(messages.boxed()))
+    }
+
+    async fn query_range(
+        &self,
+        request: Request<QueryRangeRequest>,
+    ) -> Result<Response<BoxStream<'static, Result<QueryRangeResponse, Status>>>, Status> {
+        let metadata = forwarded(request.metadata());
+        let request = request.into_inner();
+        let times = QueryTimes::Range {
+            start_ms: ms(request.start_time_seconds),
+            end_ms: ms(request.end_time_seconds),
+            step_ms: ms(request.interval_seconds),
+        };
+        let common = Common {
+            query: request.query,
+            timeout_seconds: request.timeout_seconds,
+            max_resolution_seconds: request.max_resolution_seconds,
+            replica_labels: request.replica_labels,
+            store_matchers: request.store_matchers,
+            dedup: request.enable_dedup,
+            partial_response: request.enable_partial_response,
+            shard: request.shard_info,
+            lookback_delta_seconds: request.lookback_delta_seconds,
+            batch_size: request.response_batch_size,
+        };
+        let batch_size = common.batch_size;
+        let answer = self.evaluate(common, times, metadata).await?;
+        let messages = messages(answer, batch_size).map(|message| {
+            let result = match message {
+                Message::Warning(text) => query_range_response::Result::Warnings(text),
+                Message::Batch(batch) => query_range_response::Result::TimeseriesBatch(batch),
+                Message::One(series) => query_range_response::Result::Timeseries(series),
+                Message::Stats(stats) => query_range_response::Result::Stats(stats),
+            };
+            Ok(QueryRangeResponse { result: Some(result) })
+        });
+        Ok(Response::new(messages.boxed()))
+    }
+}
+
+enum Message {
+    Warning(String),
+    One(sabre_proto::prometheus_copy::TimeSeries),
+    Batch(TimeSeriesBatch),
+    Stats(QueryStats),
+}
+
+/// Warnings, then series, then what it cost.
+fn messages(answer: Answer, batch_size: i64) -> impl futures::Stream<Item = Message> + Send + 'static {
+    let stats = QueryStats {
+        samples_total: i64::try_from(answer.statistics.samples).unwrap_or(i64::MAX),
+        peak_samples: 0,
+    };
+    let batch = usize::try_from(batch_size).unwrap_or(0).clamp(1, MAX_BATCH);
+    let warnings = answer
+        .warnings
+        .into_iter()
+        .chain(answer.infos)
+        .map(Message::Warning);
+    let series = stream::iter(time_series(answer.value))
+        .chunks(batch)
+        .map(move |mut series| match (batch, series.pop()) {
+            (1, Some(one)) => Message::One(one),
+            (_, last) => {
+                series.extend(last);
+                Message::Batch(TimeSeriesBatch { series })
+            }
+        });
+    stream::iter(warnings)
+        .chain(series)
+        .chain(stream::iter([Message::Stats(stats)]))
+}
+
+fn ms(seconds: i64) -> i64 {
+    seconds.saturating_mul(1000)
+}
+
+fn positive_ms(seconds: i64) -> Option<i64> {
+    (seconds > 0).then(|| ms(seconds))
+}

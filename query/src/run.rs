@@ -1,0 +1,113 @@
+//! The querier as a process: from flags to running tasks.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use sabre_proto::FILE_DESCRIPTOR_SET;
+use sabre_runtime::{
+    flags::{Flags, groups},
+    grpc_server::{GrpcOptions, GrpcServer},
+    http_server::{HttpMetrics, HttpOptions, HttpServer, RequestLog},
+    metrics::Registry,
+    probe::Probe,
+    shutdown::Tasks,
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::QueryConfig,
+    discovery::{DiscoveryMetrics, Sources},
+    endpoints::{Pool, Refresher},
+    evaluate::Engine,
+    fanout::Fanout,
+    grpc::Services,
+    http::{HttpApi, Queries},
+    metrics::Measured,
+};
+
+/// gRPC is served once endpoints were asked who they are, or after this.
+const FIRST_ROUND: Duration = Duration::from_secs(30);
+
+/// The error of a component, whatever it is.
+pub type RunError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a querier listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// API, pages, metrics and probes.
+    pub http: SocketAddr,
+    /// StoreAPI, Query and Info.
+    pub grpc: SocketAddr,
+}
+
+/// Runs a querier until `stop`, or until it cannot go on. All flags are checked before a port is bound.
+///
+/// # Errors
+/// A flag, or a port.
+pub async fn run(
+    flags: &Flags,
+    registry: Registry,
+    stop: CancellationToken,
+    listening: Option<oneshot::Sender<Listening>>,
+) -> Result<(), RunError> {
+    let budget = groups::budget(flags)?;
+    let config = QueryConfig::from_flags(flags, &budget)?;
+    let (http_options, grpc_options) = (HttpOptions::from_flags(flags)?, GrpcOptions::from_flags(flags)?);
+    let request_log = RequestLog::from_flags(flags)?;
+    let sources = Sources::new(config.sources, DiscoveryMetrics::register(&registry))?;
+    budget.register_metrics(&registry);
+
+    let pool = Pool::new();
+    let mut refresher = Refresher::new(pool.clone(), sources, config.refresh, &registry);
+    let fanout = Fanout::new(pool.clone(), config.fanout, &registry);
+    let max_concurrent = config.engine.max_concurrent;
+    let engine = Arc::new(Engine::new(Arc::new(fanout.clone()), config.engine));
+    let queries: Arc<dyn Queries> = Arc::new(Measured::new(engine, max_concurrent, &registry));
+    let api = HttpApi::new(Arc::clone(&queries), pool.clone(), config.api, &registry);
+    let services = Services::new(fanout, queries, pool, budget, config.services);
+
+    let probe = Probe::new(&registry);
+    let http_metrics = HttpMetrics::new(&registry).with_log(request_log.clone());
+    let http = HttpServer::new(http_options, &registry, &probe)
+        .routes(api.routes(&http_metrics))
+        .bind()
+        .await?;
+    let grpc = GrpcServer::new(grpc_options)
+        .with_log(request_log)
+        .descriptors(FILE_DESCRIPTOR_SET)
+        .service(services.store_service())
+        .service(services.info_service())
+        .service(services.query_service())
+        .bind(&registry, &probe)
+        .await?;
+    if let Some(listening) = listening {
+        // A caller that has gone does not want to know.
+        let _ = listening.send(Listening {
+            http: http.local_addr(),
+            grpc: grpc.local_addr(),
+        });
+    }
+
+    let mut tasks = Tasks::new(stop);
+    tasks.serve("http", |stop| http.serve(stop));
+    probe.set_ready();
+    let (met, first_round) = oneshot::channel();
+    tasks.serve("grpc", |stop| async move {
+        // Other queriers would take what is not known yet for what is not there.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = tokio::time::timeout(FIRST_ROUND, first_round) => {}
+        }
+        grpc.serve(stop).await;
+    });
+    tasks.serve("endpoints", |stop| async move {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = refresher.refresh() => {}
+        }
+        // Nobody waits for it any more if it took too long.
+        let _ = met.send(());
+        refresher.run(stop).await;
+    });
+    Ok(tasks.run().await?)
+}
