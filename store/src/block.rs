@@ -153,6 +153,13 @@ impl ServedBlock {
             .await
     }
 
+    /// As [`ServedBlock::read_index`], and from no cache.
+    pub(crate) async fn reread_index(&self, start: u64, end: u64) -> Result<Bytes, BlockError> {
+        let origin = &self.facts.buckets.origin;
+        self.read(origin, (&self.index_key, layout::INDEX_FILE), start, end)
+            .await
+    }
+
     /// The bytes `start..end` of a segment, or fewer where it ends.
     pub(crate) async fn read_segment(&self, segment: u32, start: u64, end: u64) -> Result<Bytes, BlockError> {
         self.read_segment_of(&self.facts.buckets.bucket, segment, start, end)
@@ -168,12 +175,6 @@ impl ServedBlock {
     ) -> Result<Bytes, BlockError> {
         self.read_segment_of(&self.facts.buckets.origin, segment, start, end)
             .await
-    }
-
-    /// Whether segments are read through a cache.
-    pub(crate) fn is_cached(&self) -> bool {
-        let Buckets { bucket, origin } = &self.facts.buckets;
-        !Arc::ptr_eq(bucket, origin)
     }
 
     async fn read_segment_of(

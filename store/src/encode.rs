@@ -43,7 +43,7 @@ pub(crate) struct EncodeOptions {
 pub(crate) enum EncodeError {
     /// The record of this pick takes so many bytes, more than were fetched.
     NeedMore { pick: usize, bytes: u64 },
-    /// The record of this pick is not true, and it came from a cache.
+    /// The record of this pick is not true; it is read again, from no cache, before that is believed.
     Doubtful { pick: usize },
     /// The request has failed.
     Failed(RequestError),
@@ -127,9 +127,11 @@ impl Encoder {
                 let Some(block) = blocks.get(pick.stream as usize) else {
                     break;
                 };
-                let is_final = !block.is_cached() || batch.is_reread(at);
+                let is_final = batch.is_reread(at);
                 let record = match record(block, pick, at, batch.record_bytes(at)) {
-                    Err(_) if !is_final => return Err(EncodeError::Doubtful { pick: at }),
+                    Err(EncodeError::Failed(_)) if !is_final => {
+                        return Err(EncodeError::Doubtful { pick: at });
+                    }
                     record => record?,
                 };
                 if same_time.has(&pick, record.bytes) {
@@ -282,7 +284,8 @@ fn chunk<'a>(
         .map_err(|corruption| chunk_error(block, pick, corruption.shifted(offset)))?;
     wanted.of_aggregates(mint, maxt, &aggregates).map_err(|missing| {
         let what = format!("chunk at offset {offset}: {missing}");
-        chunk_error(block, pick, Cause::Invalid(what))
+        let error = block.segment_error(ranges::segment(pick.pick.chunk_ref), Cause::Invalid(what));
+        EncodeError::Failed(RequestError::NoAggregate(error))
     })
 }
 

@@ -1,6 +1,8 @@
 //! Why a request failed, and by which gRPC code it says so.
 
-use sabre_block::BlockError;
+use std::sync::Arc;
+
+use sabre_block::{BlockError, Cause, layout};
 use sabre_model::BlockId;
 use sabre_runtime::budget::BudgetError;
 use tonic::{Code, Status};
@@ -19,6 +21,12 @@ pub enum RequestError {
     /// Series or chunks of a block could not be read.
     #[error("receive series from {block}: {file}: {cause}", block = .0.block(), file = .0.file(), cause = .0.cause())]
     Block(BlockError),
+    /// A downsampled chunk has no aggregate that the request asks for; the block may be as whole as can be.
+    #[error("receive series from {block}: {file}: {cause}", block = .0.block(), file = .0.file(), cause = .0.cause())]
+    NoAggregate(BlockError),
+    /// A block that this request needs was found broken a while ago.
+    #[error("{0}; the block is set aside and tried again later")]
+    SetAside(Arc<str>),
     /// A limit of the flags was exceeded.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),
@@ -58,6 +66,15 @@ impl RequestError {
         }
     }
 
+    /// The block whose bytes are broken, if that is why the request failed.
+    pub(crate) fn broken_block(&self) -> Option<BlockId> {
+        let (block, error) = self.block()?;
+        let is_unreadable = matches!(error.cause(), Cause::Invalid(_));
+        // What is wrong with an index-header as such is not the block's fault.
+        let is_broken = error.is_corrupt() || (is_unreadable && error.file() != layout::INDEX_HEADER_FILE);
+        is_broken.then_some(block)
+    }
+
     /// The status a caller gets.
     pub(crate) fn status(&self, call: Call) -> Status {
         let code = match (self, call) {
@@ -66,9 +83,12 @@ impl RequestError {
                 Code::ResourceExhausted
             }
             (Self::Cancelled, _) => Code::Cancelled,
-            (Self::Panic(_), _) | (Self::Postings(_) | Self::Block(_), Call::Labels) => Code::Internal,
+            (Self::Panic(_), _)
+            | (Self::Postings(_) | Self::Block(_) | Self::NoAggregate(_) | Self::SetAside(_), Call::Labels) => {
+                Code::Internal
+            }
             (Self::Postings(_), Call::Series) => Code::Aborted,
-            (Self::Block(_), Call::Series) => Code::Unknown,
+            (Self::Block(_) | Self::NoAggregate(_) | Self::SetAside(_), Call::Series) => Code::Unknown,
         };
         Status::new(code, self.to_string())
     }
@@ -106,6 +126,18 @@ mod tests {
             RequestError::Postings(inner).status(Call::Series).code(),
             Code::Aborted
         );
+    }
+
+    #[test]
+    fn what_is_broken_is_the_block_and_not_the_memory_for_its_header() {
+        let block = BlockId::from_parts(1, [0; 10]);
+        let corruption = sabre_tsdb::Corruption::at("chunk segment", 8, "crc32c mismatch");
+        let broken = BlockError::new(block, "chunks/000001", corruption);
+        assert_eq!(RequestError::Block(broken).broken_block(), Some(block));
+        let unknown = BlockError::invalid(block, "chunks/000001", "chunk at offset 8: encoding 77");
+        assert_eq!(RequestError::Block(unknown).broken_block(), Some(block));
+        let memory = BlockError::invalid(block, layout::INDEX_HEADER_FILE, "no memory");
+        assert_eq!(RequestError::Postings(memory).broken_block(), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The store gateway: blocks in step with a bucket, and the calls that are answered from them.
 
+mod recovery;
+
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,16 +12,15 @@ use std::{
 
 use parking_lot::Mutex;
 use sabre_block::fetcher::{FetcherMetrics, SyncError};
-use sabre_model::BlockId;
 use sabre_objstore::SharedBucket;
 use sabre_proto::{
-    flat::SeriesFrameBuilder,
     raw_body::{FrameReceiver, FrameSender, frame_channel},
     thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest},
 };
 use sabre_runtime::{budget::Budget, metrics::Registry};
 use tokio::sync::{Notify, Semaphore};
 
+use self::recovery::{Attempt, Lost, tell};
 use crate::{
     block::Buckets,
     config::StoreConfig,
@@ -37,9 +37,6 @@ use crate::{
     view::{Advertised, Chosen, View},
     warm::WarmLabels,
 };
-
-/// How often a request may find a block gone before it fails.
-const MAX_ATTEMPTS: usize = 4;
 
 /// Buffers of frames between a call and its connection.
 const FRAMES_AHEAD: usize = 1;
@@ -67,36 +64,6 @@ struct Inner {
     syncs: AtomicU64,
     /// The time of the last sync; `None` before the first one that succeeded.
     synced_ms: Mutex<Option<i64>>,
-}
-
-/// What an attempt to answer was made with.
-struct Attempt {
-    chosen: Vec<Chosen>,
-    /// How many syncs there had been.
-    syncs: u64,
-    /// The coarsest resolution that will do.
-    max_resolution_ms: i64,
-}
-
-/// Blocks that a request found gone.
-struct Lost {
-    is_partial_ok: bool,
-    attempts: usize,
-    /// One that the bucket lists again after all.
-    come_back: Option<BlockId>,
-    /// Those that nothing replaces.
-    warnings: Vec<String>,
-}
-
-impl Lost {
-    fn new(is_partial_ok: bool) -> Self {
-        Self {
-            is_partial_ok,
-            attempts: 0,
-            come_back: None,
-            warnings: Vec::new(),
-        }
-    }
 }
 
 impl StoreGateway {
@@ -242,10 +209,11 @@ impl StoreGateway {
                 block_matchers,
                 ..
             } = &query;
-            let chosen = self
+            let mut chosen = self
                 .view()
                 .select_labels(*mint_ms, *maxt_ms, matchers, block_matchers);
-            let selected = self.inner.syncer.open(chosen.clone(), now_ms).await;
+            self.leave_out(&mut chosen, &mut lost, now_ms)?;
+            let selected = self.inner.syncer.open(chosen.clone()).await;
             let outcome = match selected.map_err(RequestError::Postings) {
                 Err(error) => Err(error),
                 Ok(selected) => {
@@ -264,7 +232,7 @@ impl StoreGateway {
                     let warnings = lost.warnings;
                     return Ok(LabelAnswer { warnings, ..answer });
                 }
-                Err(error) => self.looked_at(error),
+                Err(error) => self.looked_at(error, now_ms),
             };
             let attempt = Attempt {
                 chosen,
@@ -304,20 +272,23 @@ impl StoreGateway {
         (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let mut progress = Progress::default();
         let mut lost = Lost::new(query.is_partial_ok);
+        let mut told = 0;
         while let Some(rest) = progress.rest_of(&query) {
             let syncs = self.inner.syncs.load(Ordering::Relaxed);
-            let chosen = self.view().select_series(
+            let mut chosen = self.view().select_series(
                 query.mint_ms,
                 query.maxt_ms,
                 query.max_resolution_ms,
                 &query.matchers,
                 &query.block_matchers,
             );
-            let outcome = self
-                .attempt(rest, chosen.clone(), now_ms, &mut progress, sender)
-                .await;
+            self.leave_out(&mut chosen, &mut lost, now_ms)?;
+            if !tell(&lost.warnings, &mut told, sender).await? {
+                return Ok(());
+            }
+            let outcome = self.attempt(rest, chosen.clone(), &mut progress, sender).await;
             let Err(error) = outcome else { return Ok(()) };
-            let error = self.looked_at(error);
+            let error = self.looked_at(error, now_ms);
             if !progress.can_resume() {
                 return Err(self.given_up(error).await);
             }
@@ -326,17 +297,10 @@ impl StoreGateway {
                 syncs,
                 max_resolution_ms: query.max_resolution_ms,
             };
-            let told = lost.warnings.len();
             self.replace(error, attempt, &mut lost, now_ms).await?;
-            for warning in lost.warnings.get(told..).unwrap_or_default() {
-                let mut frame = SeriesFrameBuilder::default();
-                frame.warning(warning)?;
-                if sender.send(frame.take()).await.is_err() {
-                    return Ok(());
-                }
-            }
         }
-        Ok(())
+        // Where the limit is reached, what is missing is told nonetheless.
+        tell(&lost.warnings, &mut told, sender).await.map(drop)
     }
 
     /// Answers with these blocks, as far as it goes.
@@ -344,12 +308,11 @@ impl StoreGateway {
         &self,
         query: SeriesQuery,
         chosen: Vec<Chosen>,
-        now_ms: i64,
         progress: &mut Progress,
         sender: &FrameSender,
     ) -> Result<(), RequestError> {
         let blocks = chosen.len();
-        let selected = self.inner.syncer.open(chosen, now_ms).await;
+        let selected = self.inner.syncer.open(chosen).await;
         let selected = selected.map_err(RequestError::Postings)?;
         let context = self.context("a Series request", &query.removed_labels);
         let stats = Arc::clone(&context.stats);
@@ -363,99 +326,6 @@ impl StoreGateway {
         let outcome = answer(call, progress, sender).await;
         metrics.observe(blocks, &stats);
         outcome
-    }
-
-    /// Notes a failure.
-    fn looked_at(&self, error: RequestError) -> RequestError {
-        if let RequestError::Limit(limit) = &error {
-            self.inner.metrics.dropped(limit);
-        }
-        if let Some((block, cause)) = error.block()
-            && !cause.is_gone()
-        {
-            tracing::error!(%block, %error, "a block cannot be read");
-        }
-        error
-    }
-
-    /// A block that is gone is no longer served, and the next sync is due.
-    async fn given_up(&self, error: RequestError) -> RequestError {
-        if let Some((block, cause)) = error.block()
-            && cause.is_gone()
-        {
-            return self.dropped(block, error).await;
-        }
-        error
-    }
-
-    async fn dropped(&self, block: BlockId, error: RequestError) -> RequestError {
-        tracing::warn!(%block, %error, "a block vanished while it was read, it is dropped");
-        self.inner.syncer.forget(block).await;
-        self.inner.resync.notify_one();
-        error
-    }
-
-    /// After an attempt that found a block gone: looks at the bucket again. It is worth another attempt if other blocks
-    /// hold what that one held, or if the caller takes a warning for it; else this is the failure of the request.
-    async fn replace(
-        &self,
-        error: RequestError,
-        attempt: Attempt,
-        lost: &mut Lost,
-        now_ms: i64,
-    ) -> Result<(), RequestError> {
-        if let Some((block, _)) = error.block()
-            && lost.come_back == Some(block)
-        {
-            // The bucket lists it as before, and it still cannot be read: it is on its way out.
-            return Err(self.dropped(block, error).await);
-        }
-        let gone = error
-            .block()
-            .filter(|(_, cause)| cause.is_gone())
-            .map(|(block, _)| block);
-        let is_known = |block: &BlockId| attempt.chosen.iter().find(|chosen| chosen.block.id() == *block);
-        let Some(gone) = gone.as_ref().and_then(is_known) else {
-            return Err(error);
-        };
-        let gone = &gone.block;
-        if lost.attempts >= MAX_ATTEMPTS {
-            return Err(self.given_up(error).await);
-        }
-        lost.attempts += 1;
-        self.inner.syncer.forget(gone.id()).await;
-        if let Err(failure) = self.resync(attempt.syncs, now_ms).await {
-            tracing::warn!(%failure, "the successor of a block that is gone cannot be looked for");
-            self.inner.resync.notify_one();
-            return Err(error);
-        }
-        let heirs: BTreeSet<BlockId> = {
-            let view = self.view();
-            lost.come_back = view.blocks().contains_key(&gone.id()).then_some(gone.id());
-            let heirs = view.of_stream(&gone.external, attempt.max_resolution_ms);
-            heirs.flat_map(|heir| heir.sources.iter().copied()).collect()
-        };
-        if gone.sources.iter().all(|source| heirs.contains(source)) {
-            tracing::info!(block = %gone.id(), "a block vanished while it was read, going on with its successor");
-            self.inner.metrics.successions.with(["replaced"]).inc();
-            return Ok(());
-        }
-        self.inner.metrics.successions.with(["lost"]).inc();
-        tracing::warn!(block = %gone.id(), %error, "a block vanished while it was read, and none replaces it");
-        if !lost.is_partial_ok {
-            return Err(error);
-        }
-        lost.warnings.push(format!("{error}; no other block replaces it"));
-        Ok(())
-    }
-
-    /// Looks at the bucket, unless another request did since there were so many syncs.
-    async fn resync(&self, syncs: u64, now_ms: i64) -> Result<(), SyncError> {
-        let _one = self.inner.resyncing.lock().await;
-        if self.inner.syncs.load(Ordering::Relaxed) != syncs {
-            return Ok(());
-        }
-        self.sync(now_ms).await.map(drop)
     }
 
     fn view(&self) -> Arc<View> {

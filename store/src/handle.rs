@@ -102,6 +102,11 @@ impl BlockHandle {
         is_unused
     }
 
+    /// Closes the index-header; requests that use it go on, the next one opens it anew.
+    pub(crate) fn close(&self) {
+        *self.open.lock() = Open::default();
+    }
+
     fn used(&self, now: Instant) -> Option<Arc<ServedBlock>> {
         let mut open = self.open.lock();
         let block = open.block.clone()?;

@@ -52,6 +52,7 @@ mod postings_cost;
 mod postings_plan;
 mod prefetch;
 mod progress;
+mod quarantine;
 mod ranges;
 mod refs;
 mod request;

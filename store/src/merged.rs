@@ -229,9 +229,15 @@ impl Current {
                 return false;
             }
         }
-        let before = self.sent;
+        let (before, mark) = (self.sent, (out.picks.len(), out.fetch_bytes));
         while let Some(pick) = self.picks.get(self.sent) {
             if out.is_full(limits) && self.sent > before {
+                if before == 0 && !out.is_empty() {
+                    // What lies between its chunks made it larger than it looked: it is the first of the next batch.
+                    out.take_back(mark);
+                    self.sent = 0;
+                    return false;
+                }
                 out.end_series(&self.key);
                 out.is_cut = true;
                 return false;
@@ -327,6 +333,12 @@ impl MergedBatch {
             *last = Some((segment, end));
         }
         self.picks.push(merged);
+    }
+
+    /// Takes picks back that belong to no series yet; nothing may be added to the batch after that.
+    fn take_back(&mut self, (picks, fetch_bytes): (usize, u64)) {
+        self.picks.truncate(picks);
+        self.fetch_bytes = fetch_bytes;
     }
 
     fn end_series(&mut self, key: &[u8]) {

@@ -67,6 +67,7 @@ pub struct StoreMetrics {
     bucket_requests: Histograms<2>,
     sent_chunk_size: Histograms<1>,
     pub(crate) successions: Counters<1>,
+    pub(crate) blocks_set_aside: Gauge,
 }
 
 impl StoreMetrics {
@@ -195,6 +196,10 @@ impl StoreMetrics {
                 "sabre_store_blocks_gone_total",
                 "Blocks that were gone while a request read them: replaced by others, or lost",
                 ["outcome"],
+            ),
+            blocks_set_aside: registry.gauge(
+                "sabre_store_blocks_set_aside",
+                "Blocks that are broken and not read for a while",
             ),
         }
     }

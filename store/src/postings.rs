@@ -19,6 +19,7 @@ use crate::{
     postings_cost::{CostRule, GroupCost},
     postings_plan::{LabelIndex, Plan, plan},
     refs::SeriesRefs,
+    stats::RequestStats,
 };
 
 /// Lists closer than this are read together.
@@ -296,34 +297,60 @@ pub(crate) async fn expand(
         .fetched
         .add(known.iter().filter(|list| list.is_none()).count() as u64);
     stats.postings.fetched_bytes.add(bytes);
-    let requests = parts.len();
-    let reads = stream::iter(parts)
-        .map(|part| async move { Ok((part.start, block.read_index(part.start, part.end).await?)) })
+    let is_long = bytes + known_bytes * REF_BYTES > INLINE_BYTES;
+    let mut known = known;
+    let mut work = work;
+    for is_final in [false, true] {
+        let fetched = read_parts(block, &parts, is_final, stats).await?;
+        let combine = {
+            let lists = Sources { fetched, known };
+            move || {
+                let refs = combine(&work, &lists);
+                (refs, work, lists)
+            }
+        };
+        let (refs, lists);
+        (refs, work, lists) = if is_long {
+            cpu::run(combine).await?
+        } else {
+            combine()
+        };
+        match refs {
+            Ok(refs) => {
+                keep(&work, &lists, &places, context, id);
+                if is_exact {
+                    cache.keep_expanded(id, matchers, &refs);
+                }
+                return Ok(refs);
+            }
+            Err(corruption) if is_final => return Err(RequestError::Postings(block.index_error(corruption))),
+            // It is read again before it is believed.
+            Err(_) => known = lists.known,
+        }
+    }
+    // The second time ends it either way.
+    Ok(SeriesRefs::default())
+}
+
+/// Reads parts of the index: their starts and bytes. From no cache if `is_final`.
+async fn read_parts(
+    block: &ServedBlock,
+    parts: &[Range<u64>],
+    is_final: bool,
+    stats: &RequestStats,
+) -> Result<Vec<(u64, Bytes)>, RequestError> {
+    let reads = stream::iter(parts.to_vec())
+        .map(|part| async move {
+            let bytes = match is_final {
+                false => block.read_index(part.start, part.end).await?,
+                true => block.reread_index(part.start, part.end).await?,
+            };
+            Ok((part.start, bytes))
+        })
         .buffered(PARALLEL_READS)
         .try_collect();
-    let fetched: Vec<(u64, Bytes)> = stats
-        .postings
-        .timed(requests, reads)
-        .await
-        .map_err(RequestError::Postings)?;
-    let combine = {
-        let (block, context, matchers) = (Arc::clone(block), context.clone(), Arc::clone(matchers));
-        move || {
-            let lists = Sources { fetched, known };
-            let refs = combine(&work, &lists).map_err(|error| block.index_error(error))?;
-            keep(&work, &lists, &places, &context, block.id());
-            if is_exact {
-                context.cache.keep_expanded(block.id(), &matchers, &refs);
-            }
-            Ok(refs)
-        }
-    };
-    let refs = if bytes + known_bytes * REF_BYTES > INLINE_BYTES {
-        cpu::run(combine).await?
-    } else {
-        combine()
-    };
-    refs.map_err(RequestError::Postings)
+    let read = stats.postings.timed(parts.len(), reads).await;
+    read.map_err(RequestError::Postings)
 }
 
 /// Keeps the lists that were read.

@@ -118,7 +118,7 @@ impl BlockSeries {
         loop {
             self.read_ahead(&mut reads, window)?;
             let Some(read) = reads.pop_front() else { break };
-            let (mut part, mut is_cached) = match read.source {
+            let (mut part, is_cached) = match read.source {
                 Source::Cache(part) => (part, true),
                 Source::Bucket(task) => (task.await??, false),
             };
@@ -129,25 +129,24 @@ impl BlockSeries {
                 self.decoder.set_table_bytes(window.table_bytes);
                 self.read_ahead(&mut reads, window)?;
             }
+            // Whether the bucket itself said so, twice if it was asked the first time already.
+            let mut is_final = false;
             while !part.is_done() {
                 let position = part.position();
                 match self.decoder.read(&mut part, window.run) {
                     Ok(true) => self.decoder = learnt(self.decoder).await?,
                     Ok(false) => {}
-                    Err(DecodeError::NeedMore(bytes)) if is_cached && bytes <= LARGE.part.gap_bytes => {
-                        // The last series of a read may be cut off.
-                        self.supply(&mut part, bytes).await?;
-                        continue;
-                    }
-                    Err(_) if is_cached => {
-                        // Nothing says what went wrong, when it was kept or when it was read: the bucket decides.
-                        is_cached = false;
-                        self.reread(&mut part, position).await?;
-                        continue;
-                    }
-                    Err(DecodeError::Failed(error)) => return Err(error),
-                    Err(DecodeError::NeedMore(bytes)) => {
-                        self.supply(&mut part, bytes).await?;
+                    Err(error) => {
+                        let supplied = self.supply_or_fail(&mut part, error, is_final).await;
+                        if let Err(error) = supplied {
+                            if is_final || error.broken_block().is_none() {
+                                return Err(error);
+                            }
+                            // Nothing says what went wrong, when it was kept or when it was read: it is read again
+                            // before it is believed.
+                            is_final = true;
+                            self.reread(&mut part, position).await?;
+                        }
                         continue;
                     }
                 }
@@ -157,7 +156,7 @@ impl BlockSeries {
                 }
                 charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
             }
-            if !is_cached {
+            if !is_cached || is_final {
                 self.keep(&part);
             }
         }
@@ -181,14 +180,36 @@ impl BlockSeries {
         Ok(())
     }
 
-    /// Reads again what a cache had wrong.
+    /// The last series of a read may be cut off: its rest is read. One that claims to be very long is not believed at
+    /// once.
+    async fn supply_or_fail(
+        &self,
+        part: &mut RawPart,
+        error: DecodeError,
+        is_final: bool,
+    ) -> Result<(), RequestError> {
+        match error {
+            DecodeError::NeedMore(bytes) if is_final || bytes <= LARGE.part.gap_bytes => {
+                self.supply(part, bytes).await
+            }
+            DecodeError::NeedMore(bytes) => {
+                let start = part.next_start().unwrap_or_default();
+                let what = format!("a series entry of {bytes} bytes");
+                let long = sabre_tsdb::Corruption::at("index series", start, what);
+                Err(RequestError::Block(self.block.index_error(long)))
+            }
+            DecodeError::Failed(error) => Err(error),
+        }
+    }
+
+    /// Reads again, from no cache, what turned out not to be true.
     async fn reread(&self, part: &mut RawPart, position: usize) -> Result<(), RequestError> {
         let CallContext { limits, stats, .. } = &self.context;
         let (start, last_start, _) = part.extent();
         let end = last_start.saturating_add(self.block.series_bytes);
         limits.bytes(Fetching::Series, end.saturating_sub(start))?;
         stats.series_refetches.inc();
-        let read = self.block.read_index(start, end);
+        let read = self.block.reread_index(start, end);
         let bytes = stats.series.timed(1, read).await.map_err(RequestError::Block)?;
         part.restart(position, bytes);
         Ok(())
@@ -272,7 +293,7 @@ impl BlockSeries {
         self.context.stats.series_refetches.inc();
         let whole = self
             .block
-            .read_index(start, start.saturating_add(bytes))
+            .reread_index(start, start.saturating_add(bytes))
             .await
             .map_err(RequestError::Block)?;
         if (whole.len() as u64) < bytes {

@@ -25,8 +25,10 @@ use crate::{
     backoff::Backoff,
     block::{BlockFacts, Buckets, ReadEstimates},
     config::{HeaderPolicy, StoreConfig},
+    error::RequestError,
     handle::{BlockHandle, Opener},
     metrics::StoreMetrics,
+    quarantine::{Quarantine, SetAside},
     view::{Chosen, Selected, View},
 };
 
@@ -51,7 +53,10 @@ pub(crate) struct Syncer {
     metrics: StoreMetrics,
     _pages_memory: Option<Reservation>,
     view: RwLock<Arc<View>>,
+    /// Blocks that could not be loaded, which are not served.
     backoff: Mutex<Backoff>,
+    /// Blocks that are served and turned out to be broken.
+    quarantine: Quarantine,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -125,6 +130,7 @@ impl Syncer {
             data_dir: config.data_dir.clone(),
             keeps_headers: config.cache_index_header,
             headers: config.headers,
+            quarantine: Quarantine::new(metrics.blocks_set_aside.clone()),
             metrics,
             _pages_memory: pages_memory,
             view: RwLock::new(Arc::new(View::default())),
@@ -177,6 +183,7 @@ impl Syncer {
         if found.is_complete() {
             outcome.dropped = self.drop_all_but(&wanted).await;
             self.backoff.lock().retain(|block| wanted.contains(&block));
+            self.quarantine.retain(|block| wanted.contains(&block), now_ms);
             if !std::mem::replace(&mut state.is_tidy, true) {
                 self.tidy(wanted).await;
             }
@@ -194,29 +201,37 @@ impl Syncer {
         }
     }
 
+    /// Takes those of the blocks away that are broken and not to be read now.
+    pub(crate) fn set_aside(&self, chosen: &mut Vec<Chosen>, now_ms: i64) -> Vec<SetAside> {
+        self.quarantine.set_aside(chosen, now_ms)
+    }
+
+    /// Sets a block aside that a request found broken.
+    pub(crate) fn found_broken(&self, block: BlockId, error: &RequestError, now_ms: i64) {
+        let Some(pause_ms) = self.quarantine.put(block, &error.to_string(), now_ms) else {
+            return;
+        };
+        tracing::error!(%block, %error, pause_ms, "a block is broken, requests are answered without it");
+        // Whatever of it is at hand is as doubtful as the rest.
+        if let Some(block) = self.view().blocks().get(&block) {
+            block.close();
+        }
+    }
+
     /// Opens the index-headers of the blocks that a request needs.
-    pub(crate) async fn open(&self, chosen: Vec<Chosen>, now_ms: i64) -> Result<Vec<Selected>, BlockError> {
+    pub(crate) async fn open(&self, chosen: Vec<Chosen>) -> Result<Vec<Selected>, BlockError> {
         // Mostly all of them are open, and nothing has to wait.
         let open = |chosen: Chosen| async move {
             let block = chosen.block.open(&self.opener).await;
             let matchers = chosen.matchers;
-            block
-                .map(|block| Selected { block, matchers })
-                .map_err(|error| (chosen.block.id(), error))
+            block.map(|block| Selected { block, matchers })
         };
         let mut opened = stream::iter(chosen).map(open).buffered(PARALLEL_OPENS);
         let mut all = Vec::new();
         while let Some(next) = opened.next().await {
             match next {
                 Ok(selected) => all.push(selected),
-                Err((block, error)) => {
-                    if error.class() == ErrorClass::Corrupt {
-                        // It would fail every request from now on.
-                        self.failed(block, &error, now_ms);
-                        self.change(|blocks| drop(blocks.remove(&block)));
-                    }
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(all)
@@ -243,7 +258,7 @@ impl Syncer {
             let Some(error) = error else { continue };
             self.failed(block, &error, now_ms);
             if error.class() == ErrorClass::Corrupt {
-                self.change(|blocks| drop(blocks.remove(&block)));
+                self.quarantine.put(block, &error.to_string(), now_ms);
             }
         }
     }

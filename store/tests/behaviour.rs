@@ -13,7 +13,9 @@ use std::{sync::Arc, time::Duration};
 use common::{TestBlock, TestChunk, chunk, id, request, start, start_with};
 use sabre_model::MatchKind::{Eq, Neq, Re};
 use sabre_objstore::{Bucket, ErrorKind, MemoryBucket, Operation, SharedBucket};
-use sabre_proto::thanos::{AggrChunk, SeriesRequest, info, store_client::StoreClient};
+use sabre_proto::thanos::{
+    AggrChunk, PartialResponseStrategy, SeriesRequest, info, store_client::StoreClient,
+};
 use sabre_runtime::{budget::Budget, metrics::Registry};
 use sabre_store::{LimitSettings, StoreConfig, StoreGateway};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
@@ -109,11 +111,11 @@ async fn an_encoding_of_newer_prometheus_is_named() {
         .with(&[("a", "1")], &[xor2])
         .put(&*bucket)
         .await;
-    let status = start(bucket as SharedBucket)
-        .await
-        .series(everything())
-        .await
-        .unwrap_err();
+    let ask = SeriesRequest {
+        partial_response_strategy: PartialResponseStrategy::Abort.into(),
+        ..everything()
+    };
+    let status = start(bucket as SharedBucket).await.series(ask).await.unwrap_err();
     assert!(
         status.message().contains("XOR2") && status.message().contains("chunks/000001"),
         "{status}"
@@ -451,10 +453,11 @@ async fn damage_is_named_with_block_file_and_place_and_other_blocks_are_served()
     ];
     for (what, change, code, texts) in table {
         let store = damaged(change).await;
-        let status = store
-            .series(request(&[(Re, "__name__", ".*")]))
-            .await
-            .unwrap_err();
+        let ask = SeriesRequest {
+            partial_response_strategy: PartialResponseStrategy::Abort.into(),
+            ..request(&[(Re, "__name__", ".*")])
+        };
+        let status = store.series(ask).await.unwrap_err();
         assert_eq!(status.code(), code, "{what}: {status}");
         assert!(status.message().contains(&id(1).to_string()), "{what}: {status}");
         for text in texts {
@@ -494,7 +497,7 @@ async fn a_block_that_cannot_be_loaded_is_left_out_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_vanishes_fails_one_request_and_is_dropped() {
+async fn a_block_that_lost_its_chunks_fails_requests_or_is_left_out() {
     let bucket = Arc::new(MemoryBucket::new("test"));
     let gone = TestBlock::new(1, 0, 100, &[("n", "1")]).with(&[("a", "1")], &[chunk(0, 5, b"x")]);
     gone.put(&*bucket).await;
@@ -503,29 +506,37 @@ async fn a_block_that_vanishes_fails_one_request_and_is_dropped() {
         .put(&*bucket)
         .await;
     let store = start(Arc::clone(&bucket) as SharedBucket).await;
-    let header = store
-        .data_dir
-        .path()
-        .join(gone.id.to_string())
-        .join("index-header");
-    assert!(header.is_file());
     bucket
         .delete(&format!("{}/chunks/000001", gone.id))
         .await
         .unwrap();
-    let status = store.series(everything()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unknown);
-    assert!(
-        status
-            .message()
-            .starts_with(&format!("receive series from {}: ", gone.id)),
-        "{status}"
-    );
+    let abort = SeriesRequest {
+        partial_response_strategy: PartialResponseStrategy::Abort.into(),
+        ..everything()
+    };
+    for _ in 0..2 {
+        let status = store.series(abort.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unknown);
+        assert!(
+            status
+                .message()
+                .starts_with(&format!("receive series from {}: ", gone.id)),
+            "{status}"
+        );
+    }
     tokio::time::timeout(Duration::from_secs(60), store.gateway.resync_due())
         .await
         .unwrap();
-    assert_eq!(store.series(everything()).await.unwrap().series.len(), 1);
-    assert!(!header.exists());
+    let answer = store.series(everything()).await.unwrap();
+    assert_eq!((answer.series.len(), answer.warnings.len()), (1, 1));
+    assert!(answer.warnings[0].contains(&gone.id.to_string()), "{answer:?}");
+    // The bucket goes on to list it; once it does not, nobody misses it.
+    for file in ["meta.json", "index"] {
+        bucket.delete(&format!("{}/{file}", gone.id)).await.unwrap();
+    }
+    store.gateway.sync(common::NOW_MS).await.unwrap();
+    let answer = store.series(abort).await.unwrap();
+    assert_eq!((answer.series.len(), answer.warnings.len()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

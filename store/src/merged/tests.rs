@@ -108,6 +108,22 @@ fn a_series_larger_than_a_batch_is_cut_between_chunks() {
 }
 
 #[test]
+fn a_small_series_is_not_cut_for_the_gap_before_it() {
+    let near = vec![pick(0, 100)];
+    let far = vec![pick(0, 100_000), pick(5, 100_010)];
+    let stream = vec![(b"a".to_vec(), near), (b"b".to_vec(), far.clone())];
+    let limits = MergeLimits {
+        fetch_bytes: 50,
+        ..ALL
+    };
+    let batches = merge(&[stream], 1, 0, limits);
+    let series: Vec<usize> = batches.iter().map(Vec::len).collect();
+    assert_eq!(series, [1, 1]);
+    let of_far: Vec<Pick> = batches[1][0].1.iter().map(|merged| merged.pick).collect();
+    assert_eq!(of_far, far);
+}
+
+#[test]
 fn gaps_that_will_be_read_over_count() {
     let mut batch = MergedBatch::default();
     batch.push(MergedPick {

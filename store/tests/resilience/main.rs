@@ -7,6 +7,7 @@
     reason = "a failed step fails the test"
 )]
 
+mod broken;
 mod caches;
 #[path = "../common/mod.rs"]
 mod common;

@@ -3,7 +3,7 @@
 use tonic::Code;
 
 use super::support::{
-    Files, LATER_MS, Log, Store, and, assert_says, block, everything, of_cluster, two_blocks,
+    Files, LATER_MS, Log, Store, all_or_nothing, and, assert_says, block, everything, of_cluster, two_blocks,
 };
 
 /// Where the damage shows.
@@ -221,21 +221,31 @@ async fn a_damaged_block_is_named_the_others_are_served_and_mending_it_brings_it
         let store = Store::start(&memory).await;
         let idle_bytes = store.held_bytes();
         let id = bad.meta.ulid.to_string();
-        let answer = store.series(everything()).await;
+        let good_answer = store.series(of_cluster("good")).await.unwrap();
         match row.shown {
             Shown::AtSync => {
                 log.assert_has(what, &and(&id, row.says));
-                assert_eq!(
-                    answer.unwrap(),
-                    store.series(of_cluster("good")).await.unwrap(),
-                    "{what}"
-                );
+                let answer = store.series(everything()).await.unwrap();
+                assert_eq!(answer, good_answer, "{what}");
             }
             Shown::AtQuery(code) => {
-                let status = answer.expect_err(what);
-                assert_eq!(status.code(), code, "{what}: {status}");
-                assert_says(what, &status, &and(&id, row.says));
+                let answer = store.series(everything()).await.unwrap();
+                assert_eq!(answer.series, good_answer.series, "{what}");
+                let warnings = answer.warnings.join("\n");
+                for part in and(&id, row.says) {
+                    assert!(warnings.contains(part), "{what}: {part:?} in {warnings}");
+                }
                 log.assert_has(what, &[&id]);
+                // The first to ask has the error itself, and later ones that of the first.
+                let other = Store::start(&memory).await;
+                for _ in 0..2 {
+                    let status = other.series(all_or_nothing()).await.expect_err(what);
+                    assert!(
+                        status.code() == code || status.message().contains("set aside"),
+                        "{what}: {status}"
+                    );
+                    assert_says(what, &status, &and(&id, row.says));
+                }
             }
         }
         let served = store.series(of_cluster("good")).await.unwrap();

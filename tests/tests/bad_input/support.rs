@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use sabre_model::MatchKind;
 use sabre_objstore::{Bucket, MemoryBucket, SharedBucket};
-use sabre_proto::thanos::{LabelMatcher, SeriesRequest, store_client::StoreClient};
+use sabre_proto::thanos::{LabelMatcher, PartialResponseStrategy, SeriesRequest, store_client::StoreClient};
 use sabre_runtime::{
     budget::Budget,
     logging::{LogOptions, Sink},
@@ -224,6 +224,14 @@ pub(crate) fn everything() -> SeriesRequest {
         max_time: i64::MAX,
         matchers: vec![matcher(MatchKind::Re, "__name__", ".*")],
         ..SeriesRequest::default()
+    }
+}
+
+/// The same, and what cannot be had fails the request.
+pub(crate) fn all_or_nothing() -> SeriesRequest {
+    SeriesRequest {
+        partial_response_strategy: PartialResponseStrategy::Abort.into(),
+        ..everything()
     }
 }
 

@@ -18,10 +18,10 @@ pub const START_MS: i64 = 1_700_000_000_000;
 pub const STEP_MS: i64 = 15_000;
 
 /// Samples of a series; more than a chunk holds.
-pub const SAMPLES: i64 = 300;
+pub const SAMPLES: i64 = 240;
 
 /// Series of the metric `bulk`, of which an answer takes many messages.
-pub const BULK_SERIES: usize = 2000;
+pub const BULK_SERIES: usize = 800;
 
 /// Series of one source: what a block, or a Prometheus, holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +32,20 @@ pub struct DataSet {
     pub series: Vec<(Labels, Vec<(i64, f64)>)>,
 }
 
-/// Series as labels and samples by time.
-pub(super) type Truth = BTreeMap<Labels, BTreeMap<i64, f64>>;
+/// What is right for each series of an answer: one entry for each series of the data that goes into it.
+pub(super) type Truth<'a> = BTreeMap<Labels, Vec<Source<'a>>>;
+
+/// A series of the data: times in milliseconds and values, ascending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    /// The samples in the range asked for; an answer must have them.
+    pub(super) inside: &'a [(i64, f64)],
+    /// All samples; an answer has no others.
+    pub(super) all: &'a [(i64, f64)],
+}
+
+/// The samples of each series of an answer, by time; replicas may have several at one.
+pub(super) type Decoded = BTreeMap<Labels, Vec<(i64, f64)>>;
 
 /// The last sample of all series.
 pub(super) const END_MS: i64 = START_MS + (SAMPLES - 1) * STEP_MS;
@@ -78,8 +90,15 @@ pub fn data_set(external: &[(&str, &str)], seed: u64) -> DataSet {
     }
 }
 
+/// Values that chunks cannot make smaller: an answer is large with few series.
 fn samples(seed: u64) -> Vec<(i64, f64)> {
-    let value = |n: i64| (n * n % 97) as f64 + (seed % 1000) as f64 / 8.0;
+    let value = |n: i64| {
+        let mixed = seed
+            .wrapping_mul(1_000_003)
+            .wrapping_add(n.unsigned_abs())
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ (mixed >> 29)) >> 12) as f64
+    };
     (0..SAMPLES).map(|n| (START_MS + n * STEP_MS, value(n))).collect()
 }
 
@@ -116,8 +135,8 @@ pub(super) fn selects(set: &DataSet, own: &Labels, matchers: &[Matcher]) -> bool
     })
 }
 
-/// The right answer to `request`, its limit apart: series that have samples in its range, with these samples.
-pub(super) fn expected(data: &[DataSet], request: &SeriesRequest) -> Truth {
+/// The right answer to `request`, its limit apart: series that have samples in its range.
+pub(super) fn expected<'a>(data: &'a [DataSet], request: &SeriesRequest) -> Truth<'a> {
     let shard = request
         .shard_info
         .clone()
@@ -125,35 +144,44 @@ pub(super) fn expected(data: &[DataSet], request: &SeriesRequest) -> Truth {
     let matchers = wire_matchers(&request.matchers);
     let mut truth = Truth::new();
     for set in data {
-        for (own, samples) in set.series.iter().filter(|(own, _)| selects(set, own, &matchers)) {
+        for (own, all) in &set.series {
+            let inside = inside(all, request.min_time, request.max_time);
+            if inside.is_empty() || !selects(set, own, &matchers) {
+                continue;
+            }
             let lset = own
                 .overlaid(&set.external)
                 .without(&request.without_replica_labels);
             let is_of_shard = |shard: &Shard| shard.holds(lset.iter(), &mut Vec::new());
-            let range = request.min_time..=request.max_time;
-            let mut inside = samples.iter().filter(|(at, _)| range.contains(at)).peekable();
-            if inside.peek().is_none() || !shard.as_ref().is_none_or(is_of_shard) {
-                continue;
+            if shard.as_ref().is_none_or(is_of_shard) {
+                truth.entry(lset).or_default().push(Source { inside, all });
             }
-            truth.entry(lset).or_default().extend(inside.copied());
         }
     }
     truth
 }
 
-/// The samples of an answer by series, and by time all values that came: replicas may differ.
-pub(super) fn decoded(answer: &SeriesAnswer) -> Result<BTreeMap<Labels, BTreeMap<i64, Vec<f64>>>, String> {
-    let mut all: BTreeMap<Labels, BTreeMap<i64, Vec<f64>>> = BTreeMap::new();
+/// The samples of the closed range.
+fn inside(all: &[(i64, f64)], mint_ms: i64, maxt_ms: i64) -> &[(i64, f64)] {
+    let start = all.partition_point(|(at, _)| *at < mint_ms);
+    let end = all.partition_point(|(at, _)| *at <= maxt_ms);
+    all.get(start..end).unwrap_or_default()
+}
+
+/// The samples of an answer.
+pub(super) fn decoded(answer: &SeriesAnswer) -> Result<Decoded, String> {
+    let mut all = Decoded::new();
     for (lset, chunks) in &answer.series {
         let series = all.entry(lset.clone()).or_default();
         for chunk in chunks {
             decode(chunk, series).map_err(|error| format!("series {lset}: {error}"))?;
         }
+        series.sort_by_key(|(at, _)| *at);
     }
     Ok(all)
 }
 
-fn decode(chunk: &AggrChunk, into: &mut BTreeMap<i64, Vec<f64>>) -> Result<(), String> {
+fn decode(chunk: &AggrChunk, into: &mut Vec<(i64, f64)>) -> Result<(), String> {
     let raw = chunk
         .raw
         .as_ref()
@@ -173,7 +201,7 @@ fn decode(chunk: &AggrChunk, into: &mut BTreeMap<i64, Vec<f64>>) -> Result<(), S
         let Value::Float(value) = sample.value else {
             return Err("a histogram where floats were put in".to_owned());
         };
-        into.entry(sample.t).or_default().push(value);
+        into.push((sample.t, value));
     }
     Ok(())
 }

@@ -1,0 +1,192 @@
+//! What becomes of a request that finds a block gone or broken: it goes on with the block that took its place, or
+//! without it and with a warning, or it fails.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering};
+
+use sabre_block::fetcher::SyncError;
+use sabre_model::BlockId;
+use sabre_proto::{flat::SeriesFrameBuilder, raw_body::FrameSender};
+
+use super::StoreGateway;
+use crate::{error::RequestError, quarantine::SetAside, view::Chosen};
+
+/// How often a request may find a block gone before it fails.
+const MAX_ATTEMPTS: usize = 4;
+
+/// How many broken blocks a request leaves out, one attempt each, before it fails.
+const MAX_BROKEN: usize = 64;
+
+/// What an attempt to answer was made with.
+pub(super) struct Attempt {
+    pub(super) chosen: Vec<Chosen>,
+    /// How many syncs there had been.
+    pub(super) syncs: u64,
+    /// The coarsest resolution that will do.
+    pub(super) max_resolution_ms: i64,
+}
+
+/// Blocks that a request found gone or broken.
+pub(super) struct Lost {
+    is_partial_ok: bool,
+    attempts: usize,
+    broken: usize,
+    /// Broken ones that the caller was told of.
+    aside: BTreeSet<BlockId>,
+    /// One that the bucket lists again after all.
+    come_back: Option<BlockId>,
+    /// What is missing.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Lost {
+    pub(super) fn new(is_partial_ok: bool) -> Self {
+        Self {
+            is_partial_ok,
+            attempts: 0,
+            broken: 0,
+            aside: BTreeSet::new(),
+            come_back: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl StoreGateway {
+    /// Leaves out the blocks that are known to be broken, which the caller is told, or fails if it wants all or nothing.
+    pub(super) fn leave_out(
+        &self,
+        chosen: &mut Vec<Chosen>,
+        lost: &mut Lost,
+        now_ms: i64,
+    ) -> Result<(), RequestError> {
+        for SetAside { block, reason } in self.inner.syncer.set_aside(chosen, now_ms) {
+            if !lost.is_partial_ok {
+                return Err(RequestError::SetAside(reason));
+            }
+            if lost.aside.insert(block) {
+                lost.warnings.push(format!("{reason}; the block is left out"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a failure, and sets a block that is broken aside.
+    pub(super) fn looked_at(&self, error: RequestError, now_ms: i64) -> RequestError {
+        if let RequestError::Limit(limit) = &error {
+            self.inner.metrics.dropped(limit);
+        }
+        match (error.broken_block(), error.block()) {
+            (Some(block), _) => self.inner.syncer.found_broken(block, &error, now_ms),
+            (None, Some((block, cause))) if !cause.is_gone() => {
+                tracing::error!(%block, %error, "a block cannot be read");
+            }
+            _ => {}
+        }
+        error
+    }
+
+    /// A block that is gone is no longer served, and the next sync is due.
+    pub(super) async fn given_up(&self, error: RequestError) -> RequestError {
+        if let Some((block, cause)) = error.block()
+            && cause.is_gone()
+        {
+            return self.dropped(block, error).await;
+        }
+        error
+    }
+
+    async fn dropped(&self, block: BlockId, error: RequestError) -> RequestError {
+        tracing::warn!(%block, %error, "a block vanished while it was read, it is dropped");
+        self.inner.syncer.forget(block).await;
+        self.inner.resync.notify_one();
+        error
+    }
+
+    /// After an attempt that found a block broken or gone. If it is gone, looks at the bucket again. It is worth another
+    /// attempt if other blocks hold what that one held, or if the caller takes a warning for it; else this is the
+    /// failure of the request.
+    pub(super) async fn replace(
+        &self,
+        error: RequestError,
+        attempt: Attempt,
+        lost: &mut Lost,
+        now_ms: i64,
+    ) -> Result<(), RequestError> {
+        if let Some((block, _)) = error.block()
+            && lost.come_back == Some(block)
+        {
+            // The bucket lists it as before, and it still cannot be read: it is on its way out, or a part of it is lost.
+            self.inner.syncer.found_broken(block, &error, now_ms);
+            self.inner.resync.notify_one();
+            return if lost.is_partial_ok { Ok(()) } else { Err(error) };
+        }
+        let is_broken = error.broken_block().is_some();
+        if is_broken && lost.is_partial_ok && lost.broken < MAX_BROKEN {
+            lost.broken += 1;
+            return Ok(());
+        }
+        let gone = error
+            .block()
+            .filter(|(_, cause)| cause.is_gone())
+            .map(|(block, _)| block);
+        let is_known = |block: &BlockId| attempt.chosen.iter().find(|chosen| chosen.block.id() == *block);
+        let Some(gone) = gone.as_ref().and_then(is_known) else {
+            return Err(error);
+        };
+        let gone = &gone.block;
+        if lost.attempts >= MAX_ATTEMPTS {
+            return Err(self.given_up(error).await);
+        }
+        lost.attempts += 1;
+        self.inner.syncer.forget(gone.id()).await;
+        if let Err(failure) = self.resync(attempt.syncs, now_ms).await {
+            tracing::warn!(%failure, "the successor of a block that is gone cannot be looked for");
+            self.inner.resync.notify_one();
+            return Err(error);
+        }
+        let heirs: BTreeSet<BlockId> = {
+            let view = self.view();
+            lost.come_back = view.blocks().contains_key(&gone.id()).then_some(gone.id());
+            let heirs = view.of_stream(&gone.external, attempt.max_resolution_ms);
+            heirs.flat_map(|heir| heir.sources.iter().copied()).collect()
+        };
+        if gone.sources.iter().all(|source| heirs.contains(source)) {
+            tracing::info!(block = %gone.id(), "a block vanished while it was read, going on with its successor");
+            self.inner.metrics.successions.with(["replaced"]).inc();
+            return Ok(());
+        }
+        self.inner.metrics.successions.with(["lost"]).inc();
+        tracing::warn!(block = %gone.id(), %error, "a block vanished while it was read, and none replaces it");
+        if !lost.is_partial_ok {
+            return Err(error);
+        }
+        lost.warnings.push(format!("{error}; no other block replaces it"));
+        Ok(())
+    }
+
+    /// Looks at the bucket, unless another request did since there were so many syncs.
+    async fn resync(&self, syncs: u64, now_ms: i64) -> Result<(), SyncError> {
+        let _one = self.inner.resyncing.lock().await;
+        if self.inner.syncs.load(Ordering::Relaxed) != syncs {
+            return Ok(());
+        }
+        self.sync(now_ms).await.map(drop)
+    }
+}
+
+/// Sends the warnings from number `told` on; false if the caller has gone.
+pub(super) async fn tell(
+    warnings: &[String],
+    told: &mut usize,
+    sender: &FrameSender,
+) -> Result<bool, RequestError> {
+    for warning in warnings.get(*told..).unwrap_or_default() {
+        let mut frame = SeriesFrameBuilder::default();
+        frame.warning(warning)?;
+        if sender.send(frame.take()).await.is_err() {
+            return Ok(false);
+        }
+    }
+    *told = warnings.len();
+    Ok(true)
+}
