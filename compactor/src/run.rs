@@ -22,6 +22,9 @@ use crate::error::PassError;
 use crate::pages;
 use crate::plan;
 
+/// How long uploads that are given up at the end may take to be aborted.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The error of a component, whatever it is.
 pub type RunError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -76,7 +79,10 @@ pub async fn run(
             outcome = work(&compactor, &settings, &stop) => outcome,
         }
     });
-    Ok(tasks.run().await?)
+    let outcome = tasks.run().await;
+    // A block whose writing was given up just now is still to be aborted.
+    sabre_objstore::aborts_done(ABORT_PATIENCE).await;
+    Ok(outcome?)
 }
 
 async fn print_plan(compactor: &Compactor) -> Result<(), RunError> {

@@ -8,6 +8,7 @@
 //! This crate never reads more than it was asked for, never hands out a short answer as a whole one, and never
 //! leaves half an object behind under its key.
 
+mod aborts;
 mod bucket;
 pub mod config;
 pub mod conformance;
@@ -26,6 +27,7 @@ mod retry;
 mod retrying;
 mod s3;
 
+pub use aborts::aborts_done;
 pub use bucket::{
     Bucket, ByteSource, GetBody, ListEntry, ObjectMeta, PendingUpload, RangeBody, SharedBucket, UploadSource,
 };

@@ -27,29 +27,54 @@ struct Page {
 /// Where a listing stands.
 enum Position {
     Start,
-    After(String),
+    After(String, Rounds),
     End,
+}
+
+/// Finds out that the pages of a listing go round in a circle, whatever its length, with one token in memory: that of
+/// page 1, 2, 4, 8 and so on. A circle comes back to it before twice as many pages are read.
+#[derive(Default)]
+struct Rounds {
+    kept: Option<String>,
+    pages: u64,
+}
+
+impl Rounds {
+    /// Whether `token` was there before.
+    fn comes_back_to(&mut self, token: &str) -> bool {
+        if self.kept.as_deref() == Some(token) {
+            return true;
+        }
+        self.pages = self.pages.saturating_add(1);
+        if self.pages.is_power_of_two() {
+            self.kept = Some(token.to_owned());
+        }
+        false
+    }
 }
 
 pub(super) fn entries(bucket: &S3Bucket, dir: String, recursive: bool) -> BoxStream<'_, Result<ListEntry>> {
     let pages = stream::try_unfold((dir, Position::Start), move |(dir, position)| async move {
-        let after = match position {
-            Position::Start => None,
-            Position::After(token) => Some(token),
+        let (after, mut rounds) = match position {
+            Position::Start => (None, Rounds::default()),
+            Position::After(token, rounds) => (Some(token), rounds),
             Position::End => return Ok(None),
         };
         let at = bucket.at(Operation::Iter, &dir);
         let page = match bucket.shared.lists_by_v1 {
-            true => v1(bucket, at, after.clone(), recursive).await?,
-            false => v2(bucket, at, after.clone(), recursive).await?,
+            true => v1(bucket, at, after, recursive).await?,
+            false => v2(bucket, at, after, recursive).await?,
         };
-        if page.next.is_some() && page.next == after {
-            return Err(at.fail(
-                ErrorKind::Invalid,
-                "the server gives the same page of the listing again",
-            ));
-        }
-        let position = page.next.clone().map_or(Position::End, Position::After);
+        let position = match page.next.clone() {
+            None => Position::End,
+            Some(next) if rounds.comes_back_to(&next) => {
+                return Err(at.fail(
+                    ErrorKind::Invalid,
+                    "the server gives the same page of the listing again",
+                ));
+            }
+            Some(next) => Position::After(next, rounds),
+        };
         let entries = page.entries(&dir);
         Ok(Some((stream::iter(entries.into_iter().map(Ok)), (dir, position))))
     });
@@ -222,6 +247,23 @@ mod tests {
             .to_vec();
         let prefixes = ["d/", "d//", "d/../", "e/", "d/ok/"].map(prefix).to_vec();
         assert_eq!(keys(contents, prefixes, "d/"), ["d/ok", "d/ok/"]);
+    }
+
+    #[test]
+    fn a_circle_of_pages_is_noticed_wherever_it_begins_and_however_long_it_is() {
+        for (lead, circle) in [(0, 1), (0, 2), (1, 2), (5, 3), (7, 100), (1000, 1)] {
+            let mut rounds = Rounds::default();
+            let tokens = (0..lead).chain((0..circle).cycle().map(|n| lead + n));
+            let noticed = tokens
+                .take(10_000)
+                .position(|token| rounds.comes_back_to(&token.to_string()));
+            assert!(
+                noticed.is_some_and(|pages| pages <= 4 * (lead + circle)),
+                "{lead}, {circle}: {noticed:?}"
+            );
+        }
+        let mut rounds = Rounds::default();
+        assert!((0..10_000).all(|token| !rounds.comes_back_to(&token.to_string())));
     }
 
     #[test]

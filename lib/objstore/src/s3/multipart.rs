@@ -19,6 +19,7 @@ use super::{
     upload::content_md5,
 };
 use crate::{
+    aborts::Abort,
     bucket::PendingUpload,
     error::{ErrorKind, Operation, Result},
 };
@@ -38,7 +39,8 @@ const STREAM_PARTS_IN_FLIGHT: usize = 3;
 /// Pages of pending uploads that are looked at; a bucket with more than a million has other worries.
 const MAX_PENDING_PAGES: usize = 1000;
 
-/// An upload under way. Dropped before its end it is aborted in the background.
+/// An upload under way. Dropped before its end it is aborted in the background, which the end of the process waits for
+/// ([`crate::aborts_done`]).
 struct Multipart {
     client: Client,
     shared: Arc<Shared>,
@@ -221,7 +223,9 @@ impl Drop for Multipart {
             shared: Arc::clone(&self.shared),
         };
         let (key, id) = (std::mem::take(&mut self.key), std::mem::take(&mut self.id));
+        let under_way = Abort::begin();
         runtime.spawn(async move {
+            let _under_way = under_way;
             let at = At {
                 operation: Operation::Upload,
                 bucket: &bucket.shared.bucket,

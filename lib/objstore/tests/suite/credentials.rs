@@ -15,12 +15,29 @@ const STS_ANSWER: &str = "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts
 const CONTAINER_ANSWER: &str = "{\"AccessKeyId\":\"KEY-OF-POD\",\"SecretAccessKey\":\"secret\",\
     \"Token\":\"token-of-pod\",\"Expiration\":\"2126-01-01T00:00:00Z\"}";
 
-/// S3, STS and the agent of a node in one.
+const MACHINE_PATH: &str = "/latest/meta-data/iam/security-credentials/";
+
+const MACHINE_ANSWER: &str = "{\"Code\":\"Success\",\"LastUpdated\":\"2026-01-01T00:00:00Z\",\"Type\":\"AWS-HMAC\",\
+    \"AccessKeyId\":\"KEY-OF-NODE\",\"SecretAccessKey\":\"secret\",\"Token\":\"token-of-node\",\
+    \"Expiration\":\"2126-01-01T00:00:00Z\"}";
+
+/// S3, STS, the agent of a node and the metadata of a machine in one.
 async fn server() -> ScriptedServer {
     ScriptedServer::start_with(|request| {
         let body = String::from_utf8_lossy(&request.body);
         if request.target.starts_with("/v1/credentials") {
             Answer::new(200).body(CONTAINER_ANSWER)
+        } else if request.target == "/latest/api/token" && request.method == "PUT" {
+            Answer::new(200)
+                .header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
+                .body("the-session")
+        } else if let Some(of_role) = request.target.strip_prefix(MACHINE_PATH) {
+            match (request.header("x-aws-ec2-metadata-token"), of_role) {
+                (Some("the-session"), "") => Answer::new(200).body("role-of-node"),
+                (Some("the-session"), "role-of-node") => Answer::new(200).body(MACHINE_ANSWER),
+                (Some("the-session"), _) => Answer::new(404),
+                _ => Answer::new(401),
+            }
         } else if body.contains("WebIdentityToken=refused") {
             Answer::new(403).body(
                 "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized to perform \
@@ -172,6 +189,26 @@ async fn the_agent_of_pod_identity() {
     assert_eq!(
         asked_with(&server),
         ("KEY-OF-POD".to_owned(), Some("token-of-pod".to_owned()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_role_of_a_machine() {
+    let server = server().await;
+    let endpoint = format!("http://{}", server.endpoint());
+    let env = vec![
+        ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint),
+    ];
+    let output = run(&server, env).await;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("found: false"),
+        "{output:?}"
+    );
+    assert_eq!(server.requests().remove(0).method, "PUT", "a session comes first");
+    assert_eq!(
+        asked_with(&server),
+        ("KEY-OF-NODE".to_owned(), Some("token-of-node".to_owned()))
     );
 }
 
