@@ -143,14 +143,22 @@ pub(crate) async fn restore_what_expires(
 }
 
 async fn restore_one(cluster: &Cluster, job: &Job, index: &str, snapshots: &[Good]) -> Result<u64> {
-    let ended = job.restore(index).await?;
-    ensure!(ended.code == 0, "restore {index}: {ended:?}");
+    let told = job.restore(index).await?;
     let restored = cluster.indices(&format!("restored-{index}*")).await?;
+    ensure!(
+        told.keys().eq(restored.keys()),
+        "restore {index}: {told:?}, and there are {restored:?}"
+    );
     let mut found = Ids::new();
     let mut count = 0;
-    for name in restored.keys() {
-        let ids = cluster.ids(name).await?.unwrap_or_default();
-        count += ids.len() as u64;
+    for (name, told) in told {
+        let ids = cluster.ids(&name).await?.unwrap_or_default();
+        ensure!(
+            ids.len() as u64 == told,
+            "restore {index}: {told} documents in {name}, and there are {}",
+            ids.len()
+        );
+        count += told;
         found.extend(ids);
         cluster.ok("DELETE", &format!("/{name}"), None).await?;
     }

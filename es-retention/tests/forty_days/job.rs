@@ -1,6 +1,7 @@
 //! The binary, as the CronJob runs it.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -113,9 +114,20 @@ impl Job {
         Ok(serde_json::from_str(&ended.stdout)?)
     }
 
-    /// Brings an index back.
-    pub(crate) async fn restore(&self, index: &str) -> Result<Ended> {
-        self.end(self.command(&["restore", index])).await
+    /// Brings an index back. Returns how many documents came back under which name.
+    pub(crate) async fn restore(&self, index: &str) -> Result<BTreeMap<String, u64>> {
+        let ended = self
+            .end(self.command(&["restore", index, "--output=json"]))
+            .await?;
+        ensure!(ended.code == 0, "restore {index}: {ended:?}");
+        let rows: Value = serde_json::from_str(&ended.stdout)?;
+        let mut counts = BTreeMap::new();
+        for row in rows.as_array().context("rows")? {
+            let name = row["index"].as_str().context("a name")?;
+            let count = row["outcome"]["Ok"].as_u64().context("a count")?;
+            counts.insert(name.to_owned(), count);
+        }
+        Ok(counts)
     }
 }
 
