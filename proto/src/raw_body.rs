@@ -5,9 +5,11 @@
 //! dropped and the sender notices. A sender that is dropped without [`FrameSender::finish`] (a panic, a bug) ends
 //! the answer with an error, never with a success that hides what is missing.
 
+mod compressed;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::compressed::compressed;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};

@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::deadline::deadline_of;
-use crate::raw_body::{FrameBody, FrameReceiver, deadline_exceeded, with_short_message};
+use crate::raw_body::{FrameBody, FrameReceiver, compressed, deadline_exceeded, with_short_message};
 use crate::thanos::SeriesRequest;
 use crate::thanos::store_server::{SERVICE_NAME, Store, StoreServer};
 use std::convert::Infallible;
@@ -50,11 +50,13 @@ pub struct StoreService<T> {
 }
 
 impl<T: RawSeries> StoreService<T> {
-    /// Serves `inner`; takes requests as they are, gzip'ed or zstd'ed.
+    /// Serves `inner`; takes requests as they are, gzip'ed or zstd'ed. Answers go out under zstd to callers that say they
+    /// speak it, which Thanos' do not, and as they are to all others.
     pub fn new(inner: Arc<T>) -> Self {
         let generated = StoreServer::from_arc(Arc::clone(&inner))
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Zstd)
             .max_encoding_message_size(MAX_ANSWER_BYTES);
         Self {
             inner,
@@ -120,8 +122,15 @@ where
         let max_request_bytes = self.max_request_bytes;
         Box::pin(async move {
             let deadline = deadline_of(request.headers());
+            let with_zstd = speaks_zstd(request.headers());
             let answer = before(deadline, start(&*inner, request, max_request_bytes, deadline)).await;
             Ok(match answer {
+                Ok(receiver) if with_zstd => {
+                    let mut response = response(FrameBody::new(compressed(receiver), deadline));
+                    let zstd = http::HeaderValue::from_static("zstd");
+                    response.headers_mut().insert("grpc-encoding", zstd);
+                    response
+                }
                 Ok(receiver) => response(FrameBody::new(receiver, deadline)),
                 Err(status) => with_short_message(status).into_http(),
             })
@@ -184,6 +193,15 @@ fn request_encoding(headers: &http::HeaderMap) -> Result<Option<CompressionEncod
             Err(status)
         }
     }
+}
+
+/// Whether the caller can read answers under zstd.
+fn speaks_zstd(headers: &http::HeaderMap) -> bool {
+    let accepted = headers.get_all("grpc-accept-encoding").iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|encoding| encoding.trim() == "zstd")
 }
 
 fn response(body: FrameBody) -> http::Response<tonic::body::Body> {

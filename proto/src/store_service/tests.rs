@@ -385,3 +385,55 @@ async fn other_calls_go_to_the_generated_server() {
         .expect_err("not offered");
     assert_eq!(status.code(), Code::Unimplemented);
 }
+
+/// The encoding that an answer says it has, with its bytes.
+async fn answer_to(endpoint: &Endpoint, accepted: Option<&'static str>) -> (Option<String>, Bytes) {
+    use tower::ServiceExt;
+
+    let mut call = http::Request::post(SERIES_PATH)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(accepted) = accepted {
+        call = call.header("grpc-accept-encoding", accepted);
+    }
+    let body = Full::new(Bytes::from(framed(0, &request("many").encode_to_vec())));
+    let channel = endpoint.connect().await.expect("listens");
+    let call = call.body(tonic::body::Body::new(body)).expect("valid");
+    let answer = channel.oneshot(call).await.expect("an answer");
+    let encoding = answer.headers().get("grpc-encoding");
+    let encoding = encoding.map(|value| value.to_str().expect("text").to_owned());
+    (
+        encoding,
+        answer.into_body().collect().await.expect("a body").to_bytes(),
+    )
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_callers_that_speak_zstd_and_for_no_others() {
+    let (_, endpoint) = serve().await;
+    let (none, plain) = answer_to(&endpoint, None).await;
+    // What Thanos' queriers say.
+    let (of_thanos, same) = answer_to(&endpoint, Some("snappy,gzip")).await;
+    assert_eq!((none, of_thanos, &same), (None, None, &plain));
+    let (encoding, packed) = answer_to(&endpoint, Some("gzip, zstd")).await;
+    assert_eq!(encoding.as_deref(), Some("zstd"));
+    assert!(
+        packed.len() < plain.len(),
+        "{} of {} bytes",
+        packed.len(),
+        plain.len()
+    );
+
+    let mut client = client(endpoint)
+        .await
+        .accept_compressed(CompressionEncoding::Zstd);
+    let messages = series(&mut client, "many").await.expect("an answer");
+    check_series(&messages, 1000, 100);
+    let failed = series(&mut client, "midway").await;
+    assert_eq!(failed.expect_err("fails midway").code(), Code::Aborted);
+    let names = client
+        .label_names(LabelNamesRequest::default())
+        .await
+        .expect("an answer");
+    assert_eq!(names.into_inner().names[1].len(), 5 << 20);
+}
