@@ -1,13 +1,20 @@
 //! From flags to what the parts of a querier are told.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, time::Duration};
 
-use sabre_model::{Labels, LabelsError};
+use sabre_model::{
+    Labels, LabelsError,
+    relabel::{RelabelConfig, RelabelError, validate_for_blocks},
+};
 use sabre_promql::ParseOptions;
 use sabre_runtime::{
     budget::Budget,
     flags::{ContentError, FlagError, Flags, groups::MEMORY_BUDGET},
     tls::ClientFiles,
+    yaml::{self, YamlError},
 };
 
 use crate::{
@@ -87,6 +94,12 @@ pub enum ConfigError {
     /// Its document cannot be read.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// Its document is none.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// Rules that cannot pick external labels.
+    #[error("--selector.relabel-config: {0}")]
+    Selector(#[from] RelabelError),
     /// An endpoint makes no sense.
     #[error("--{flag}: {problem}")]
     Endpoint {
@@ -120,6 +133,7 @@ impl QueryConfig {
             fanout: FanoutOptions {
                 response_timeout: nonzero(flags.duration("store.response-timeout")?),
                 own_labels: own_labels.clone(),
+                selector: selector(flags)?,
             },
             services: ServiceOptions {
                 max_series: flags.count("store.limits.request-series")?,
@@ -185,6 +199,17 @@ fn own_labels(flags: &Flags) -> Result<Labels, ConfigError> {
         labels.push(label);
     }
     Ok(Labels::from_pairs(labels)?)
+}
+
+fn selector(flags: &Flags) -> Result<Vec<RelabelConfig>, ConfigError> {
+    const NAME: &str = "selector.relabel-config";
+    let Some(document) = flags.content(NAME)? else {
+        return Ok(Vec::new());
+    };
+    let rules: Option<Vec<RelabelConfig>> = yaml::from_str_strict(&format!("--{NAME}"), &document)?;
+    let rules = rules.unwrap_or_default();
+    validate_for_blocks(&rules)?;
+    Ok(rules)
 }
 
 fn engine(flags: &Flags, budget: &Budget) -> Result<EngineConfig, ConfigError> {

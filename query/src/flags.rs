@@ -125,9 +125,8 @@ const ENDPOINTS: &[FlagSpec] = &[
         "selector.relabel-config",
         Kind::Content,
         "",
-        "Relabel rules as YAML that pick external labels",
-    )
-    .refused("give each querier its own endpoints until then"),
+        "Relabel rules as YAML; only external labels that they keep are asked for",
+    ),
     FlagSpec::new("grpc.proxy-strategy", Kind::Choice(&["eager", "lazy"]), "eager", "How answers are read")
         .hidden()
         .ignored(ONE_STRATEGY),

@@ -8,6 +8,8 @@ pub mod dedup;
 pub mod evaluate;
 pub mod fanout;
 pub mod flags;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grpc;
 pub mod http;
 pub mod metrics;

@@ -14,6 +14,7 @@ use crate::endpoints::{ClientOptions, EndpointKind};
 
 pub(crate) use document::check as check_tls;
 pub use document::{DocumentError, parse as parse_document};
+pub(crate) use files::parse as parse_targets;
 pub use sources::{DiscoveryMetrics, SourceOptions, Sources};
 
 /// An endpoint that should be there.

@@ -1,6 +1,11 @@
 //! Whom to ask: values only.
 
-use sabre_model::{Labels, Matcher};
+use std::collections::BTreeSet;
+
+use sabre_model::{
+    Labels, MatchKind, Matcher,
+    relabel::{RelabelConfig, keep},
+};
 
 use crate::endpoints::PeerInfo;
 
@@ -75,6 +80,50 @@ pub(crate) fn without_own(matchers: &[Matcher], own: &Labels) -> Option<Vec<Matc
         }
     }
     Some(left)
+}
+
+/// What series must match besides, so that only those come whose external labels the selector picks; `None` if it
+/// picks none. Who has no external labels is asked for everything.
+pub(crate) fn picked(selector: &[RelabelConfig], label_sets: &[Labels]) -> Option<Vec<Matcher>> {
+    if selector.is_empty() || label_sets.is_empty() {
+        return Some(Vec::new());
+    }
+    let picked = label_sets
+        .iter()
+        .filter(|set| keep(selector, (*set).clone()).is_some());
+    let picked: Vec<&Labels> = picked.collect();
+    if picked.is_empty() {
+        return None;
+    }
+    if picked.len() == label_sets.len() {
+        return Some(Vec::new());
+    }
+    let names: BTreeSet<&str> = picked
+        .iter()
+        .flat_map(|set| set.iter())
+        .map(|(name, _)| name)
+        .collect();
+    let matcher = |name: &&str| {
+        // A set without the label stands for the empty text, as for any matcher.
+        let values = picked.iter().map(|set| set.get(name).unwrap_or_default());
+        let values: BTreeSet<String> = values.map(escaped).collect();
+        let any = values.into_iter().collect::<Vec<_>>().join("|");
+        // Escaped texts are expressions; one that is too long for Go's limits is left out, which only asks for more.
+        Matcher::new(MatchKind::Re, *name, any).ok()
+    };
+    Some(names.iter().filter_map(matcher).collect())
+}
+
+/// The text as an expression for itself.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -168,5 +217,32 @@ mod tests {
         assert_eq!(left(r#"{querier="us",a="b"}"#), None);
         assert_eq!(left(r#"{querier="eu",a="b"}"#).unwrap().len(), 1);
         assert_eq!(left(r#"{querier=~"e.*"}"#).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn the_selector_picks_external_labels_and_asks_for_those_only() {
+        let rules = r#"[{"action": "keep", "source_labels": ["c"], "regex": "a.*"}]"#;
+        let selector: Vec<RelabelConfig> = sabre_runtime::yaml::from_str_strict("doc", rules).unwrap();
+        let set = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied()).unwrap();
+        let (a, ab, b) = (
+            set(&[("c", "a")]),
+            set(&[("c", "a.b"), ("d", "x")]),
+            set(&[("c", "b")]),
+        );
+        let text = |sets: &[Labels]| {
+            let matchers = picked(&selector, sets)?;
+            let text = |matcher: &Matcher| format!("{}=~{}", matcher.name(), matcher.value());
+            Some(matchers.iter().map(text).collect::<Vec<_>>())
+        };
+        assert_eq!(text(&[b.clone()]), None);
+        assert_eq!(
+            text(&[a.clone()]).unwrap(),
+            Vec::<String>::new(),
+            "all of it is wanted"
+        );
+        assert_eq!(text(&[]).unwrap(), Vec::<String>::new());
+        assert_eq!(text(&[a.clone(), b.clone()]).unwrap(), ["c=~a"]);
+        assert_eq!(text(&[a, ab, b.clone()]).unwrap(), ["c=~a|a\\.b", "d=~|x"]);
+        assert_eq!(picked(&[], &[b]).unwrap().len(), 0);
     }
 }

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{
     Asked, Fanout,
-    messages::{self, Messages},
+    messages::{self, Call, Messages},
     request,
     stream::{PeerFailure, Reading, within},
     tally::Tally,
@@ -35,12 +35,13 @@ pub(super) async fn names(
     request: &SelectRequest,
     options: &SelectOptions,
 ) -> Result<Names, SourceFailure> {
-    let Some((chosen, matchers)) = fanout.choose(request, options)? else {
+    let Some((chosen, _)) = fanout.choose(request, options)? else {
         return Ok(Names::default());
     };
-    let message = request::label_names(request, options, &matchers);
+    let message = |asked: &Asked| request::label_names(request, options, &asked.matchers);
+    let messages = chosen.iter().map(message).collect();
     let read = |bytes: &[u8]| LabelNamesResponse::decode(bytes).map(|said| (said.names, said.warnings));
-    let (mut names, warnings) = gather(fanout, chosen, LABEL_NAMES, &message, options, read).await?;
+    let (mut names, warnings) = gather(fanout, chosen, LABEL_NAMES, messages, options, read).await?;
     // Older peers do not know that they are not wanted.
     names.retain(|name| !options.without_replica_labels.contains(name));
     Ok((cut(names, request.limit), warnings))
@@ -59,12 +60,13 @@ pub(super) async fn values(
     {
         return Ok(Names::default());
     }
-    let Some((chosen, matchers)) = fanout.choose(request, options)? else {
+    let Some((chosen, _)) = fanout.choose(request, options)? else {
         return Ok(Names::default());
     };
-    let message = request::label_values(label, request, options, &matchers);
+    let message = |asked: &Asked| request::label_values(label, request, options, &asked.matchers);
+    let messages = chosen.iter().map(message).collect();
     let read = |bytes: &[u8]| LabelValuesResponse::decode(bytes).map(|said| (said.values, said.warnings));
-    let (values, warnings) = gather(fanout, chosen, LABEL_VALUES, &message, options, read).await?;
+    let (values, warnings) = gather(fanout, chosen, LABEL_VALUES, messages, options, read).await?;
     Ok((cut(values, request.limit), warnings))
 }
 
@@ -80,7 +82,7 @@ async fn gather<M, R>(
     fanout: &Fanout,
     chosen: Vec<Asked>,
     path: &'static str,
-    message: &M,
+    messages: Vec<M>,
     options: &SelectOptions,
     read: R,
 ) -> Result<(BTreeSet<String>, Vec<String>), SourceFailure>
@@ -89,9 +91,8 @@ where
     R: Fn(&[u8]) -> Result<(Vec<String>, Vec<String>), prost::DecodeError>,
 {
     let window_bytes = request::window_bytes(&options.budget, chosen.len());
-    let calls = chosen
-        .iter()
-        .map(|asked| ask(fanout, asked, path, message, options, window_bytes, &read));
+    let asked = chosen.iter().zip(&messages);
+    let calls = asked.map(|(asked, message)| ask(fanout, asked, path, message, options, window_bytes, &read));
     let answers = join_all(calls).await;
     let (mut texts, mut warnings) = (BTreeSet::new(), Vec::new());
     for (asked, answer) in chosen.iter().zip(answers) {
@@ -102,6 +103,7 @@ where
                 warnings.extend(said.warnings.iter().map(|text| format!("{address}: {text}")));
             }
             Err(PeerFailure::Peer(cause)) => warnings.push(format!("fetch labels from {address}: {cause}")),
+            Err(PeerFailure::Memory(cause)) => return Err(SourceFailure::Limit(cause)),
             Err(PeerFailure::Deadline) => return Err(request::too_late(address)),
         }
     }
@@ -130,15 +132,22 @@ async fn ask<M: Message>(
         .budget
         .reserve_within(window_bytes, request::PATIENCE)
         .await;
-    let window = window.map_err(|error| fail(&error.to_string()))?;
+    let reserved = window.map_err(|error| PeerFailure::Memory(error.to_string()))?;
     let reading = Reading {
         timeout: fanout.options.response_timeout,
         deadline: Fanout::deadline(options),
         ..Reading::default()
     };
-    let metadata = request::metadata(options, reading.deadline);
+    let call = Call {
+        channel,
+        path,
+        metadata: &request::metadata(options, reading.deadline),
+        reserved,
+        budget: &options.budget,
+        metrics: fanout.calls.start(path),
+    };
     let call = async {
-        let mut call = messages::start(channel, path, message, &metadata, window).await?;
+        let mut call = messages::start(call, message).await?;
         let answer = call.next().await?;
         let answer = answer.ok_or_else(|| Status::internal("an answer without a message"))?;
         // The status comes behind the message.
@@ -149,6 +158,7 @@ async fn ask<M: Message>(
     tally.message(answer.len());
     let held = text_bytes(&answer).map_err(|error| fail(&error.to_string()))?;
     call.reserve(held)
+        .await
         .map_err(|status| fail(&super::stream::status_text(&status)))?;
     let (texts, warnings) =
         read(&answer).map_err(|error| fail(&format!("an answer that is none: {error}")))?;

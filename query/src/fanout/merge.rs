@@ -203,6 +203,7 @@ impl Merge {
                     self.drop_stream(index, &cause);
                     return Ok(());
                 }
+                Err(PeerFailure::Memory(cause)) => return Err(SourceFailure::Limit(cause)),
                 Err(PeerFailure::Deadline) => {
                     let address = stream.address();
                     return Err(SourceFailure::Timeout(format!(

@@ -7,9 +7,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use prost::Message;
-use sabre_runtime::{budget::Reservation, grpc_server::MAX_MESSAGE_BYTES};
+use sabre_runtime::{
+    budget::{Budget, Reservation},
+    grpc_server::MAX_MESSAGE_BYTES,
+};
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::ServiceExt as _;
+
+use super::{client_metrics::CallMetrics, request::PATIENCE};
 
 /// A flag and a length.
 const HEAD_BYTES: usize = 5;
@@ -27,54 +32,103 @@ pub(crate) struct Messages {
     reserved: Reservation,
     /// The part of it that other things are charged to.
     base_bytes: u64,
+    /// Where more is taken from.
+    budget: Budget,
     ended: bool,
+    metrics: CallMetrics,
+}
+
+/// What a call needs besides its message.
+#[derive(Debug)]
+pub(crate) struct Call<'c> {
+    pub(crate) channel: Channel,
+    pub(crate) path: &'static str,
+    pub(crate) metadata: &'c [(String, String)],
+    /// For what the connection reads ahead.
+    pub(crate) reserved: Reservation,
+    pub(crate) budget: &'c Budget,
+    pub(crate) metrics: CallMetrics,
 }
 
 /// Starts a call.
 ///
 /// # Errors
 /// What the peer, or the connection to it, says instead of an answer.
-pub(crate) async fn start(
+pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Messages, Status> {
+    let Call {
+        channel,
+        path,
+        metadata,
+        reserved,
+        budget,
+        mut metrics,
+    } = call;
+    let message = request.encode_to_vec();
+    let mut outcome = head(channel.clone(), path, &message, metadata).await;
+    // A connection that was closed while nobody looked is not the peer's failure: it is asked once more.
+    if outcome
+        .as_ref()
+        .is_err_and(|status| status.code() == Code::Unavailable)
+    {
+        outcome = head(channel, path, &message, metadata).await;
+    }
+    let (body, ended) = match outcome {
+        Ok(answer) => answer,
+        Err(status) => {
+            metrics.end(status.code());
+            return Err(status);
+        }
+    };
+    if ended {
+        metrics.end(Code::Ok);
+    }
+    Ok(Messages {
+        body,
+        frame: Bytes::new(),
+        base_bytes: reserved.bytes(),
+        reserved,
+        budget: budget.clone(),
+        ended,
+        metrics,
+    })
+}
+
+/// The body of an answer, and whether there is nothing in it.
+async fn head(
     channel: Channel,
     path: &'static str,
-    request: &impl Message,
+    message: &[u8],
     metadata: &[(String, String)],
-    reserved: Reservation,
-) -> Result<Messages, Status> {
-    let request = http_request(path, request, metadata)?;
+) -> Result<(Body, bool), Status> {
+    let request = http_request(path, message, metadata)?;
     let answer = channel
         .oneshot(request)
         .await
         .map_err(|error| connection_status(&error))?;
     let (head, body) = answer.into_parts();
-    if let Some(status) = Status::from_header_map(&head.headers) {
-        failed(status)?;
-    }
     if head.status != http::StatusCode::OK {
         return Err(Status::unavailable(format!("HTTP status {}", head.status)));
     }
-    let base_bytes = reserved.bytes();
-    Ok(Messages {
-        body,
-        frame: Bytes::new(),
-        reserved,
-        base_bytes,
-        ended: false,
-    })
+    // An answer without messages may have its status in front.
+    let status = Status::from_header_map(&head.headers);
+    let ended = status.is_some();
+    if let Some(status) = status {
+        failed(status)?;
+    }
+    Ok((body, ended))
 }
 
 fn http_request(
     path: &'static str,
-    request: &impl Message,
+    message: &[u8],
     metadata: &[(String, String)],
 ) -> Result<http::Request<Body>, Status> {
-    let message = request.encode_to_vec();
     let mut framed = Vec::with_capacity(message.len() + HEAD_BYTES);
     let len =
         u32::try_from(message.len()).map_err(|_| Status::invalid_argument("the request is too long"))?;
     framed.push(0);
     framed.extend_from_slice(&len.to_be_bytes());
-    framed.extend_from_slice(&message);
+    framed.extend_from_slice(message);
     let mut builder = http::Request::post(path)
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -92,6 +146,16 @@ impl Messages {
     /// # Errors
     /// What the peer says, a broken connection, garbage, or a message for which no bytes are free.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        let next = self.cut().await;
+        match &next {
+            Ok(Some(_)) => self.metrics.message(),
+            Ok(None) => self.metrics.end(Code::Ok),
+            Err(status) => self.metrics.end(status.code()),
+        }
+        next
+    }
+
+    async fn cut(&mut self) -> Result<Option<Bytes>, Status> {
         while self.frame.is_empty() {
             if !self.read().await? {
                 return Ok(None);
@@ -102,7 +166,7 @@ impl Messages {
         if len <= self.frame.len() {
             return Ok(Some(self.frame.split_to(len)));
         }
-        self.reserve(len)?;
+        self.reserve(len).await?;
         let mut message = BytesMut::with_capacity(len.min(FIRST_BYTES));
         while message.len() < len {
             let wanted = len.saturating_sub(message.len()).min(self.frame.len());
@@ -118,15 +182,17 @@ impl Messages {
     ///
     /// # Errors
     /// They are not free.
-    pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
+    pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
         let wanted = self.base_bytes.saturating_add(bytes as u64);
         let more = wanted.saturating_sub(self.reserved.bytes());
         if more == 0 || self.reserved.try_grow(more) {
             return Ok(());
         }
-        Err(Status::resource_exhausted(format!(
-            "{bytes} bytes of a message are more than are free of the memory of the query (--sabre.memory-budget)"
-        )))
+        let more = self.budget.reserve_within(more, PATIENCE).await;
+        let more = more.map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        // It is of the same budget, as all of them are.
+        let _ = self.reserved.merge(more);
+        Ok(())
     }
 
     async fn head(&mut self) -> Result<[u8; HEAD_BYTES], Status> {

@@ -13,6 +13,7 @@
 
 mod choose;
 mod chunks;
+mod client_metrics;
 mod labels;
 mod merge;
 mod messages;
@@ -26,13 +27,15 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::join_all, stream::unfold};
-use sabre_model::{Labels, Matcher, shard::Shard};
+use sabre_model::{Labels, Matcher, relabel::RelabelConfig, shard::Shard};
 use sabre_runtime::metrics::{Counter, Registry};
 use tokio::time::Instant;
 
 use self::{
     choose::{Wanted, refusal, without_own},
+    client_metrics::ClientMetrics,
     merge::Merge,
+    messages::Call,
     stream::{Next, PeerFailure, PeerStream, Reading, within},
     tally::Tally,
 };
@@ -41,6 +44,7 @@ use crate::{
     source::{Names, SelectOptions, SelectRequest, SeriesStream, SourceFailure, StoreSource},
 };
 
+pub(crate) use stream::data_bytes;
 pub(crate) use tally::samples_of;
 
 /// What a connection may read ahead for one call.
@@ -48,12 +52,18 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
 const SERIES: &str = "/thanos.Store/Series";
 
+/// Reads what a peer may answer.
+pub(crate) fn fuzz_answer(message: &bytes::Bytes) {
+    wire::fuzz_answer(message);
+}
+
 /// All stores behind the querier.
 #[derive(Clone, Debug)]
 pub struct Fanout {
     pool: Pool,
     options: FanoutOptions,
     empty_streams: Counter,
+    calls: ClientMetrics,
 }
 
 /// How stores are asked.
@@ -63,12 +73,16 @@ pub struct FanoutOptions {
     pub response_timeout: Option<Duration>,
     /// Labels of the querier itself: requests that contradict them are answered with nothing.
     pub own_labels: Labels,
+    /// Which external labels are asked for at all (`--selector.relabel-config`); empty for all.
+    pub selector: Vec<RelabelConfig>,
 }
 
 /// An endpoint that is to be asked.
 struct Asked {
     endpoint: Arc<Endpoint>,
     peer: Arc<PeerInfo>,
+    /// All that its series must match.
+    matchers: Vec<Matcher>,
 }
 
 impl Fanout {
@@ -82,6 +96,7 @@ impl Fanout {
             pool,
             options,
             empty_streams,
+            calls: ClientMetrics::register(registry),
         }
     }
 
@@ -90,12 +105,12 @@ impl Fanout {
         &self.options.own_labels
     }
 
-    /// Those who may have something, and the matchers to ask them with; `None` if nobody can have anything.
+    /// Those who may have something, and how many matchers there are; `None` if nobody can have anything.
     fn choose(
         &self,
         request: &SelectRequest,
         options: &SelectOptions,
-    ) -> Result<Option<(Vec<Asked>, Vec<Matcher>)>, SourceFailure> {
+    ) -> Result<Option<(Vec<Asked>, usize)>, SourceFailure> {
         let Some(matchers) = without_own(&request.matchers, &self.options.own_labels) else {
             return Ok(None);
         };
@@ -114,15 +129,23 @@ impl Fanout {
         let mut chosen = Vec::new();
         for endpoint in known.iter().filter(|endpoint| endpoint.offers(Api::Store)) {
             let Some(peer) = endpoint.peer() else { continue };
-            match refusal(&wanted, endpoint.address(), &peer) {
-                None => chosen.push(Asked {
-                    endpoint: Arc::clone(endpoint),
-                    peer,
-                }),
-                Some(reason) => tracing::debug!(address = endpoint.address(), reason, "store is not asked"),
+            let picked = choose::picked(&self.options.selector, &peer.label_sets);
+            let refused = match &picked {
+                None => Some("the selector picks none of its external labels"),
+                Some(_) => refusal(&wanted, endpoint.address(), &peer),
+            };
+            if let Some(reason) = refused {
+                tracing::debug!(address = endpoint.address(), reason, "store is not asked");
+                continue;
             }
+            let besides = picked.unwrap_or_default();
+            chosen.push(Asked {
+                endpoint: Arc::clone(endpoint),
+                peer,
+                matchers: matchers.iter().cloned().chain(besides).collect(),
+            });
         }
-        Ok(Some((chosen, matchers)))
+        Ok(Some((chosen, matchers.len())))
     }
 
     fn deadline(options: &SelectOptions) -> Option<Instant> {
@@ -133,7 +156,6 @@ impl Fanout {
     async fn open(
         &self,
         asked: Asked,
-        message: Arc<sabre_proto::thanos::SeriesRequest>,
         request: &SelectRequest,
         options: &SelectOptions,
         window_bytes: u64,
@@ -144,16 +166,23 @@ impl Fanout {
         let Some(channel) = asked.endpoint.channel() else {
             return Err(fail("the group has no server"));
         };
-        let Ok(window) = options
+        let window = options
             .budget
             .reserve_within(window_bytes, request::PATIENCE)
-            .await
-        else {
-            return Err(fail("no memory is free for its answer (--sabre.memory-budget)"));
-        };
+            .await;
+        let reserved =
+            window.map_err(|error| (Arc::clone(&address), PeerFailure::Memory(error.to_string())))?;
         let reading = self.reading(&asked.peer, request, options);
-        let metadata = request::metadata(options, reading.deadline);
-        let call = messages::start(channel, SERIES, &*message, &metadata, window);
+        let call = Call {
+            channel,
+            path: SERIES,
+            metadata: &request::metadata(options, reading.deadline),
+            reserved,
+            budget: &options.budget,
+            metrics: self.calls.start(SERIES),
+        };
+        let message = request::series(request, options, &asked.matchers);
+        let call = messages::start(call, &message);
         let messages = match within(&reading, call).await {
             Ok(messages) => messages,
             Err(failure) => return Err((address, failure)),
@@ -202,22 +231,22 @@ impl StoreSource for Fanout {
         let Some((chosen, matchers)) = self.choose(&request, &options)? else {
             return Ok(futures::stream::empty().boxed());
         };
-        if matchers.is_empty() {
+        if matchers == 0 {
             return Err(SourceFailure::Store(
                 "no matcher is left but those on the labels of the querier".to_owned(),
             ));
         }
-        let message = Arc::new(request::series(&request, &options, &matchers));
         let window_bytes = request::window_bytes(&options.budget, chosen.len());
         let calls = chosen
             .into_iter()
-            .map(|asked| self.open(asked, Arc::clone(&message), &request, &options, window_bytes));
+            .map(|asked| self.open(asked, &request, &options, window_bytes));
         let opened = join_all(calls).await;
         let mut merge = Merge::new(options.partial_response, request.limit, options.budget.clone());
         for outcome in opened {
             match outcome {
                 Ok((stream, first)) => merge.add(stream, first).await?,
                 Err((address, PeerFailure::Peer(cause))) => merge.add_failure(&address, &cause),
+                Err((_, PeerFailure::Memory(cause))) => return Err(SourceFailure::Limit(cause)),
                 Err((address, PeerFailure::Deadline)) => return Err(request::too_late(&address)),
             }
         }

@@ -38,6 +38,8 @@ pub(crate) enum PeerFailure {
     Peer(String),
     /// The time for the whole request is over.
     Deadline,
+    /// There is no memory for the answer of anybody.
+    Memory(String),
 }
 
 /// How the answer of a peer is read.
@@ -141,7 +143,7 @@ impl PeerStream {
     async fn read(&mut self) -> Result<Next, PeerFailure> {
         loop {
             while let Some(series) = wire::next_of_batch(&mut self.batch).map_err(garbage)? {
-                if let Some((labels, chunks)) = self.decode(&series)? {
+                if let Some((labels, chunks)) = self.decode(&series).await? {
                     return Ok(Next::Series(labels, chunks));
                 }
             }
@@ -151,7 +153,7 @@ impl PeerStream {
             self.tally.message(message.len());
             match wire::part(&message).map_err(garbage)? {
                 Part::Series(series) => {
-                    if let Some((labels, chunks)) = self.decode(&series)? {
+                    if let Some((labels, chunks)) = self.decode(&series).await? {
                         return Ok(Next::Series(labels, chunks));
                     }
                 }
@@ -170,10 +172,10 @@ impl PeerStream {
     }
 
     /// A series, unless it belongs to another shard.
-    fn decode(&mut self, series: &Bytes) -> Result<Option<Decoded>, PeerFailure> {
+    async fn decode(&mut self, series: &Bytes) -> Result<Option<Decoded>, PeerFailure> {
         let count = wire::count_chunks(series).map_err(garbage)?;
         if !self.reading.sort {
-            self.hold(decoded_bytes(series, count))?;
+            self.hold(decoded_bytes(series, count)).await?;
         }
         let labels = wire::labels(series, &self.reading.without).map_err(garbage)?;
         if let Some(shard) = &self.reading.shard
@@ -187,9 +189,9 @@ impl PeerStream {
     }
 
     /// Makes sure that so many bytes may be held beside what the connection holds.
-    fn hold(&mut self, bytes: usize) -> Result<(), PeerFailure> {
+    async fn hold(&mut self, bytes: usize) -> Result<(), PeerFailure> {
         match &mut self.source {
-            Source::Live(messages) => messages.reserve(bytes).map_err(|status| failure(&status)),
+            Source::Live(messages) => messages.reserve(bytes).await.map_err(|status| failure(&status)),
             Source::Sorted(..) | Source::Ended => Ok(()),
         }
     }
@@ -203,12 +205,12 @@ impl PeerStream {
                     let data: usize = chunks.iter().map(data_bytes).sum();
                     let own = SERIES_BYTES + labels.heap_bytes() + chunks.len() * size_of::<AggrChunk>();
                     held_bytes = held_bytes.saturating_add(own).saturating_add(data);
-                    self.hold(held_bytes)?;
+                    self.hold(held_bytes).await?;
                     all.push((labels, chunks));
                 }
                 Next::Warning(text) => {
                     held_bytes = held_bytes.saturating_add(text.len()).saturating_add(SERIES_BYTES);
-                    self.hold(held_bytes)?;
+                    self.hold(held_bytes).await?;
                     warnings.push(text);
                 }
                 Next::End => break,

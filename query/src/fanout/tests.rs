@@ -133,6 +133,8 @@ async fn series_of_all_stores_come_in_order_and_equal_ones_once() {
         text.contains("thanos_proxy_store_empty_stream_responses_total 1"),
         "{text}"
     );
+    let handled = r#"grpc_client_handled_total{grpc_code="OK",grpc_method="Series",grpc_service="thanos.Store",grpc_type="server_stream"} 3"#;
+    assert!(text.contains(handled), "{text}");
     let account = world.account.endpoints.lock().clone();
     assert_eq!(
         (account["s0"].requests, account["s0"].series, account["s0"].chunks),
@@ -519,4 +521,47 @@ async fn names_and_values_of_all_are_one_list() {
     assert_eq!(options.budget.usage().used_bytes, 0);
     options.partial_response = false;
     assert!(world.fanout.label_names(everything(), options).await.is_err());
+}
+
+#[tokio::test]
+async fn no_memory_for_anybody_is_an_error_that_names_the_flag() {
+    let world = World::new(vec![FakeStore::of(&[r#"a="1""#])]).await;
+    let options = SelectOptions {
+        budget: Budget::new(1 << 20, "--sabre.memory-budget"),
+        ..world.options()
+    };
+    let _all = options.budget.reserve(1 << 20).await.unwrap();
+    let failure = world.fanout.select(everything(), options).await.err().unwrap();
+    assert!(
+        matches!(&failure, SourceFailure::Limit(text) if text.contains("--sabre.memory-budget")),
+        "{failure:?}"
+    );
+}
+
+/// Stores in Go send the status in front when there is nothing to send.
+#[tokio::test]
+async fn an_answer_that_is_only_a_status_is_an_empty_one() {
+    let status = |code: &'static str| {
+        let routes = axum::Router::new().fallback(move || async move {
+            let headers = [("content-type", "application/grpc"), ("grpc-status", code)];
+            (headers, "")
+        });
+        tonic::service::Routes::from(routes)
+    };
+    for (code, expected) in [
+        ("0", vec![]),
+        (
+            "2",
+            vec!["warning: receive series from s0: rpc error: code = Unknown desc = "],
+        ),
+    ] {
+        let served = sabre_testkit::grpc::serve(status(code)).await.unwrap();
+        let mut world = World::new(vec![FakeStore::of(&[])]).await;
+        let endpoint = Endpoint::new("s0", EndpointKind::default(), vec![served.channel.clone()]);
+        endpoint.note(Ok(PeerInfo::from_info(modern()).unwrap()), 0, Instant::now());
+        let pool = Pool::new();
+        pool.replace(vec![Arc::new(endpoint)]);
+        world.fanout = Fanout::new(pool, FanoutOptions::default(), &world.registry);
+        assert_eq!(world.all().await, expected);
+    }
 }

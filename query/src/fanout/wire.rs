@@ -276,6 +276,26 @@ fn chunk(whole: &Bytes, message: &[u8]) -> Result<Chunk, WireError> {
     Ok(read)
 }
 
+/// Reads an answer as deep as it goes.
+pub(super) fn fuzz_answer(message: &Bytes) {
+    let series = |series: &Bytes| {
+        let _ = labels(series, &["a".to_owned()]);
+        if let Ok(count) = count_chunks(series) {
+            let _ = chunks(series, count);
+        }
+    };
+    match part(message) {
+        Ok(Part::Series(one)) => series(&one),
+        Ok(Part::Batch(mut batch)) => {
+            while let Ok(Some(one)) = next_of_batch(&mut batch) {
+                series(&one);
+            }
+        }
+        Ok(Part::Warning(_) | Part::Other) | Err(_) => {}
+    }
+    let _ = count_fields(message);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -25,6 +25,9 @@ const FRAME_BYTES: usize = 256 << 10;
 /// Most series of a batch, whatever is asked for.
 const MAX_BATCH: usize = 1024;
 
+/// A batch is sent before it is full once it has so many bytes of chunks.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// What a `Series` request asks of the fan-out.
 pub(super) fn select_request(request: &SeriesRequest) -> Result<SelectRequest, Status> {
     Ok(SelectRequest {
@@ -74,6 +77,7 @@ pub(super) async fn send(
     let mut answer = Answer {
         frames: SeriesFrameBuilder::default(),
         batch: Vec::new(),
+        batch_bytes: 0,
         batch_size: usize::try_from(batch_size).unwrap_or(0).min(MAX_BATCH),
         options,
         series: 0,
@@ -88,6 +92,7 @@ pub(super) async fn send(
 struct Answer {
     frames: SeriesFrameBuilder,
     batch: Vec<Series>,
+    batch_bytes: usize,
     batch_size: usize,
     options: Arc<ServiceOptions>,
     series: u64,
@@ -121,8 +126,9 @@ impl Answer {
         if self.batch_size <= 1 {
             return self.response(series_response::Result::Series(series));
         }
+        self.batch_bytes += series.chunks.iter().map(crate::fanout::data_bytes).sum::<usize>();
         self.batch.push(series);
-        match self.batch.len() >= self.batch_size {
+        match self.batch.len() >= self.batch_size || self.batch_bytes >= BATCH_BYTES {
             true => self.flush_batch(),
             false => Ok(()),
         }
@@ -161,6 +167,7 @@ impl Answer {
             return Ok(());
         }
         let series = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
         self.response(series_response::Result::Batch(SeriesBatch { series }))
     }
 

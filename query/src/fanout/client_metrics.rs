@@ -1,0 +1,100 @@
+//! Calls to peers, under the names of gRPC clients in Go.
+
+use sabre_runtime::{
+    grpc_server::code_name,
+    metrics::{Counter, Counters, DURATION_BUCKETS, Histograms, Registry},
+};
+use tokio::time::Instant;
+use tonic::Code;
+
+const SERVICE: &str = "thanos.Store";
+
+/// All calls.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientMetrics {
+    started: Counters<3>,
+    handled: Counters<4>,
+    received: Counters<3>,
+    seconds: Histograms<3>,
+}
+
+/// One call. One that is dropped before its end was cancelled.
+#[derive(Debug)]
+pub(crate) struct CallMetrics {
+    all: ClientMetrics,
+    method: &'static str,
+    kind: &'static str,
+    received: Counter,
+    started: Instant,
+    ended: bool,
+}
+
+impl ClientMetrics {
+    pub(crate) fn register(registry: &Registry) -> Self {
+        let labels = ["grpc_method", "grpc_service", "grpc_type"];
+        let with_code = ["grpc_code", "grpc_method", "grpc_service", "grpc_type"];
+        Self {
+            started: registry.counters("grpc_client_started_total", "Calls to peers", labels),
+            handled: registry.counters(
+                "grpc_client_handled_total",
+                "Calls to peers that ended",
+                with_code,
+            ),
+            received: registry.counters("grpc_client_msg_received_total", "Messages from peers", labels),
+            seconds: registry.histograms(
+                "grpc_client_handling_seconds",
+                "Time of calls to peers",
+                labels,
+                &DURATION_BUCKETS,
+            ),
+        }
+    }
+
+    /// Notes a call to a method such as `/thanos.Store/Series`.
+    pub(crate) fn start(&self, path: &'static str) -> CallMetrics {
+        let method = path.rsplit_once('/').map_or(path, |(_, method)| method);
+        let kind = if method == "Series" {
+            "server_stream"
+        } else {
+            "unary"
+        };
+        self.started.with([method, SERVICE, kind]).inc();
+        CallMetrics {
+            received: self.received.with([method, SERVICE, kind]),
+            all: self.clone(),
+            method,
+            kind,
+            started: Instant::now(),
+            ended: false,
+        }
+    }
+}
+
+impl CallMetrics {
+    /// Notes a message.
+    pub(crate) fn message(&self) {
+        self.received.inc();
+    }
+
+    /// Notes the end, once.
+    pub(crate) fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let labels = [self.method, SERVICE, self.kind];
+        self.all
+            .handled
+            .with([code_name(code), self.method, SERVICE, self.kind])
+            .inc();
+        self.all
+            .seconds
+            .with(labels)
+            .observe(self.started.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for CallMetrics {
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
