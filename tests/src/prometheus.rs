@@ -22,7 +22,7 @@ struct WriteRequest {
     timeseries: Vec<TimeSeries>,
 }
 
-/// A running Prometheus with external labels `cluster="ci", replica="a"`.
+/// A running Prometheus with external labels `cluster="ci"` and `replica`, "a" if nothing else is said.
 #[derive(Debug)]
 pub struct Prometheus {
     process: Process,
@@ -43,9 +43,24 @@ impl Prometheus {
         address: Option<&str>,
         retention: &str,
     ) -> Result<Prometheus> {
+        Self::start_replica(dir, binary, address, retention, "a").await
+    }
+
+    /// The same, as one replica of several that each have a folder of their own.
+    ///
+    /// # Errors
+    /// A Prometheus that does not become ready.
+    pub async fn start_replica(
+        dir: &Path,
+        binary: &str,
+        address: Option<&str>,
+        retention: &str,
+        replica: &str,
+    ) -> Result<Prometheus> {
         let data = dir.join("prometheus");
         let config = dir.join("prometheus.yml");
-        std::fs::write(&config, "global:\n  external_labels: {cluster: ci, replica: a}\n")?;
+        let labels = format!("global:\n  external_labels: {{cluster: ci, replica: {replica}}}\n");
+        std::fs::write(&config, labels)?;
         let address = address.map_or_else(free_address, |address| Ok(address.to_string()))?;
         let arguments = [
             format!("--config.file={}", config.display()),
