@@ -155,7 +155,11 @@ impl Heartbeat {
         match self.ask().await {
             // Labels cannot vanish from one configuration to the next by intention: blocks without them would be lost among others.
             Ok(known) if known.external_labels.is_empty() => {
-                self.fail("Prometheus' configuration has no external labels any more".to_string());
+                self.fail(
+                    "Prometheus' configuration has no external labels any more, nothing is shipped until it has"
+                        .to_string(),
+                );
+                self.contact.unlabelled();
             }
             Ok(known) => self.succeed(known),
             Err(error) => self.fail(error.to_string()),

@@ -31,6 +31,9 @@ pub enum Contact {
     Up(Arc<Known>),
     /// Reached once, the last heartbeat failed.
     Lost(Arc<Known>),
+    /// Reached, and its configuration has no external labels any more. What is cut now may belong to who knows whom, so
+    /// nothing is shipped until it has labels again; calls are answered under the last ones.
+    Unlabelled(Arc<Known>),
 }
 
 /// The readers' side of the contact.
@@ -52,15 +55,23 @@ impl ContactReader {
     pub fn up(&self) -> Option<Arc<Known>> {
         match &*self.0.borrow() {
             Contact::Up(known) => Some(Arc::clone(known)),
-            Contact::None | Contact::Lost(_) => None,
+            Contact::None | Contact::Lost(_) | Contact::Unlabelled(_) => None,
         }
     }
 
     /// What is known, even if Prometheus does not answer right now.
     pub fn last(&self) -> Option<Arc<Known>> {
         match &*self.0.borrow() {
-            Contact::Up(known) | Contact::Lost(known) => Some(Arc::clone(known)),
+            Contact::Up(known) | Contact::Lost(known) | Contact::Unlabelled(known) => Some(Arc::clone(known)),
             Contact::None => None,
+        }
+    }
+
+    /// As [`ContactReader::last`], but `None` once Prometheus has no external labels any more: what ships asks this.
+    pub fn last_labelled(&self) -> Option<Arc<Known>> {
+        match &*self.0.borrow() {
+            Contact::Up(known) | Contact::Lost(known) => Some(Arc::clone(known)),
+            Contact::None | Contact::Unlabelled(_) => None,
         }
     }
 
@@ -77,6 +88,15 @@ impl ContactWriter {
         self.0.send_replace(Contact::Up(Arc::new(known)));
     }
 
+    /// Says that Prometheus answered, and has no external labels any more.
+    pub fn unlabelled(&self) {
+        self.0.send_modify(|contact| {
+            if let Contact::Up(known) | Contact::Lost(known) = contact {
+                *contact = Contact::Unlabelled(Arc::clone(known));
+            }
+        });
+    }
+
     /// Says that Prometheus did not answer.
     pub fn lost(&self) {
         self.0.send_modify(|contact| {
@@ -84,5 +104,27 @@ impl ContactWriter {
                 *contact = Contact::Lost(Arc::clone(known));
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_vanished_are_not_gone_on_with() {
+        let (writer, reader) = contact();
+        writer.up(Known::default());
+        writer.lost();
+        assert!(reader.up().is_none() && reader.last_labelled().is_some());
+        writer.unlabelled();
+        assert!(reader.last_labelled().is_none() && reader.last().is_some());
+        writer.lost();
+        assert!(
+            reader.last_labelled().is_none(),
+            "silence does not bring them back"
+        );
+        writer.up(Known::default());
+        assert!(reader.last_labelled().is_some());
     }
 }

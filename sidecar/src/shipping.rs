@@ -16,6 +16,9 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 /// Notifications come in bursts, and a block that just appeared is looked at once.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// How long uploads that are given up at the end may take to be aborted.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why shipping ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ShippingError {
@@ -58,7 +61,8 @@ pub async fn run(
     }
     let wakeups = Wakeups::of(tsdb_dir);
     while !stop.is_cancelled() {
-        if let Some(known) = contact.last() {
+        // Without external labels nothing is shipped, also under those that were there before.
+        if let Some(known) = contact.last_labelled() {
             shipper.set_retention(known.retention);
             // A disk or a bucket that does not answer must not hold up the end of the process.
             tokio::select! {
@@ -72,6 +76,8 @@ pub async fn run(
             () = settled(&wakeups) => {}
         }
     }
+    // An upload that was given up just now is still to be aborted.
+    sabre_objstore::aborts_done(ABORT_PATIENCE).await;
     drop(lock);
     Ok(())
 }

@@ -63,6 +63,11 @@ impl LocalBlockWriter {
     ) -> Result<LocalBlockWriter, LocalWriteError> {
         let temporary = parent.join(format!("{id}.tmp-for-creation"));
         let chunks_dir = temporary.join(CHUNKS_DIR);
+        // A killed writer may have left more segments than this one writes.
+        match fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&temporary)(error)),
+            _ => {}
+        }
         fs::create_dir_all(&chunks_dir).map_err(io_error(&chunks_dir))?;
         let open = move |index: u32| File::create(chunks_dir.join(segment_name(index))).map(BufWriter::new);
         let index_path = temporary.join(INDEX_FILE);
@@ -137,9 +142,11 @@ impl LocalBlockWriter {
                 .sync_all(),
             None => Ok(()),
         };
+        let chunks_dir = temporary.join(CHUNKS_DIR);
         sink.finish()
             .and_then(sync)
-            .map_err(io_error(&temporary.join(CHUNKS_DIR)))?;
+            .and_then(|()| sync_files(&chunks_dir))
+            .map_err(io_error(&chunks_dir))?;
         let (file, summary) = index.finish()?;
         sync(Some(file)).map_err(io_error(&temporary.join(INDEX_FILE)))?;
         meta.ulid = id;
@@ -149,11 +156,10 @@ impl LocalBlockWriter {
         file.write_all(&meta.to_json())
             .and_then(|()| file.sync_all())
             .map_err(io_error(&meta_path))?;
+        sync_dir(&temporary).map_err(io_error(&temporary))?;
         let place = parent.join(id.to_string());
         fs::rename(&temporary, &place).map_err(io_error(&place))?;
-        File::open(&parent)
-            .and_then(|dir| dir.sync_all())
-            .map_err(io_error(&parent))?;
+        sync_dir(&parent).map_err(io_error(&parent))?;
         Ok((meta, summary.estimates.to_index_stats()))
     }
 }
@@ -165,6 +171,18 @@ impl fmt::Debug for LocalBlockWriter {
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
+}
+
+/// Brings all files of a directory to the disk, and the directory itself.
+fn sync_files(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LocalWriteError {

@@ -27,6 +27,9 @@ const STEP_BYTES: u64 = 1 << 20;
 /// How long a call waits for its first bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Prometheus ends queries after two minutes itself; who is silent for longer does not come back.
+const SILENCE: Duration = Duration::from_secs(150);
+
 /// An answer, and the bytes of the budget it holds.
 #[derive(Debug)]
 pub struct Charged<T> {
@@ -84,16 +87,31 @@ pub(crate) async fn read_charged(
     })
 }
 
-/// Reads a whole body of at most `max_bytes`, which the caller has charged.
+/// Waits for what Prometheus sends next, at most for [`SILENCE`].
+pub(crate) async fn not_silent<T>(
+    call: &'static str,
+    next: impl Future<Output = T>,
+) -> Result<T, PrometheusError> {
+    tokio::time::timeout(SILENCE, next)
+        .await
+        .map_err(|_| PrometheusError::Unreachable {
+            call,
+            reason: format!("nothing came for {SILENCE:?}"),
+        })
+}
+
+/// Reads a whole body of at most `max_bytes`. `charge` hears how long it is before more of it is held.
 pub(crate) async fn read_bounded(
     call: &'static str,
     response: Response,
     max_bytes: usize,
+    mut charge: impl FnMut(usize) -> Result<(), PrometheusError>,
 ) -> Result<Bytes, PrometheusError> {
     let mut body = BytesMut::new();
     let mut pieces = response.bytes_stream();
-    while let Some(piece) = pieces.next().await {
+    while let Some(piece) = not_silent(call, pieces.next()).await? {
         let piece = piece.map_err(|error| unreachable(call, &error))?;
+        charge(body.len() + piece.len())?;
         if body.len() + piece.len() > max_bytes {
             let reason = format!("it is longer than {max_bytes} bytes");
             return Err(PrometheusError::Unusable { call, reason });
@@ -115,4 +133,19 @@ pub(crate) async fn read_error(response: Response) -> String {
         }
     }
     String::from_utf8_lossy(&body).trim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_is_given_up() {
+        let answer = not_silent("remote read", std::future::pending::<()>()).await;
+        let error = answer.unwrap_err();
+        assert!(matches!(error, PrometheusError::Unreachable { .. }));
+        assert!(error.to_string().contains("150s"), "{error}");
+        let late = tokio::time::sleep(Duration::from_secs(120));
+        not_silent("remote read", late).await.unwrap();
+    }
 }

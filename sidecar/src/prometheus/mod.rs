@@ -10,7 +10,7 @@ mod params;
 mod queue;
 
 pub use body::Charged;
-pub(crate) use body::read_bounded;
+pub(crate) use body::{not_silent, read_bounded};
 pub use client::{PrometheusClient, PrometheusError, TsdbFlags};
 pub use client_metrics::ClientMetrics;
 pub use http_config::{HttpClientConfig, HttpConfigError};

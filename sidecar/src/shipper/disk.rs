@@ -93,7 +93,11 @@ impl Disk for RealDisk {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+                    // As where `thanos` in the data directory is a volume of its own.
+                    io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::TooManyLinks
+                        | io::ErrorKind::Unsupported
+                        | io::ErrorKind::PermissionDenied
                 ) =>
             {
                 fs::copy(from, to).map(|_| ())

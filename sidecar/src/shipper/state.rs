@@ -97,7 +97,10 @@ impl StateFile {
         document.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, tabs))?;
         bytes.push(b'\n');
 
-        let temporary = self.path.with_extension("tmp");
+        // Behind the whole name: the file may itself be called something.tmp.
+        let mut temporary = self.path.clone().into_os_string();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
         self.disk.write(&temporary, &bytes)?;
         self.disk.replace(&temporary, &self.path)
     }
@@ -132,6 +135,21 @@ mod tests {
             1,
             "no temporary file stays"
         );
+    }
+
+    #[test]
+    fn no_name_makes_the_temporary_file_the_file_itself() {
+        for name in ["x.tmp", "x", ".tmp", "x.tmp.tmp"] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = StateFile::new(dir.path(), name);
+            file.write(&ids(&[A])).unwrap();
+            // A write that does not get to its end leaves the old file.
+            let mut temporary = file.path().as_os_str().to_owned();
+            temporary.push(".tmp");
+            fs::create_dir(&temporary).unwrap();
+            assert!(file.write(&ids(&[A, B])).is_err(), "{name}");
+            assert_eq!(file.read(), ReadState::Known(ids(&[A])), "{name}");
+        }
     }
 
     #[test]

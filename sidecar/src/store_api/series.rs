@@ -26,7 +26,7 @@ use super::{
 use crate::{
     known::Known,
     metrics::SidecarMetrics,
-    prometheus::{PrometheusClient, PrometheusError, Selection, read_bounded},
+    prometheus::{PrometheusClient, PrometheusError, Selection, not_silent, read_bounded},
 };
 
 /// What a call takes from the budget before it starts: a payload on its way in, frames on their way out.
@@ -40,6 +40,9 @@ const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 
 /// The largest answer in samples, which cannot be streamed.
 const MAX_SAMPLED_BYTES: usize = 256 << 20;
+
+/// What errors call it.
+const CALL: &str = "remote read";
 
 const SAMPLES_PER_CHUNK: usize = 120;
 
@@ -88,11 +91,8 @@ impl SeriesCall {
         if self.request.skip_chunks {
             self.labels_only(&mut writer).await?;
         } else {
-            let response = self
-                .client
-                .remote_read(self.read_request())
-                .await
-                .map_err(status_of)?;
+            let response = self.client.remote_read(self.read_request());
+            let response = not_silent(CALL, response).await.flatten().map_err(status_of)?;
             let content_type = content_type(&response);
             if content_type
                 .starts_with("application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")
@@ -160,7 +160,7 @@ impl SeriesCall {
         let mut decoder = FrameDecoder::new(MAX_PAYLOAD_BYTES);
         let mut body = response.bytes_stream();
         let mut frames = 0_u64;
-        while let Some(piece) = body.next().await {
+        while let Some(piece) = not_silent(CALL, body.next()).await.map_err(status_of)? {
             decoder
                 .push(piece.map_err(|error| Status::unavailable(format!("remote read broke off: {error}")))?);
             while let Some(frame) = decoder
@@ -206,7 +206,14 @@ impl SeriesCall {
         writer: &mut AnswerWriter,
         reservation: &mut Reservation,
     ) -> Result<(), Status> {
-        let body = read_bounded("remote read", response, MAX_SAMPLED_BYTES)
+        // What is to come is charged before it is held.
+        let charge = |bytes| {
+            keep_within(reservation, bytes).map_err(|status| PrometheusError::Budget {
+                call: CALL,
+                reason: status.message().to_owned(),
+            })
+        };
+        let body = read_bounded(CALL, response, MAX_SAMPLED_BYTES, charge)
             .await
             .map_err(status_of)?;
         let size = snap::raw::decompress_len(&body)
@@ -216,7 +223,7 @@ impl SeriesCall {
                 "remote read answered {size} bytes of samples, at most {MAX_SAMPLED_BYTES} are taken"
             )));
         }
-        keep_within(reservation, size.saturating_mul(3))?;
+        keep_within(reservation, size.saturating_mul(3).saturating_add(body.len()))?;
         let bytes = snap::raw::Decoder::new()
             .decompress_vec(&body)
             .map_err(|error| Status::unknown(format!("remote read: {error}")))?;

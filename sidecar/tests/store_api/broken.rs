@@ -233,3 +233,17 @@ async fn an_answer_without_an_end_is_stopped_by_the_memory_budget() {
     assert!(sidecar.metric("sabre_memory_budget_high_water_bytes") <= 16e6 * 1.05);
     assert_eq!(sidecar.series(everything()).await.unwrap().series.len(), 1);
 }
+
+/// It is no answer at all: what matters is that it is refused before it is held, and not when it is decoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_samples_is_charged_while_it_comes() {
+    let sidecar = Sidecar::start(prometheus().await, &["--sabre.memory-budget=16MB"]).await;
+    let answer = Answer::new(200)
+        .header("content-type", "application/x-protobuf")
+        .body(vec![7; 48 << 20]);
+    sidecar.prometheus.fail("/api/v1/read", 1, answer);
+    let status = sidecar.series(everything()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("--sabre.memory-budget"), "{status}");
+    sidecar.all_memory_is_back().await;
+}

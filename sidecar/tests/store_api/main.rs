@@ -6,6 +6,7 @@
     reason = "a failed step fails the test"
 )]
 
+mod acceptance;
 mod away;
 mod broken;
 mod labels;
