@@ -24,6 +24,18 @@ for url in $ports; do
     [ "$(curl -sf "$url")" = OK ] || { echo "$url is not ready"; exit 1; }
 done
 
+# A query through the querier, on Prometheus' path: both replicas are one.
+querier=$(grep -o 'http://127.0.0.1:[0-9]*/graph' "$log" | head -1)
+[ -n "$querier" ] || { echo "no querier named"; exit 1; }
+answer=$(curl -sf "${querier%/graph}/api/v1/query" --data-urlencode 'query=count(up) == count(max without (replica) (up))')
+case $answer in
+*'"status":"success"'*'"value":'*) ;;
+*) echo "the querier answered $answer"; exit 1 ;;
+esac
+grep -q '█' "$log" || { echo "no graph was drawn"; exit 1; }
+curl -sf "$querier" | grep -q '<title>' || { echo "no page at $querier"; exit 1; }
+"$(dirname "$0")/bad_queries.py" "${querier%/graph}" $pid
+
 kill -INT $pid
 wait $pid || { cat "$log"; echo "the demo ended with an error"; exit 1; }
 [ ! -e "$directory" ] || { echo "the demo left $directory behind"; exit 1; }

@@ -1,12 +1,16 @@
 //! `sabre demo`: the main job with nothing to install.
 //!
 //! It makes what a pair of Prometheus servers would have on disk, stands in for their HTTP API, and then runs the very
-//! same sidecars, compactor and store gateway that a cluster runs, each from a command line that is printed.
+//! same sidecars, compactor, store gateway and querier that a cluster runs, each from a command line that is printed.
 
 mod blocks;
+mod chart;
 mod compaction;
+mod component;
 mod crew;
+mod http;
 mod linked;
+mod querier;
 mod query;
 mod screen;
 mod stand_in;
@@ -15,7 +19,6 @@ mod work_dir;
 mod workload;
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,15 +29,14 @@ use sabre_runtime::{
     clock,
     flags::{App, CommandSpec, FlagGroup, FlagSpec, Flags, Kind},
     logging::{LogOptions, Stderr},
-    metrics::Registry,
     shutdown::Signals,
 };
-use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use self::{
     blocks::{DataDir, Recipe},
+    component::{Component, start, wait_for_the_end, wait_until_ready},
     crew::{AtWork, Crew},
     screen::Screen,
     stand_in::StandIn,
@@ -98,14 +100,6 @@ struct Stage<'a> {
     screen: &'a Screen,
     crew: &'a Crew,
     stop: &'a CancellationToken,
-}
-
-/// A component that runs in this process, and where it listens.
-struct Component {
-    what: String,
-    http: SocketAddr,
-    grpc: SocketAddr,
-    task: JoinHandle<anyhow::Result<()>>,
 }
 
 /// Runs the demo until Ctrl-C, and removes what it made.
@@ -176,7 +170,8 @@ async fn show(flags: &Flags, stage: &Stage<'_>) -> Result<()> {
             // A Prometheus that was alone compacts its blocks.
             arguments.push("--shipper.upload-compacted".to_string());
         }
-        components.push(start(stage, "sidecar", replica.name, &arguments, &bucket).await?);
+        arguments.push(format!("--objstore.config={bucket}"));
+        components.push(start(stage, "sidecar", format!("sidecar {}", replica.name), &arguments).await?);
     }
     for replica in &replicas {
         wait_until_shipped(replica, &bucket_dir, screen).await?;
@@ -187,18 +182,25 @@ async fn show(flags: &Flags, stage: &Stage<'_>) -> Result<()> {
     compaction::run(stage, &bucket, &compact_dir, replicas.len() > 1).await?;
 
     screen.title("4. Serve: a store gateway answers gRPC from the bucket");
-    let arguments = [format!("--data-dir={}", work.path.join("store").display())];
-    components.push(start(stage, "store", "store", &arguments, &bucket).await?);
-    if let Some(store) = components.last() {
-        wait_until_ready(store.http).await?;
-    }
+    let arguments = [
+        format!("--data-dir={}", work.path.join("store").display()),
+        format!("--objstore.config={bucket}"),
+    ];
+    let store = start(stage, "store", "store gateway".to_string(), &arguments).await?;
+    wait_until_ready(&store).await?;
+    components.push(store);
     query::print_blocks(&bucket, screen).await?;
 
     screen.title("5. Query: over gRPC, as a querier does");
     for component in &components {
         query::ask(&component.what, component.grpc, screen).await?;
     }
-    what_next(&components, &bucket_dir, screen);
+    screen.title("6. PromQL: a querier over all of them, on the paths of Prometheus");
+    let querier = start_querier(stage, &components).await?;
+    let newest_ms = querier::wait_for_endpoints(querier.http, components.len(), screen).await?;
+    querier::ask(querier.http, newest_ms, screen).await?;
+    what_next(&components, &querier, &bucket_dir, screen);
+    components.push(querier);
     wait_for_the_end(components, stage.stop).await
 }
 
@@ -293,64 +295,6 @@ async fn existing(path: &str, stage: &Stage<'_>) -> Result<Replica> {
     })
 }
 
-/// Parses the same arguments as a shell would pass, and starts the component with them.
-async fn start(
-    stage: &Stage<'_>,
-    command: &'static str,
-    name: &str,
-    arguments: &[String],
-    bucket: &str,
-) -> Result<Component> {
-    let mut line = vec!["sabre".to_string(), command.to_string()];
-    line.extend_from_slice(arguments);
-    line.push(format!("--objstore.config={bucket}"));
-    line.extend([
-        "--http-address=127.0.0.1:0".to_string(),
-        "--grpc-address=127.0.0.1:0".to_string(),
-    ]);
-    stage.screen.line(&format!("$ {}", screen::shell_line(&line)));
-    let flags = stage
-        .app
-        .parse(&line)
-        .map_err(|error| anyhow::anyhow!(error.text))?
-        .flags;
-    let (stop, registry, at_work) = (stage.stop.clone(), Registry::new(), stage.crew.join());
-    let what = if command == "store" {
-        "store gateway".to_string()
-    } else {
-        format!("sidecar {name}")
-    };
-    let (task, http, grpc) = if command == "store" {
-        let (sender, listening) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            let _at_work = at_work;
-            sabre_store::run::run(&flags, registry, stop, Some(sender))
-                .await
-                .map_err(|error| anyhow::anyhow!(error))
-        });
-        let at = listening
-            .await
-            .with_context(|| format!("{what} did not start, its log says why"))?;
-        (task, at.http, at.grpc)
-    } else {
-        let (sender, listening) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            let _at_work = at_work;
-            sabre_sidecar::run::run(&flags, registry, stop, Some(sender)).await
-        });
-        let at = listening
-            .await
-            .with_context(|| format!("{what} did not start, its log says why"))?;
-        (task, at.http, at.grpc)
-    };
-    Ok(Component {
-        what,
-        http,
-        grpc,
-        task,
-    })
-}
-
 /// The state file says what is shipped; the sidecar keeps it up to date block by block. Goes on without blocks that
 /// are not shipped for [`PATIENCE`].
 async fn wait_until_shipped(replica: &Replica, bucket_dir: &Path, screen: &Screen) -> Result<()> {
@@ -390,54 +334,36 @@ async fn wait_until_shipped(replica: &Replica, bucket_dir: &Path, screen: &Scree
     }
 }
 
-async fn wait_until_ready(http: SocketAddr) -> Result<()> {
-    for _ in 0..600 {
-        if query::is_ready(http).await {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    bail!("the store gateway did not become ready, its log says why")
+async fn start_querier(stage: &Stage<'_>, components: &[Component]) -> Result<Component> {
+    let mut arguments: Vec<String> = components
+        .iter()
+        .map(|component| format!("--endpoint={}", component.grpc))
+        .collect();
+    arguments.push("--query.replica-label=replica".to_string());
+    arguments.push("--query.auto-downsampling".to_string());
+    let querier = start(stage, "query", "querier".to_string(), &arguments).await?;
+    wait_until_ready(&querier).await?;
+    Ok(querier)
 }
 
-fn what_next(components: &[Component], bucket_dir: &Path, screen: &Screen) {
-    screen.title("6. Try it: everything stays up");
-    for component in components {
+fn what_next(components: &[Component], querier: &Component, bucket_dir: &Path, screen: &Screen) {
+    screen.title("7. Try it: everything stays up");
+    for component in components.iter().chain([querier]) {
         screen.line(&format!(
             "{:14} gRPC {}   http://{}/-/ready   http://{}/metrics",
             component.what, component.grpc, component.http, component.http
         ));
     }
+    let http = querier.http;
     screen.line(&format!("the bucket     ls {}", bucket_dir.display()));
-    let endpoints: Vec<String> = components
-        .iter()
-        .map(|component| format!("--endpoint={}", component.grpc))
-        .collect();
-    screen.line("any querier that speaks StoreAPI can use these, for example Thanos':");
-    screen.line(&format!("$ thanos query --http-address=127.0.0.1:9090 --grpc-address=127.0.0.1:0 --query.replica-label=replica {}", endpoints.join(" ")));
-    if let Some(store) = components.last() {
-        screen.line("or look at the API itself:");
-        screen.line(&format!(
-            "$ grpcurl -plaintext {} thanos.info.Info/Info",
-            store.grpc
-        ));
-    }
+    screen.line(&format!("graphs         http://{http}/graph"));
+    screen.line(&format!("endpoints      http://{http}/stores"));
+    screen.line(&format!(
+        "for Grafana    http://{http} is the URL of a data source of type Prometheus"
+    ));
+    screen.line(&format!(
+        "or by hand     curl -s 'http://{http}/api/v1/query?query=up'"
+    ));
     screen.line("");
     screen.line("press Ctrl-C to stop and clean up");
-}
-
-async fn wait_for_the_end(components: Vec<Component>, stop: &CancellationToken) -> Result<()> {
-    let mut running: futures::stream::FuturesUnordered<_> = components
-        .into_iter()
-        .map(|component| async move { (component.what, component.task.await) })
-        .collect();
-    while let Some((what, result)) = futures::StreamExt::next(&mut running).await {
-        result
-            .with_context(|| what.clone())?
-            .with_context(|| what.clone())?;
-        if !stop.is_cancelled() {
-            bail!("{what} stopped by itself");
-        }
-    }
-    Ok(())
 }

@@ -42,6 +42,11 @@ pub(crate) struct Series {
     pub(crate) labels: Labels,
     kind: Kind,
     noise: Noise,
+    /// Since when the target is as it is. It changes at every interval, scraped or not, so that all replicas see the
+    /// same target.
+    tick_ms: Option<i64>,
+    /// In [0, 1), until the next change.
+    jitter: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +54,10 @@ enum Kind {
     /// Grows by about `per_second`, busier by day; starts anew when its process restarts.
     Counter {
         per_second: f64,
+        /// At the last change.
         value: f64,
+        /// Until the next change.
+        growth: f64,
         restart_ms: i64,
     },
     /// Swings around `mean` once a day.
@@ -100,24 +108,48 @@ impl Scraper {
 impl Series {
     /// The sample at `t_ms`; times must not go back.
     pub(crate) fn scrape(&mut self, t_ms: i64) -> Sample {
-        let busy = daily(t_ms);
-        let jitter = self.noise.unit();
-        let value = match &mut self.kind {
+        let since_ms = t_ms.rem_euclid(SCRAPE_INTERVAL_MS);
+        let cell_ms = t_ms - since_ms;
+        while self.tick_ms.is_none_or(|tick_ms| tick_ms < cell_ms) {
+            let next_ms = self
+                .tick_ms
+                .map_or(cell_ms, |tick_ms| tick_ms + SCRAPE_INTERVAL_MS);
+            self.tick(next_ms);
+        }
+        let value = match &self.kind {
             Kind::Constant(value) => Value::Float(*value),
             Kind::Gauge { mean, swing } => {
-                Value::Float((*mean + *swing * (busy * 2.0 - 1.0) + *swing * 0.1 * (jitter - 0.5)).round())
+                let busy = daily(t_ms) * 2.0 - 1.0;
+                Value::Float((mean + swing * busy + swing * 0.1 * (self.jitter - 0.5)).round())
             }
+            Kind::Counter { value, growth, .. } => {
+                let share = since_ms as f64 / SCRAPE_INTERVAL_MS as f64;
+                Value::Float(value + (growth * share).floor())
+            }
+            Kind::Latency { counts, sum } => Value::Histogram(Box::new(latency_histogram(counts, *sum))),
+        };
+        Sample { t: t_ms, value }
+    }
+
+    /// What changes at an interval.
+    fn tick(&mut self, tick_ms: i64) {
+        self.tick_ms = Some(tick_ms);
+        self.jitter = self.noise.unit();
+        let busy = daily(tick_ms);
+        match &mut self.kind {
+            Kind::Constant(_) | Kind::Gauge { .. } => {}
             Kind::Counter {
                 per_second,
                 value,
+                growth,
                 restart_ms,
             } => {
-                if (t_ms - SCRAPE_INTERVAL_MS..t_ms).contains(restart_ms) {
+                *value += *growth;
+                if (tick_ms - SCRAPE_INTERVAL_MS..tick_ms).contains(restart_ms) {
                     *value = 0.0;
                 }
                 let seconds = SCRAPE_INTERVAL_MS as f64 / 1000.0;
-                *value += (*per_second * seconds * (0.3 + busy) * (0.5 + jitter)).round();
-                Value::Float(*value)
+                *growth = (*per_second * seconds * (0.3 + busy) * (0.5 + self.jitter)).round();
             }
             Kind::Latency { counts, sum } => {
                 for count in counts.iter_mut() {
@@ -125,10 +157,8 @@ impl Series {
                     *count += calls;
                     *sum += calls as f64 * 0.02;
                 }
-                Value::Histogram(Box::new(latency_histogram(counts, *sum)))
             }
-        };
-        Sample { t: t_ms, value }
+        }
     }
 }
 
@@ -182,6 +212,7 @@ impl Shop {
                 let kind = Kind::Counter {
                     per_second: share,
                     value: 0.0,
+                    growth: 0.0,
                     restart_ms: i64::MAX,
                 };
                 self.add(
@@ -222,6 +253,7 @@ impl Shop {
                 let kind = Kind::Counter {
                     per_second: 20.0 * share,
                     value: 0.0,
+                    growth: 0.0,
                     restart_ms,
                 };
                 self.add(
@@ -236,6 +268,7 @@ impl Shop {
             let kind = Kind::Counter {
                 per_second: 40.0 * share,
                 value: 0.0,
+                growth: 0.0,
                 restart_ms,
             };
             self.add(
@@ -265,7 +298,13 @@ impl Shop {
         // Names are distinct by construction; a set that is none is left out.
         if let Ok(labels) = Labels::from_pairs(pairs) {
             let noise = Noise(labels.hash());
-            self.series.push(Series { labels, kind, noise });
+            self.series.push(Series {
+                labels,
+                kind,
+                noise,
+                tick_ms: None,
+                jitter: 0.0,
+            });
         }
     }
 }
@@ -345,5 +384,30 @@ mod tests {
             })
             .collect();
         assert_eq!(values.windows(2).filter(|pair| pair[1] < pair[0]).count(), 1);
+    }
+
+    /// Whoever scrapes, and whenever: one target has one counter.
+    #[test]
+    fn replicas_see_the_same_counter_also_after_an_outage() {
+        let all = series(i64::MAX);
+        let find = |series: &&Series| series.labels.get("code") == Some("200");
+        let counter = all.iter().find(find).expect("the shop has it");
+        let scrapers = [(0, (i64::MAX, i64::MAX)), (7_000, (300_000, 3_900_000))];
+        let mut samples = Vec::new();
+        for (offset_ms, outage_ms) in scrapers {
+            let scraper = Scraper { offset_ms, outage_ms };
+            let mut replica = counter.clone();
+            for t in scraper.times(0, 5_000_000) {
+                match replica.scrape(t).value {
+                    Value::Float(value) => samples.push((t, value)),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        samples.sort_by_key(|(t, _)| *t);
+        assert!(samples.len() > 400);
+        for pair in samples.windows(2) {
+            assert!(pair[0].1 <= pair[1].1, "{pair:?}");
+        }
     }
 }
