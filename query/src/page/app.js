@@ -225,7 +225,7 @@ class GraphPage {
     for (const [id, is] of Object.entries(wrong)) $(id).setAttribute('aria-invalid', String(is));
     const bad = Object.keys(wrong).find((id) => wrong[id]);
     if (bad) {
-      const texts = { end: 'the time is none', range: 'the range is no duration', step: 'the step is no duration' };
+      const texts = { end: 'this is not a time', range: 'this is not a duration', step: 'this is not a duration' };
       this.fail(new ApiFailure('field', `${texts[bad]}: ${$(bad).value}`));
       return null;
     }
@@ -447,8 +447,8 @@ class StoresPage {
 
   show() {
     const wanted = $('stores-filter').value.trim().toLowerCase();
-    const matches = (endpoint) => !wanted || JSON.stringify([endpoint.name, endpoint.labelSets]).toLowerCase()
-      .includes(JSON.stringify(wanted).slice(1, -1));
+    const text = ({ name, labelSets }) => [name, ...(labelSets || []).map((set) => seriesName({ ...set }))].join(' ');
+    const matches = (endpoint) => text(endpoint).toLowerCase().includes(wanted);
     const all = Object.values(this.kinds).flat();
     const down = all.filter((endpoint) => endpoint.lastError).length;
     $('stores-summary').textContent = all.length
