@@ -79,7 +79,9 @@ impl Engine {
 
     async fn names(&self, request: &SeriesRequest, wanted: Wanted<'_>) -> Result<NamesAnswer, QueryFailure> {
         let deadline = self.deadline(&request.context, Instant::now());
-        let options = self.select_options(&request.context, deadline, &self.budget());
+        let mut options = self.select_options(&request.context, deadline, &self.budget());
+        // Names and values are those of all replicas, whatever `dedup` is.
+        options.without_replica_labels.clear();
         let mut selects = self.selects(request)?;
         if let [select] = selects.as_mut_slice() {
             select.limit = asked_limit(request.limit);

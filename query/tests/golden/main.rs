@@ -150,29 +150,17 @@ impl Recorded {
             })
         } else if self.path == "/api/v1/labels" {
             engine
-                .label_names(&self.without_dedup(asked))
+                .label_names(&asked)
                 .await
                 .map(|names| Json::from(names.values))
         } else {
             let label = self.path.split('/').nth(4).unwrap().to_owned();
-            let asked = self.without_dedup(asked);
             engine
                 .label_values(&label, &asked)
                 .await
                 .map(|names| Json::from(names.values))
         };
         Ok(compare::data(found, &self.record))
-    }
-
-    /// Names and values are those of all replicas.
-    fn without_dedup(&self, asked: SeriesRequest) -> SeriesRequest {
-        SeriesRequest {
-            context: RequestContext {
-                dedup: false,
-                ..asked.context
-            },
-            ..asked
-        }
     }
 }
 
