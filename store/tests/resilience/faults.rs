@@ -11,7 +11,7 @@ use crate::{
     data::{SPAN_MS, Truth, block, everything, everything_or_warn, put, samples, truth},
 };
 
-const SERIES: usize = 120;
+const SERIES: usize = 60;
 
 const FAULTS: [Fault; 8] = [
     Fault::Error(ErrorKind::Unavailable),
@@ -119,6 +119,37 @@ async fn at_every_request_of_a_series_call() {
     }
     eprintln!("{runs} runs with a fault at a request of a Series call: {failed} failed, {warned} warned");
     assert!(runs >= 40 && failed > 0);
+}
+
+/// Reading again does not help: what cannot be had is told, and what comes is true.
+#[tokio::test(flavor = "multi_thread")]
+async fn from_every_request_of_a_series_call_on() {
+    let truth = truth(2, SERIES);
+    let (mut runs, mut failed, mut warned) = (0, 0, 0);
+    for fault in [Fault::Truncate, Fault::BitFlip(3), Fault::BitFlip(1001)] {
+        for number in 0.. {
+            let (faulty, store, before) = store(false).await;
+            faulty.add(Rule::nth(number, fault).times(10_000));
+            let what = format!("{fault:?} from request {number} on");
+            match store.series(everything_or_warn()).await {
+                Ok(answer) => {
+                    check(&answer, &truth, &what);
+                    warned += usize::from(!answer.warnings.is_empty());
+                }
+                Err(status) => {
+                    assert!(!status.message().is_empty(), "{what}");
+                    failed += 1;
+                }
+            }
+            no_leak(&store, before, &what).await;
+            if faulty.triggered() == 0 {
+                break;
+            }
+            runs += 1;
+        }
+    }
+    eprintln!("{runs} runs with faults from a request of a Series call on: {failed} failed, {warned} warned");
+    assert!(runs >= 15 && warned > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
