@@ -141,26 +141,136 @@ fn cut(text: &str, max_bytes: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::{fmt::Debug, sync::Arc};
+
+    use parking_lot::Mutex;
+    use sabre_promql::value::Value;
+    use tracing::{Event, Metadata, Subscriber, field::Field, span};
+
     use super::*;
+    use crate::evaluate::{FailureKind, RequestContext, Statistics};
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl tracing::field::Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.push_str(&format!("{field}={value:?} "));
+        }
+    }
+
+    impl Subscriber for Kept {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().push(line.0);
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    fn asker() -> Asker {
+        let mut headers = HeaderMap::new();
+        headers.insert("user-agent", "Grafana/12".parse().unwrap());
+        headers.insert("x-dashboard-uid", "nodes".parse().unwrap());
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 1], 5))));
+        Asker::of(&extensions, &headers)
+    }
+
+    fn watch(threshold: Option<Duration>) -> Watch {
+        let request = QueryRequest {
+            expression: "sum(up)".to_owned(),
+            times: QueryTimes::Instant { time_ms: 7 },
+            lookback_delta_ms: None,
+            max_source_resolution: None,
+            limit: 0,
+            wants_times: false,
+            context: RequestContext::default(),
+        };
+        Watch::start(threshold, asker(), &request)
+    }
+
+    fn answer() -> Result<Answer, QueryFailure> {
+        Ok(Answer {
+            value: Value::Vector(Vec::new()),
+            warnings: Vec::new(),
+            infos: Vec::new(),
+            statistics: Statistics {
+                series: 12,
+                ..Statistics::default()
+            },
+        })
+    }
+
+    fn logged(act: impl FnOnce()) -> Vec<String> {
+        let kept = Kept::default();
+        tracing::subscriber::with_default(kept.clone(), act);
+        let lines = kept.0.lock();
+        lines.clone()
+    }
 
     #[test]
     fn the_asker_is_who_the_client_says_it_is() {
-        let headers = HeaderMap::from_iter([
-            (
-                axum::http::header::USER_AGENT,
-                axum::http::HeaderValue::from_static("Grafana/12"),
-            ),
-            (
-                axum::http::HeaderName::from_static("x-dashboard-uid"),
-                axum::http::HeaderValue::from_static("nodes"),
-            ),
-        ]);
-        let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 1], 5))));
         assert_eq!(
-            Asker::of(&extensions, &headers).0,
+            asker().0,
             "peer=10.0.0.1:5 user-agent=\"Grafana/12\" x-dashboard-uid=\"nodes\""
         );
         assert_eq!(cut("aé", 2), "a");
+    }
+
+    #[test]
+    fn a_slow_query_is_logged_with_who_asked_and_what_it_cost() {
+        let lines = logged(|| watch(Some(Duration::ZERO)).end(&answer()));
+        assert_eq!(lines.len(), 1);
+        for part in [
+            "sum(up)",
+            "at 7",
+            "x-dashboard-uid",
+            "nodes",
+            "series=12",
+            "slow query",
+        ] {
+            assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+        }
+    }
+
+    #[test]
+    fn failed_and_abandoned_queries_are_logged_too() {
+        let failure = Err(QueryFailure::new(FailureKind::Timeout, "too long"));
+        let lines = logged(|| {
+            watch(Some(Duration::ZERO)).end(&failure);
+            drop(watch(Some(Duration::ZERO)));
+        });
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].contains("too long"), "{}", lines[0]);
+        assert!(lines[1].contains("abandoned"), "{}", lines[1]);
+    }
+
+    #[test]
+    fn quick_queries_and_those_without_a_threshold_are_not_logged() {
+        let lines = logged(|| {
+            watch(Some(Duration::from_secs(3600))).end(&answer());
+            watch(None).end(&answer());
+            drop(watch(None));
+        });
+        assert!(lines.is_empty(), "{lines:?}");
     }
 }

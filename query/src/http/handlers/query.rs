@@ -63,6 +63,6 @@ async fn answer(
     // Thanos tells infos among the warnings.
     let mut warnings = answer.warnings;
     warnings.extend(answer.infos);
-    let document = Document::query(answer.value, &members, &warnings);
+    let document = Document::query(answer.value, &members, &warnings).holding(answer.statistics.charged);
     Ok(reply::send(document, &warnings, headers))
 }

@@ -6,6 +6,7 @@ use sabre_model::Labels;
 use sabre_promql::value::Value;
 
 use super::{text, value::ValueWriter};
+use crate::evaluate::Charged;
 
 /// An answer that is written from the beginning to the end, once.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Document {
     tail: Vec<u8>,
     /// Whether an item of a list was written.
     any: bool,
+    /// The memory of what is to be written.
+    _charged: Charged,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,14 @@ impl Document {
             data,
             tail,
             any: false,
+            _charged: Charged::default(),
         }
+    }
+
+    /// Keeps memory charged until all is written, or nobody reads on.
+    pub(crate) fn holding(mut self, charged: Charged) -> Self {
+        self._charged = charged;
+        self
     }
 
     /// Writes until `out` has `enough` bytes, or a little more. Returns whether all is written.
