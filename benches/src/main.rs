@@ -10,6 +10,7 @@ mod compact;
 #[allow(clippy::indexing_slicing, reason = "made-up data in arrays of known length")]
 mod data;
 mod process;
+mod query;
 mod series;
 mod sidecar_idle;
 mod store_start;
@@ -102,6 +103,28 @@ fn cli() -> Command {
                 .value_parser(value_parser!(u32))
                 .default_value("400"),
         );
+    let query = Command::new("query")
+        .about("PromQL over HTTP from a querier before a store gateway: time, CPU and memory of both")
+        .arg(
+            Arg::new("program")
+                .help("NAME=BINARY with Thanos' arguments; more than one are compared")
+                .action(ArgAction::Append)
+                .default_value("sabre=target/release/sabre"),
+        )
+        .arg(
+            Arg::new("work")
+                .long("work")
+                .help("Folder that keeps the data")
+                .value_parser(value_parser!(PathBuf))
+                .required(true),
+        )
+        .arg(
+            Arg::new("pods")
+                .long("pods")
+                .help("Size of the data: 61 series a pod")
+                .value_parser(value_parser!(u32))
+                .default_value("400"),
+        );
     let store_start = Command::new("store-start")
         .about("How a store gateway starts on a bucket of many tiny blocks: requests and seconds, from nothing and from disk")
         .arg(
@@ -131,6 +154,7 @@ fn cli() -> Command {
         .subcommand(sidecar_idle)
         .subcommand(store_start)
         .subcommand(compact)
+        .subcommand(query)
 }
 
 fn contenders(args: &ArgMatches) -> Result<Vec<Contender>> {
@@ -173,6 +197,14 @@ async fn main() -> Result<()> {
                 watch: Duration::from_secs(*args.get_one("seconds").context("--seconds")?),
             };
             sidecar_idle::run(&plan).await
+        }
+        Some(("query", args)) => {
+            let plan = query::Plan {
+                contenders: contenders(args)?,
+                work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
+                pods: *args.get_one("pods").context("--pods")?,
+            };
+            query::run(&plan).await
         }
         Some(("store-start", args)) => {
             let plan = store_start::Plan {

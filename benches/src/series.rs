@@ -68,10 +68,10 @@ const ROWS: [Row; 4] = [
 ];
 
 /// A store gateway that runs.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    pid: u32,
-    grpc: String,
+    pub(crate) pid: u32,
+    pub(crate) grpc: String,
 }
 
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
@@ -185,7 +185,7 @@ fn request((kind, value): (label_matcher::Type, &str), skip_chunks: bool) -> Ser
     }
 }
 
-async fn start(plan: &Plan, contender: &Contender, bucket: &Path) -> Result<Running> {
+pub(crate) async fn start(plan: &Plan, contender: &Contender, bucket: &Path) -> Result<Running> {
     let data_dir = plan.work.join("store-data");
     let _ = fs::remove_dir_all(&data_dir);
     let config = format!(
@@ -221,7 +221,7 @@ async fn start(plan: &Plan, contender: &Contender, bucket: &Path) -> Result<Runn
 }
 
 /// `GET /-/ready`, by hand: the one HTTP call does not deserve a client.
-async fn ready(address: &str) -> bool {
+pub(crate) async fn ready(address: &str) -> bool {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else {
         return false;
@@ -238,11 +238,11 @@ async fn ready(address: &str) -> bool {
     answer.starts_with(b"HTTP/1.1 200")
 }
 
-fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
-async fn stop(mut running: Running) -> Result<()> {
+pub(crate) async fn stop(mut running: Running) -> Result<()> {
     running.child.kill().await?;
     Ok(())
 }
