@@ -1,5 +1,7 @@
 //! A querier as it is started: flags in, addresses out, and an orderly end.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use sabre_query::run::{Listening, run};

@@ -234,9 +234,9 @@ mod tests {
             let text = |matcher: &Matcher| format!("{}=~{}", matcher.name(), matcher.value());
             Some(matchers.iter().map(text).collect::<Vec<_>>())
         };
-        assert_eq!(text(&[b.clone()]), None);
+        assert_eq!(text(std::slice::from_ref(&b)), None);
         assert_eq!(
-            text(&[a.clone()]).unwrap(),
+            text(std::slice::from_ref(&a)).unwrap(),
             Vec::<String>::new(),
             "all of it is wanted"
         );

@@ -271,6 +271,7 @@ fn decoded_bytes(series: &Bytes, chunks: usize) -> usize {
     series.len().saturating_add(structs).saturating_add(SERIES_BYTES)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn garbage(error: WireError) -> PeerFailure {
     PeerFailure::Peer(error.to_string())
 }

@@ -312,7 +312,7 @@ mod tests {
         let chunk = |n: usize| AggrChunk {
             min_time: -5 + n as i64,
             max_time: 7,
-            raw: (n % 2 == 0).then(|| Chunk {
+            raw: n.is_multiple_of(2).then(|| Chunk {
                 r#type: 1,
                 data: Bytes::from(vec![n as u8; 30]),
                 hash: u64::MAX,

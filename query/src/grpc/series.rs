@@ -185,7 +185,6 @@ impl Answer {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn too_long(error: MessageTooLong) -> Status {
     Status::internal(error.to_string())
 }
