@@ -223,7 +223,7 @@ async fn stores_are_told_what_a_selector_needs() {
 async fn a_tenant_sees_its_own_series_whatever_it_asks_for() {
     let source = Scripted::new([items(1)]);
     let engine = engine(&source, |config| {
-        config.enforced_tenant_label = Some("tenant_id".into())
+        config.enforced_tenant_label = Some("tenant_id".into());
     });
     let mut request = instant(r#"up{tenant_id=~"a|b", job="x"}"#);
     let failure = engine.query(&request).await.unwrap_err();
