@@ -57,10 +57,10 @@ fn endpoints(stores: &Value) -> Vec<(String, String, i64, i64)> {
     let mut known = Vec::new();
     for (kind, list) in stores.as_object().into_iter().flatten() {
         for endpoint in list.as_array().into_iter().flatten() {
-            let name = endpoint["name"].as_str().unwrap_or_default().to_owned();
-            let time = |name: &str| endpoint[name].as_i64().unwrap_or_default();
-            if kind != "unknown" && endpoint["lastError"].is_null() {
-                known.push((kind.clone(), name, time("minTime"), time("maxTime")));
+            let name = at(endpoint, "/name").as_str().unwrap_or_default().to_owned();
+            let time = |name: &str| at(endpoint, name).as_i64().unwrap_or_default();
+            if kind != "unknown" && at(endpoint, "/lastError").is_null() {
+                known.push((kind.clone(), name, time("/minTime"), time("/maxTime")));
             }
         }
     }
@@ -92,7 +92,7 @@ pub(crate) async fn ask(http: SocketAddr, end_ms: i64, screen: &Screen) -> Resul
     let begun = tokio::time::Instant::now();
     let data = api(http, "query_range", &range).await?;
     let took_ms = begun.elapsed().as_millis();
-    let values = values(&data["result"][0], start, step);
+    let values = values(at(&data, "/result/0"), start, step);
     if values.iter().all(|value| value.is_nan()) {
         bail!("the querier has no samples for {query}");
     }
@@ -104,8 +104,10 @@ pub(crate) async fn ask(http: SocketAddr, end_ms: i64, screen: &Screen) -> Resul
     let time = |seconds: i64| format_rfc3339_ms(seconds * MS_PER_SECOND);
     screen.line(&format!("    from {} until {}", time(start), time(end)));
     screen.line("");
-    let cost = &data["stats"]["sabre"];
-    let number = |name: &str| grouped(cost[name].as_u64().unwrap_or_default());
+    let number = |name: &str| {
+        let cost = at(&data, &format!("/stats/sabre/{name}"));
+        grouped(cost.as_u64().unwrap_or_default())
+    };
     screen.line(&format!(
         "{} samples of {} series, in {took_ms} ms",
         number("samples"),
@@ -118,8 +120,8 @@ pub(crate) async fn ask(http: SocketAddr, end_ms: i64, screen: &Screen) -> Resul
 fn values(series: &Value, start: i64, step: i64) -> Vec<f64> {
     let count = usize::try_from(COLUMNS).unwrap_or_default();
     let mut values = vec![f64::NAN; count];
-    for pair in series["values"].as_array().into_iter().flatten() {
-        let (Some(t), Some(value)) = (pair[0].as_f64(), pair[1].as_str()) else {
+    for pair in at(series, "/values").as_array().into_iter().flatten() {
+        let (Some(t), Some(value)) = (at(pair, "/0").as_f64(), at(pair, "/1").as_str()) else {
             continue;
         };
         let column = (t as i64 - start) / step;
@@ -131,6 +133,11 @@ fn values(series: &Value, start: i64, step: i64) -> Vec<f64> {
     values
 }
 
+/// What stands at a place of an answer, null if nothing does.
+fn at<'v>(value: &'v Value, place: &str) -> &'v Value {
+    value.pointer(place).unwrap_or(&Value::Null)
+}
+
 /// Asks below `/api/v1`, and takes the answer out of its envelope.
 async fn api(http: SocketAddr, path: &str, parameters: &[(&str, String)]) -> Result<Value> {
     let pairs = parameters
@@ -139,10 +146,10 @@ async fn api(http: SocketAddr, path: &str, parameters: &[(&str, String)]) -> Res
     let query = pairs.collect::<Vec<_>>().join("&");
     let (_, body) = get(http, &format!("/api/v1/{path}?{query}")).await?;
     let mut answer: Value = serde_json::from_slice(&body).with_context(|| format!("the answer to {path}"))?;
-    if answer["status"] != "success" {
-        bail!("the querier answered {path} with {}", answer["error"]);
+    if at(&answer, "/status") != "success" {
+        bail!("the querier answered {path} with {}", at(&answer, "/error"));
     }
-    Ok(answer["data"].take())
+    Ok(answer.get_mut("data").map(Value::take).unwrap_or_default())
 }
 
 fn percent_encoded(text: &str) -> String {
