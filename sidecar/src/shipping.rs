@@ -126,3 +126,6 @@ async fn sync_once(shipper: &Shipper, external_labels: &sabre_model::Labels, sto
         Err(error) => tracing::error!(%error, "blocks are not shipped, tried again in {RESCAN_INTERVAL:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
