@@ -1,7 +1,7 @@
 //! Samples of a series out of the chunks of all its replicas.
 //!
 //! Stores take the labels off that tell replicas apart, so what comes is one series with chunks that overlap. They are
-//! distributed over as few lists without overlap as will do ([`split`]), which need not be the replicas that were;
+//! distributed over as few lists without overlap as will do (`split`), which need not be the replicas that were;
 //! each is decoded by itself, resets of counters added up, and cut to the times of the query; then the lists are made
 //! one. All of it happens piece by piece, on the thread that evaluates the series.
 //!
