@@ -1,0 +1,191 @@
+"""monitoring.py BINARY PROMETHEUS: every query of the dashboards and alerts against Sabre's own metrics.
+
+Runs the demo and a compactor on its bucket, puts a real Prometheus over them, and asks. A query of a dashboard must return data; of
+an alert, which is silent when all is well, each selector must. What only an event brings forth is named here, and must then at least
+stand in the source code.
+"""
+
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+from actions import answers, free_port, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# {name: why this set has none of it}. A name here must be found in the source code.
+EVENTS = {
+    "sabre_es_retention_findings": "es-retention has no part in this set",
+    "sabre_es_retention_last_exit_code": "es-retention has no part in this set",
+    "sabre_es_retention_last_success_timestamp_seconds": "es-retention has no part in this set",
+    "thanos_compact_group_compactions_total": "counts from the first compaction of a resolution",
+    "thanos_compact_group_compactions_failures_total": "counts from the first compaction of a resolution",
+    "thanos_compact_downsample_total": "counts from the first block that is downsampled",
+    "thanos_compact_downsample_failures_total": "counts from the first block that is downsampled",
+}
+NAME = r"(?<![\w:$\"])((?:thanos|sabre|grpc_server|grpc_client|grpc_req|http|process|prometheus)_\w+|up)(\{[^}]*\})?"
+
+
+def board_queries():
+    for file in sorted((ROOT / "deploy/monitoring/dashboards").glob("*.json")):
+        board = json.loads(file.read_text())
+        for panel in board["panels"]:
+            for target in panel["targets"]:
+                text = target["expr"].replace("$__rate_interval", "20s").replace("[1h]", "[20s]")
+                # The demo is one process with no figures of its own; here the compactor alone is a process by itself.
+                job = "compact" if "process_" in text else file.stem
+                yield f"{file.name}: {panel['title']}", text.replace("$job", f"thanos-{job}")
+
+
+def alert_selectors():
+    text = (ROOT / "deploy/monitoring/rules.yaml").read_text()
+    for name, body in re.findall(r"- alert: (\w+)\n(.*?)\n +labels:", text, re.S):
+        for selector in re.finditer(NAME, body.replace("''", "'")):
+            # Codes of errors are there when there are errors.
+            matchers = re.sub(r'(grpc_)?code[=!]~"[^"]*",', "", selector[2] or "")
+            yield f"rules.yaml: {name}", selector[1] + matchers
+
+
+def check_runbooks():
+    """Each alert must have a headline in docs/operations.md, and each headline of an alert its alert."""
+    text = (ROOT / "deploy/monitoring/rules.yaml").read_text()
+    alerts = re.findall(r"- alert: (\w+)", text)
+    links = re.findall(r"runbook_url: docs/operations.md#(\w+)", text)
+    headlines = re.findall(r"^#+ (Sabre\w+)$", (ROOT / "docs/operations.md").read_text(), re.M)
+    if links != [alert.lower() for alert in alerts]:
+        yield "a runbook_url is not that of its alert"
+    for alert in set(alerts) ^ set(headlines):
+        yield f"{alert} is not both in rules.yaml and in docs/operations.md"
+
+
+def start_demo(binary, running):
+    demo = subprocess.Popen([binary, "demo"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    running.append(demo)
+    said = []
+    for line in demo.stdout:
+        said.append(line)
+        if "Ctrl-C" in line:
+            break
+    threading.Thread(target=demo.stdout.read, daemon=True).start()
+    text = "".join(said)
+    targets = {}
+    for name, url in re.findall(r"^(sidecar|store|querier).*?http://([\d.:]+)/metrics", text, re.M):
+        targets.setdefault(name.replace("querier", "query"), []).append(url)
+    bucket = re.search(r"^the bucket +ls (\S+)", text, re.M)
+    if len(targets) != 3 or not bucket:
+        raise SystemExit(f"the demo did not come up:\n{text}")
+    return targets, bucket[1]
+
+
+def start_prometheus(prometheus, root, targets, running):
+    jobs = [
+        {"job_name": f"thanos-{name}", "static_configs": [{"targets": urls, "labels": {"namespace": "monitoring"}}]}
+        for name, urls in targets.items()
+    ]
+    # JSON is YAML.
+    (root / "prometheus.yml").write_text(json.dumps({
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "scrape_configs": jobs,
+        "rule_files": [str(ROOT / "deploy/monitoring/rules.yaml")],
+    }))
+    url = f"http://127.0.0.1:{free_port()}"
+    running.append(subprocess.Popen(
+        [prometheus, f"--config.file={root}/prometheus.yml", f"--storage.tsdb.path={root}/prometheus", f"--web.listen-address={url[7:]}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ))
+    wait_for("Prometheus", lambda: answers(url + "/-/ready"))
+    return url
+
+
+def ask(url, query):
+    with urllib.request.urlopen(f"{url}/api/v1/query?" + urllib.parse.urlencode({"query": query}), timeout=30) as answer:
+        return json.load(answer)["data"]["result"]
+
+
+def use(querier):
+    """Queries of all kinds, so that there is something to count."""
+    now = int(time.time())
+    for path, form in (
+        ("query", {"query": "sum(up)"}),
+        ("query_range", {"query": "sum(rate(http_requests_total[5m]))", "start": now - 86400, "end": now, "step": 600}),
+        ("series", {"match[]": "up", "start": now - 3600, "end": now}),
+    ):
+        urllib.request.urlopen(f"http://{querier}/api/v1/{path}?" + urllib.parse.urlencode(form), timeout=30).read()
+
+
+def exported(targets):
+    """All names in the pages of metrics."""
+    names = {"up"}
+    for url in sum(targets.values(), []):
+        with urllib.request.urlopen(f"http://{url}/metrics", timeout=10) as answer:
+            names |= set(re.findall(r"^(\w+)[{ ]", answer.read().decode(), re.M))
+    return names
+
+
+def in_source(name):
+    """Whether the code holds the name, or the end of it that follows a prefix such as thanos_compact_."""
+    done = subprocess.run(
+        ["grep", "-rqE", "--include=*.rs", f'"({name}|{name.removeprefix("thanos_compact_")})"', "lib", "sidecar", "store",
+         "compactor", "query", "es-retention"], cwd=ROOT, check=False,
+    )
+    return done.returncode == 0
+
+
+def problems_of(url, names):
+    queries = list(board_queries())
+    selectors = sorted(set(alert_selectors()))
+    for where, query in queries + selectors:
+        used = {found[1] for found in re.finditer(NAME, query)}
+        events = used & EVENTS.keys() - names
+        for name in used - names:
+            if name not in EVENTS or not in_source(name):
+                yield f"{where}: {name} is exported by nobody"
+        if not events and not ask(url, query):
+            yield f"{where}: no data for {query}"
+    print(f"{len(queries)} queries of dashboards, {len(selectors)} selectors of alerts")
+
+
+def main():
+    binary, prometheus = sys.argv[1:]
+    running = []
+    problems = list(check_runbooks())
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        try:
+            targets, bucket = start_demo(binary, running)
+            port = free_port()
+            targets["compact"] = [f"127.0.0.1:{port}"]
+            running.append(subprocess.Popen(
+                [binary, "compact", "--wait", f"--data-dir={root}/compact", f"--http-address=127.0.0.1:{port}",
+                 f"--objstore.config={{type: FILESYSTEM, config: {{directory: {bucket}}}}}"],
+                stderr=subprocess.DEVNULL,
+            ))
+            wait_for("the compactor", lambda: answers(f"http://127.0.0.1:{port}/-/ready"))
+            # Before the first scrape, so that every series is there when rates begin.
+            use(targets["query"][0])
+            url = start_prometheus(prometheus, root, targets, running)
+            for _ in range(12):
+                use(targets["query"][0])
+                time.sleep(1)
+            problems += problems_of(url, exported(targets))
+        finally:
+            for process in reversed(running):
+                process.send_signal(signal.SIGINT)
+            for process in running:
+                process.wait(60)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        raise SystemExit(1)
+    print("monitoring: ok")
+
+
+if __name__ == "__main__":
+    main()
