@@ -91,6 +91,14 @@ impl Endpoint {
         self.kind.strict || (state.peer.is_some() && state.last_error.is_none())
     }
 
+    /// Why nothing is to be had from an endpoint that has said who it is: it does not answer any more.
+    pub fn absence(&self) -> Option<String> {
+        match self.is_healthy() {
+            true => None,
+            false => self.state.read().last_error.clone(),
+        }
+    }
+
     /// Whether requests of this kind may go to it.
     pub fn offers(&self, api: Api) -> bool {
         self.is_healthy() && self.peer().is_some_and(|peer| peer.apis.contains(&api))

@@ -8,7 +8,7 @@ use sabre_proto::thanos::{LabelNamesResponse, LabelValuesResponse};
 use tonic::Status;
 
 use super::{
-    Asked, Fanout,
+    Asked, Chosen, Fanout,
     messages::{self, Call, Messages},
     request,
     stream::{PeerFailure, Reading, within},
@@ -35,11 +35,11 @@ pub(super) async fn names(
     request: &SelectRequest,
     options: &SelectOptions,
 ) -> Result<Names, SourceFailure> {
-    let Some((chosen, _)) = fanout.choose(request, options)? else {
+    let Some(chosen) = fanout.choose(request, options)? else {
         return Ok(Names::default());
     };
     let message = |asked: &Asked| request::label_names(request, options, &asked.matchers);
-    let messages = chosen.iter().map(message).collect();
+    let messages = chosen.asked.iter().map(message).collect();
     let read = |bytes: &[u8]| LabelNamesResponse::decode(bytes).map(|said| (said.names, said.warnings));
     let (mut names, warnings) = gather(fanout, chosen, LABEL_NAMES, messages, options, read).await?;
     // Older peers do not know that they are not wanted.
@@ -60,11 +60,11 @@ pub(super) async fn values(
     {
         return Ok(Names::default());
     }
-    let Some((chosen, _)) = fanout.choose(request, options)? else {
+    let Some(chosen) = fanout.choose(request, options)? else {
         return Ok(Names::default());
     };
     let message = |asked: &Asked| request::label_values(label, request, options, &asked.matchers);
-    let messages = chosen.iter().map(message).collect();
+    let messages = chosen.asked.iter().map(message).collect();
     let read = |bytes: &[u8]| LabelValuesResponse::decode(bytes).map(|said| (said.values, said.warnings));
     let (values, warnings) = gather(fanout, chosen, LABEL_VALUES, messages, options, read).await?;
     Ok((cut(values, request.limit), warnings))
@@ -80,7 +80,7 @@ fn cut(texts: BTreeSet<String>, limit: u64) -> Vec<String> {
 
 async fn gather<M, R>(
     fanout: &Fanout,
-    chosen: Vec<Asked>,
+    chosen: Chosen,
     path: &'static str,
     messages: Vec<M>,
     options: &SelectOptions,
@@ -90,12 +90,16 @@ where
     M: Message,
     R: Fn(&[u8]) -> Result<(Vec<String>, Vec<String>), prost::DecodeError>,
 {
-    let window_bytes = request::window_bytes(&options.budget, chosen.len());
-    let asked = chosen.iter().zip(&messages);
+    let window_bytes = request::window_bytes(&options.budget, chosen.asked.len());
+    let asked = chosen.asked.iter().zip(&messages);
     let calls = asked.map(|(asked, message)| ask(fanout, asked, path, message, options, window_bytes, &read));
     let answers = join_all(calls).await;
-    let (mut texts, mut warnings) = (BTreeSet::new(), Vec::new());
-    for (asked, answer) in chosen.iter().zip(answers) {
+    let mut texts = BTreeSet::new();
+    let absent = chosen.absent.iter();
+    let mut warnings: Vec<String> = absent
+        .map(|(address, error)| format!("fetch labels from {address}: {error}"))
+        .collect();
+    for (asked, answer) in chosen.asked.iter().zip(answers) {
         let address = asked.endpoint.address();
         match answer {
             Ok(said) => {

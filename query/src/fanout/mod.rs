@@ -85,6 +85,16 @@ struct Asked {
     matchers: Vec<Matcher>,
 }
 
+/// Who may have something.
+#[derive(Default)]
+struct Chosen {
+    asked: Vec<Asked>,
+    /// Those who answered not long ago and do not now, and why.
+    absent: Vec<(String, String)>,
+    /// How many matchers there are besides those on the querier's own labels.
+    matchers: usize,
+}
+
 impl Fanout {
     /// Asks those in `pool`.
     pub fn new(pool: Pool, options: FanoutOptions, registry: &Registry) -> Self {
@@ -105,12 +115,12 @@ impl Fanout {
         &self.options.own_labels
     }
 
-    /// Those who may have something, and how many matchers there are; `None` if nobody can have anything.
+    /// Those who may have something; `None` if nobody can have anything.
     fn choose(
         &self,
         request: &SelectRequest,
         options: &SelectOptions,
-    ) -> Result<Option<(Vec<Asked>, usize)>, SourceFailure> {
+    ) -> Result<Option<Chosen>, SourceFailure> {
         let Some(matchers) = without_own(&request.matchers, &self.options.own_labels) else {
             return Ok(None);
         };
@@ -126,9 +136,15 @@ impl Fanout {
             matchers: &matchers,
             store_matchers: &options.store_matchers,
         };
-        let mut chosen = Vec::new();
-        for endpoint in known.iter().filter(|endpoint| endpoint.offers(Api::Store)) {
+        let mut chosen = Chosen {
+            matchers: matchers.len(),
+            ..Chosen::default()
+        };
+        for endpoint in known.iter() {
             let Some(peer) = endpoint.peer() else { continue };
+            if !peer.apis.contains(&Api::Store) {
+                continue;
+            }
             let picked = choose::picked(&self.options.selector, &peer.label_sets);
             let refused = match &picked {
                 None => Some("the selector picks none of its external labels"),
@@ -138,14 +154,18 @@ impl Fanout {
                 tracing::debug!(address = endpoint.address(), reason, "store is not asked");
                 continue;
             }
+            if let Some(error) = endpoint.absence() {
+                chosen.absent.push((endpoint.address().to_owned(), error));
+                continue;
+            }
             let besides = picked.unwrap_or_default();
-            chosen.push(Asked {
+            chosen.asked.push(Asked {
                 endpoint: Arc::clone(endpoint),
                 peer,
                 matchers: matchers.iter().cloned().chain(besides).collect(),
             });
         }
-        Ok(Some((chosen, matchers.len())))
+        Ok(Some(chosen))
     }
 
     fn deadline(options: &SelectOptions) -> Option<Instant> {
@@ -228,20 +248,24 @@ impl StoreSource for Fanout {
         request: SelectRequest,
         options: SelectOptions,
     ) -> Result<SeriesStream, SourceFailure> {
-        let Some((chosen, matchers)) = self.choose(&request, &options)? else {
+        let Some(chosen) = self.choose(&request, &options)? else {
             return Ok(futures::stream::empty().boxed());
         };
-        if matchers == 0 {
+        if chosen.matchers == 0 {
             return Err(SourceFailure::Store(
                 "no matcher is left but those on the labels of the querier".to_owned(),
             ));
         }
-        let window_bytes = request::window_bytes(&options.budget, chosen.len());
+        let window_bytes = request::window_bytes(&options.budget, chosen.asked.len());
         let calls = chosen
+            .asked
             .into_iter()
             .map(|asked| self.open(asked, &request, &options, window_bytes));
         let opened = join_all(calls).await;
         let mut merge = Merge::new(options.partial_response, request.limit, options.budget.clone());
+        for (address, error) in &chosen.absent {
+            merge.add_failure(address, error);
+        }
         for outcome in opened {
             match outcome {
                 Ok((stream, first)) => merge.add(stream, first).await?,
