@@ -1,0 +1,145 @@
+{{- define "sabre.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sabre.image" -}}
+{{- $registry := default .Values.image.registry .Values.global.imageRegistry -}}
+{{- with $registry }}{{ . }}/{{ end }}{{ .Values.image.repository }}
+{{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end -}}
+{{- end -}}
+
+{{/* Called with (dict "root" $ "component" "query"). */}}
+{{- define "sabre.selector" -}}
+app.kubernetes.io/name: sabre
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "sabre.labels" -}}
+{{ include "sabre.selector" . }}
+app.kubernetes.io/part-of: sabre
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Called with (dict "root" $ "component" "query" "values" .Values.query). */}}
+{{- define "sabre.account" -}}
+{{- if .values.serviceAccount.create -}}
+{{ default (printf "%s-%s" (include "sabre.fullname" .root) .component) .values.serviceAccount.name }}
+{{- else -}}
+{{ default "default" .values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{- define "sabre.objstoreSecret" -}}
+{{ default (printf "%s-objstore" (include "sabre.fullname" .)) .Values.existingObjstoreSecret }}
+{{- end -}}
+
+{{- define "sabre.objstoreVolume" -}}
+- name: objstore
+  secret:
+    secretName: {{ include "sabre.objstoreSecret" . }}
+    {{- with .Values.existingObjstoreSecretItems }}
+    items:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+{{- end -}}
+
+{{/* What all pods have before their containers. */}}
+{{- define "sabre.pod" -}}
+serviceAccountName: {{ include "sabre.account" . }}
+automountServiceAccountToken: false
+terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
+{{- with index $.values $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  {{- toYaml .values.podSecurityContext | nindent 2 }}
+{{- end -}}
+
+{{/* What all containers have besides name, arguments, ports and mounts. */}}
+{{- define "sabre.container" -}}
+image: {{ include "sabre.image" .root }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- with .values.extraEnvVars }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+livenessProbe:
+  httpGet:
+    path: /-/healthy
+    port: http
+  {{- toYaml .values.livenessProbe | nindent 2 }}
+readinessProbe:
+  httpGet:
+    path: /-/ready
+    port: http
+  {{- toYaml .values.readinessProbe | nindent 2 }}
+resources:
+  {{- toYaml .values.resources | nindent 2 }}
+securityContext:
+  {{- toYaml .values.containerSecurityContext | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+{{- end -}}
+
+{{- define "sabre.claim" -}}
+- apiVersion: v1
+  kind: PersistentVolumeClaim
+  metadata:
+    name: data
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with default .root.Values.global.storageClass .values.persistence.storageClass }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ .values.persistence.size }}
+{{- end -}}
+
+{{/* The stores as JSON: {"shards": [{"suffix": "-0", "flags": [...]}]}. */}}
+{{- define "sabre.shards" -}}
+{{- $shards := list -}}
+{{- $times := list (dict "min" "" "max" "") -}}
+{{- $count := 1 -}}
+{{- if .Values.storegateway.sharded.enabled -}}
+{{- $count = max 1 (int .Values.storegateway.sharded.hashPartitioning.shards) -}}
+{{- with .Values.storegateway.sharded.timePartitioning -}}{{- $times = . -}}{{- end -}}
+{{- end -}}
+{{- range $time := $times -}}
+{{- range $hash := until (int $count) -}}
+{{- $flags := list -}}
+{{- with $time.min }}{{- $flags = append $flags (printf "--min-time=%s" .) -}}{{- end -}}
+{{- with $time.max }}{{- $flags = append $flags (printf "--max-time=%s" .) -}}{{- end -}}
+{{- if gt (int $count) 1 -}}
+{{- $rule := printf "--selector.relabel-config=\n- action: hashmod\n  source_labels: [\"__block_id\"]\n  target_label: shard\n  modulus: %d\n- action: keep\n  source_labels: [\"shard\"]\n  regex: %d\n" (int $count) $hash -}}
+{{- $flags = append $flags $rule -}}
+{{- end -}}
+{{- $suffix := "" -}}
+{{- if $.Values.storegateway.sharded.enabled -}}{{- $suffix = printf "-%d" (len $shards) -}}{{- end -}}
+{{- $shards = append $shards (dict "suffix" $suffix "flags" $flags) -}}
+{{- end -}}
+{{- end -}}
+{{- dict "shards" $shards | toJson -}}
+{{- end -}}
