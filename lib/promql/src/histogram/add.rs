@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::buckets::bound;
 use super::side::{Indexed, coarser, indexed, into_spans, union};
-use super::{CounterResetHint, FloatHistogram, Layout, compact, is_exponential};
+use super::{CounterResetHint, FloatHistogram, Layout, Span, compact, is_exponential};
 
 /// What is to be said about a sum or difference that went well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,8 +217,8 @@ fn add_sides(h: &mut FloatHistogram, other: &FloatHistogram, sign: f64) {
     let (own, others) = (Arc::clone(&h.layout), &*other.layout);
     let threshold = own.zero_threshold;
     let side = |spans_a: &[_], counts_a: &[f64], spans_b: &[_], counts_b: &[f64]| {
-        let a = buckets_in(indexed(spans_a, counts_a), own.schema, schema);
-        let b = buckets_in(indexed(spans_b, counts_b), others.schema, schema);
+        let a = buckets_in((spans_a, counts_a), own.schema, schema);
+        let b = buckets_in((spans_b, counts_b), others.schema, schema);
         let covered =
             |(index, _): &(i64, f64)| is_exponential(schema) && bound(*index, schema, &[]) <= threshold;
         let b: Indexed = b
@@ -246,9 +246,13 @@ fn add_sides(h: &mut FloatHistogram, other: &FloatHistogram, sign: f64) {
     (layout.positive_spans, layout.negative_spans) = (positive_spans, negative_spans);
 }
 
-fn buckets_in(buckets: impl Iterator<Item = (i64, f64)>, from: i32, to: i32) -> Indexed {
+fn buckets_in((spans, counts): (&[Span], &[f64]), from: i32, to: i32) -> Indexed {
+    let buckets = indexed(spans, counts);
     if from == to {
-        return buckets.collect();
+        // They do not tell how many they are.
+        let mut all = Vec::with_capacity(counts.len());
+        all.extend(buckets);
+        return all;
     }
     coarser(buckets, from, to)
 }

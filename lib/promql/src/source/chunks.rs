@@ -6,7 +6,7 @@ use sabre_tsdb::chunk::Encoding;
 use sabre_tsdb::chunk::aggregate::{Aggregate, AggregateChunk};
 use sabre_tsdb::chunk::histogram::HistogramIter;
 use sabre_tsdb::chunk::xor;
-use sabre_tsdb::histogram::FloatHistogram;
+use sabre_tsdb::histogram::{FloatHistogram, NativeHistogram};
 use sabre_tsdb::stale::is_stale;
 
 use super::{AggregateChoice, HistogramMeans, SampleBuffer, SampleSource, SourceError};
@@ -241,8 +241,9 @@ fn decode_part((encoding, data): EncodedPart<'_>, buffer: &mut SampleBuffer) -> 
             xor::decode(data, &mut buffer.timestamps, &mut buffer.values).map_err(SourceError::from_error)
         }
         Encoding::Histogram => {
-            for sample in HistogramIter::<i64>::new(data).map_err(SourceError::from_error)? {
-                let (t, histogram) = sample.map_err(SourceError::from_error)?;
+            let mut samples = HistogramIter::<i64>::new(data).map_err(SourceError::from_error)?;
+            let mut histogram = NativeHistogram::default();
+            while let Some(t) = samples.next_into(&mut histogram).map_err(SourceError::from_error)? {
                 buffer.histograms.push((t, Arc::new(histogram.to_float())));
             }
             Ok(())
