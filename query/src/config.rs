@@ -9,7 +9,7 @@ use sabre_model::{
     Labels, LabelsError,
     relabel::{RelabelConfig, RelabelError, validate_for_blocks},
 };
-use sabre_promql::ParseOptions;
+use sabre_promql::{ParseOptions, source::HistogramMeans};
 use sabre_runtime::{
     budget::Budget,
     flags::{ContentError, FlagError, Flags, groups::MEMORY_BUDGET},
@@ -245,6 +245,10 @@ fn engine(flags: &Flags, budget: &Budget) -> Result<EngineConfig, ConfigError> {
         parse: ParseOptions {
             experimental_functions: experimental,
             ..ParseOptions::default()
+        },
+        histogram_means: match flags.bool("sabre.true-histogram-means")? {
+            true => HistogramMeans::True,
+            false => HistogramMeans::AsThanos,
         },
         enforced_tenant_label: enforced_label(flags)?,
         budget: budget.clone(),

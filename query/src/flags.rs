@@ -411,6 +411,13 @@ const QUERIES: &[FlagSpec] = &[
         "30s",
         "Queries that take longer are logged with who asked, 0 for none",
     ),
+    FlagSpec::new(
+        "sabre.true-histogram-means",
+        Kind::Bool,
+        "false",
+        "Give the true means of downsampled native histograms; Thanos, and so the default, has all buckets but a chunk's \
+         first wrong",
+    ),
 ];
 
 const TENANCY: &[FlagSpec] = &[

@@ -2,9 +2,9 @@
 //! HTTP API.
 
 pub mod config;
+pub mod dedup;
 pub mod discovery;
 pub mod endpoints;
-pub mod dedup;
 pub mod evaluate;
 pub mod fanout;
 pub mod flags;

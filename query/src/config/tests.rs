@@ -36,6 +36,13 @@ fn defaults_are_those_of_thanos() {
 }
 
 #[test]
+fn means_of_histograms_are_those_of_thanos_unless_asked_otherwise() {
+    let means = |arguments: &[&str]| read(arguments).unwrap().engine.histogram_means;
+    assert_eq!(means(&[]), HistogramMeans::AsThanos);
+    assert_eq!(means(&["--sabre.true-histogram-means"]), HistogramMeans::True);
+}
+
+#[test]
 fn endpoints_of_all_flags_are_taken() {
     let config = read(&[
         "--store=dnssrv+_grpc._tcp.thanos-store.monitoring.svc.cluster.local",

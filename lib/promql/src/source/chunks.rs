@@ -243,7 +243,10 @@ fn decode_part((encoding, data): EncodedPart<'_>, buffer: &mut SampleBuffer) -> 
         Encoding::Histogram => {
             let mut samples = HistogramIter::<i64>::new(data).map_err(SourceError::from_error)?;
             let mut histogram = NativeHistogram::default();
-            while let Some(t) = samples.next_into(&mut histogram).map_err(SourceError::from_error)? {
+            while let Some(t) = samples
+                .next_into(&mut histogram)
+                .map_err(SourceError::from_error)?
+            {
                 buffer.histograms.push((t, Arc::new(histogram.to_float())));
             }
             Ok(())
