@@ -2,7 +2,9 @@
 //!
 //! Engines delete by name, whatever stands behind it by then, and a document may come in between the last look and the
 //! deletion. So writes are blocked first, then everything is looked at, then it is deleted, and after an answer that does
-//! not come all of it is done again. Killed in between, the index is blocked and otherwise whole; the next run deletes it.
+//! not come all of it is done again. Killed or failed in between, the index is blocked and otherwise whole; the next run
+//! deletes it. Writes are let in again only where it is seen that the index has to stay: another run may have taken its last
+//! look already, and would delete what comes in after it.
 
 use super::{ATTEMPTS, Job, Outcome, wait_until_idle};
 use crate::{
@@ -43,7 +45,7 @@ impl Job {
                     return Ok(Outcome::Done("it is gone".to_owned()));
                 }
                 Err(error) => {
-                    self.unblock(name, blocked_by_us).await;
+                    stays_blocked(name, blocked_by_us);
                     return Err(error);
                 }
             }
@@ -54,7 +56,7 @@ impl Job {
                 "not deleted yet, looking again"
             );
         }
-        self.unblock(name, blocked_by_us).await;
+        stays_blocked(name, blocked_by_us);
         Ok(Outcome::Failed(format!("tried {ATTEMPTS} times, at last {last}")))
     }
 
@@ -149,5 +151,14 @@ impl Job {
                 "index.blocks.write was set before the deletion and could not be taken back"
             ),
         }
+    }
+}
+
+fn stays_blocked(name: &str, blocked_by_us: bool) {
+    if blocked_by_us {
+        tracing::warn!(
+            index = name,
+            "index.blocks.write was set before the deletion, which failed; it stays for the next run, which deletes the index"
+        );
     }
 }
