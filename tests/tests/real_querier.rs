@@ -187,12 +187,16 @@ async fn two_replicas_with_gaps_make_one_line() -> Result<()> {
         "{} of {steps} steps have a rate",
         merged.len()
     );
+    // Where the merge goes over to the other replica it waits for two intervals, so that a range may begin or end up to 45 s
+    // off, of which half an interval is extrapolated: an eighth of five minutes at either end. Where that happens depends
+    // on how Prometheus cut its chunks.
+    let mut exact = 0;
     for (t, value) in &merged {
         let error = (value / PER_SECOND - 1.0).abs();
-        // Where the merge goes over to the other replica it leaves out a sample or two, and a range that begins there
-        // is extrapolated less far.
-        ensure!(error < 0.1, "rate {value} at {t}, not {PER_SECOND}");
+        ensure!(error < 0.26, "rate {value} at {t}, not {PER_SECOND}");
+        exact += usize::from(error < 1e-6);
     }
+    ensure!(exact * 2 > merged.len(), "{exact} of {steps} rates are exact");
     let values = range("shop_requests_total", asked, 15, &[]);
     let whole = line(&get(&http, "query_range", &values).await?)?;
     ensure!(
@@ -200,7 +204,7 @@ async fn two_replicas_with_gaps_make_one_line() -> Result<()> {
         "{} of {steps} steps have a value",
         whole.len()
     );
-    println!("two replicas, one line: {steps} steps, no hole, the rate is right at each");
+    println!("two replicas, one line: {steps} steps, no hole, {exact} rates exact and none far off");
 
     // Each replica alone has its hole: what is shown above is the merge's work.
     let apart = range("count(shop_requests_total)", asked, 15, &[("dedup", "false")]);
