@@ -96,7 +96,8 @@ fn limit(request: &SelectRequest) -> i64 {
 pub(super) fn metadata(options: &SelectOptions, deadline: Option<Instant>) -> Vec<(String, String)> {
     let mut metadata = options.metadata.clone();
     if let Some(deadline) = deadline {
-        let left_ms = deadline.saturating_duration_since(Instant::now()).as_millis();
+        // Rounded up, so that a peer that gives up does it after the deadline and not just before it.
+        let left_ms = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
         // The format has room for eight digits.
         let timeout = match left_ms {
             0..=99_999_999 => format!("{left_ms}m"),

@@ -237,6 +237,10 @@ pub(crate) async fn within<T>(
         return answer.await.map_err(|status| failure(&status));
     };
     match tokio::time::timeout_at(until, answer).await {
+        // The peer knows how long there is, and may say that it is over before our own clock is asked.
+        Ok(Err(_)) if reading.deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+            Err(PeerFailure::Deadline)
+        }
         Ok(answer) => answer.map_err(|status| failure(&status)),
         Err(_) if reading.deadline == Some(until) => Err(PeerFailure::Deadline),
         Err(_) => {
