@@ -9,11 +9,11 @@ use sabre_runtime::{
     shutdown::Signals,
 };
 
-use crate::demo;
+use crate::{demo, refusals};
 
 /// The table of all commands.
 pub(crate) fn app() -> App {
-    App::new(
+    let app = App::new(
         "sabre",
         env!("CARGO_PKG_VERSION"),
         "Long-term storage for Prometheus in object storage, compatible with Thanos",
@@ -23,9 +23,10 @@ pub(crate) fn app() -> App {
     .command(sabre_store::flags::command())
     .command(sabre_compactor::flags::command())
     .command(sabre_query::flags::command())
-    .command(sabre_tools::flags::command())
+    .command(refusals::with_refused_tools(sabre_tools::flags::command()))
     .command(sabre_es_retention::flags::command())
-    .command(demo::command())
+    .command(demo::command());
+    refusals::with_refusals(app)
 }
 
 /// Reads the arguments, starts the component and returns the exit code: 0 after a clean stop, 1 when it failed, 2 for

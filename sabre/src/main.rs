@@ -4,6 +4,7 @@
 
 mod cli;
 mod demo;
+mod refusals;
 
 use std::process::ExitCode;
 

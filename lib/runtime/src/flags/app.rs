@@ -28,7 +28,7 @@ pub struct Parsed {
     pub flags: Flags,
 }
 
-/// Why no command runs: a mistake (exit code 2), or `--help` and `--version` (exit code 0).
+/// Why no command runs: a mistake (exit code 2), a command that is not built (1), or `--help` and `--version` (exit code 0).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct CliError {
@@ -97,6 +97,9 @@ impl App {
             None => {}
         }
         let names: Vec<&'static str> = scan.path.iter().map(|command| command.name).collect();
+        if let Some(instead) = scan.path.last().and_then(|command| command.refused) {
+            return Err(self.not_built(&names, instead));
+        }
         let groups = self.groups(&scan.path);
         let command = help::command(self, &scan.path, true).no_binary_name(true);
         let matches = command
@@ -131,6 +134,15 @@ impl App {
             .flat_map(|command| &command.groups)
             .chain(&self.global)
             .collect()
+    }
+
+    /// Code 1: the arguments may be all right, and no others would do.
+    fn not_built(&self, names: &[&str], instead: &str) -> CliError {
+        let command = [&[self.name], names].concat().join(" ");
+        CliError {
+            exit_code: 1,
+            text: format!("error: {command} is not built: {instead}\n"),
+        }
     }
 
     fn with_hint(&self, names: &[&str], problem: &str) -> CliError {

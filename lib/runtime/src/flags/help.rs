@@ -16,7 +16,7 @@ pub(super) fn page(app: &App, path: &[&CommandSpec], everything: bool) -> String
 pub(super) fn long(app: &App, path: &[&CommandSpec]) -> String {
     let mut text = page(app, path, true);
     let inner = path.last().map_or(&app.commands, |command| &command.commands);
-    for command in inner {
+    for command in inner.iter().filter(|command| command.refused.is_none()) {
         text.push_str("\n\n");
         text.push_str(&long(app, &[path, &[command]].concat()));
     }
@@ -28,7 +28,7 @@ pub(super) fn command(app: &App, path: &[&CommandSpec], everything: bool) -> Com
     let words = std::iter::once(app.name).chain(path.iter().map(|command| command.name));
     let full_name = words.collect::<Vec<_>>().join(" ");
     let (about, inner) = match path.last() {
-        Some(command) => (command.about, &command.commands),
+        Some(command) => (command.refused.unwrap_or(command.about), &command.commands),
         None => (app.about, &app.commands),
     };
     let operand = path.last().and_then(|command| command.operand);
@@ -164,7 +164,11 @@ fn after_help(path: &[&CommandSpec], inner: &[CommandSpec]) -> String {
             .unwrap_or_default();
         text.push_str("Commands:\n");
         for command in inner {
-            text.push_str(&format!("  {:width$}  {}\n", command.name, command.about));
+            let about = match command.refused {
+                Some(instead) => format!("Not built: {instead}"),
+                None => command.about.to_owned(),
+            };
+            text.push_str(&format!("  {:width$}  {about}\n", command.name));
         }
         text.push('\n');
     }

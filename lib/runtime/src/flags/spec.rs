@@ -123,6 +123,8 @@ pub struct CommandSpec {
     pub commands: Vec<CommandSpec>,
     /// The flag that a bare word behind the command is the value of.
     pub operand: Option<&'static str>,
+    /// Set for a command of Thanos that is not built: what to use instead.
+    pub refused: Option<&'static str>,
 }
 
 impl Kind {
@@ -224,6 +226,15 @@ impl CommandSpec {
             examples: Vec::new(),
             commands: Vec::new(),
             operand: None,
+            refused: None,
+        }
+    }
+
+    /// Makes a command of Thanos that is not built: whatever its arguments, it ends the process with this advice.
+    pub fn not_built(name: &'static str, instead: &'static str) -> Self {
+        Self {
+            refused: Some(instead),
+            ..Self::new(name, "")
         }
     }
 

@@ -628,3 +628,38 @@ fn a_bare_word_is_the_value_of_the_flag_that_the_command_names() {
     let help = app.parse(["sabre", "restore", "--help"]).unwrap_err().text;
     assert!(help.contains("sabre restore <index> [flags]"), "{help}");
 }
+
+#[test]
+fn a_command_that_is_not_built_ends_with_code_1_and_says_what_to_use() {
+    let store = CommandSpec::new("store", "Serve blocks");
+    let bucket =
+        CommandSpec::new("bucket", "Look at a bucket").command(CommandSpec::not_built("web", "use ls"));
+    let app = App::new("sabre", "1.2.3", "Storage")
+        .global(groups::global())
+        .command(store)
+        .command(CommandSpec::not_built("rule", "run Thanos' own"))
+        .command(CommandSpec::new("tools", "Tools").command(bucket));
+
+    for line in [
+        "thanos rule --rule-file=a --never-heard-of -x",
+        "thanos --log.level debug rule",
+    ] {
+        let error = app.parse(line.split(' ')).unwrap_err();
+        assert_eq!(error.exit_code, 1, "{line}");
+        assert_eq!(error.text, "error: sabre rule is not built: run Thanos' own\n");
+    }
+    let error = app
+        .parse(["sabre", "tools", "bucket", "web", "--refresh=5m"])
+        .unwrap_err();
+    assert_eq!(error.text, "error: sabre tools bucket web is not built: use ls\n");
+
+    let help = app.parse(["sabre", "--help"]).unwrap_err();
+    assert_eq!(help.exit_code, 0);
+    assert!(
+        help.text.contains("rule   Not built: run Thanos' own"),
+        "{}",
+        help.text
+    );
+    let help = app.parse(["sabre", "rule", "--help"]).unwrap_err();
+    assert!(help.text.contains("run Thanos' own"), "{}", help.text);
+}
