@@ -16,6 +16,7 @@ mod evaluator;
 mod extended;
 mod fold;
 mod grid;
+mod info;
 mod invariant;
 mod labels;
 mod matching;

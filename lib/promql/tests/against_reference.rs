@@ -32,18 +32,39 @@ const LOOKBACK_MS: i64 = 300_000;
 /// Values by labels and time.
 type Answer = BTreeMap<(Labels, i64), Cell>;
 
-fn vocabulary() -> Vocabulary {
-    let functions = Function::ALL.iter().copied();
+/// Every twentieth case is about the targets of series.
+fn vocabulary(seed: u64) -> Vocabulary {
+    use Function::{Abs, Increase, Info, LabelReplace, LastOverTime, MaxOverTime, Rate};
+    let about_targets = seed % 20 == 7;
+    let functions = if about_targets {
+        &[
+            Info,
+            Info,
+            Info,
+            Info,
+            Abs,
+            Increase,
+            LabelReplace,
+            LastOverTime,
+            MaxOverTime,
+            Rate,
+        ]
+    } else {
+        Function::ALL
+    };
+    let functions = functions.iter().copied();
     Vocabulary {
-        metrics: data::METRICS,
+        metrics: if about_targets {
+            data::METRICS_WITH_TARGETS
+        } else {
+            data::METRICS
+        },
         labels: &["a", "b", "le"],
         values: &["x", "y", "", "x|y", ".+"],
         times: (data::START_MS, data::START_MS + data::LENGTH_MS),
         ranges_s: &[30, 60, 120, 300, 400],
         functions: functions
-            .filter(|function| {
-                function.signature().returns == ValueType::Vector && *function != Function::Info
-            })
+            .filter(|function| function.signature().returns == ValueType::Vector)
             .collect(),
     }
 }
@@ -133,7 +154,7 @@ fn check(seed: u64) -> bool {
     let depth = 1 + random.below(3);
     let query = Generator {
         random: &mut random,
-        vocabulary: vocabulary(),
+        vocabulary: vocabulary(seed),
     }
     .query(depth)
     .to_string();

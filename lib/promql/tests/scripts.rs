@@ -36,7 +36,7 @@ macro_rules! scripts {
     };
 }
 
-scripts! { selectors extended operators matching aggregations maths over_time rates histograms classic_histograms labels remarks }
+scripts! { selectors extended operators matching aggregations maths over_time rates histograms classic_histograms labels remarks info }
 
 #[test]
 fn every_function_operator_and_aggregation_has_a_script() {
@@ -44,8 +44,6 @@ fn every_function_operator_and_aggregation_has_a_script() {
         .iter()
         .map(|function| format!("{function:?}"))
         .collect();
-    // Enabling it is refused: it is not built.
-    left.retain(|name| name != "Info");
     let operators = "Add Sub Mul Div Mod Pow Atan2 Eq Neq Lte Lss Gte Gtr And Or Unless";
     let aggregations =
         "Avg Bottomk Count CountValues Group Max Min Quantile Stddev Stdvar Sum Topk Limitk LimitRatio";

@@ -32,7 +32,7 @@ impl Evaluator<'_> {
             Function::Sort | Function::SortDesc | Function::SortByLabel | Function::SortByLabelDesc => {
                 self.sort(call, grid, sink)
             }
-            Function::Info => Err(QueryError::evaluation("info() is not supported")),
+            Function::Info => self.info(call, grid, sink),
             _ => self.elementwise_call(call, grid, sink),
         }
     }

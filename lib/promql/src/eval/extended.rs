@@ -101,25 +101,31 @@ impl Samples<'_> {
     }
 }
 
-/// The change over a range, for `rate` per second.
-pub(super) fn change(
-    function: Function,
+/// A range with the values at its ends.
+struct Bounded {
+    left: f64,
+    right: f64,
+    /// The samples between its ends.
+    inner: std::ops::Range<usize>,
+}
+
+/// Finds the values at the ends of a range; `None` if no sample lies behind its start.
+fn bounded(
     extension: Extension,
     view: &View<'_>,
     (start, end): (i64, i64),
-    range_seconds: f64,
-) -> Option<Cell> {
+    is_counter: bool,
+) -> Option<Bounded> {
     let samples = Samples(view);
     let smoothed = extension == Extension::Smoothed;
-    let is_counter = function != Function::Delta;
-    let mut first = samples.first(start);
-    let mut last = if smoothed {
+    let first = samples.first(start);
+    let last = if smoothed {
         samples.last(end)
     } else {
         view.timestamps.len().checked_sub(1)?
     };
     let (first_sample, last_sample) = (samples.get(first), samples.get(last));
-    if last_sample.0 <= start {
+    if view.timestamps.is_empty() || last_sample.0 <= start {
         return None;
     }
     let left = if smoothed && first_sample.0 < start {
@@ -133,18 +139,58 @@ pub(super) fn change(
         }
         _ => last_sample.1,
     };
+    // What lies on the bounds is in `left` and `right`.
+    let inner_first = first + usize::from(first_sample.0 <= start);
+    let inner_end = (last + 1) - usize::from(last_sample.0 >= end);
+    Some(Bounded {
+        left,
+        right,
+        inner: inner_first..inner_end,
+    })
+}
+
+/// The change over a range, for `rate` per second.
+pub(super) fn change(
+    function: Function,
+    extension: Extension,
+    view: &View<'_>,
+    bounds: (i64, i64),
+    range_seconds: f64,
+) -> Option<Cell> {
+    let is_counter = function != Function::Delta;
+    let Bounded { left, right, inner } = bounded(extension, view, bounds, is_counter)?;
     let mut change = right - left;
     if is_counter {
-        // What lies on the bounds is in `left` and `right`.
-        first += usize::from(first_sample.0 <= start);
-        last = (last + 1) - usize::from(last_sample.0 >= end);
-        let inner = view.values.get(first..last).unwrap_or_default();
-        change += before_resets(left, inner, right);
+        change += before_resets(left, view.values.get(inner).unwrap_or_default(), right);
     }
     if function == Function::Rate {
         change /= range_seconds;
     }
     Some(Cell::Float(change))
+}
+
+/// The samples of a range that is a result by itself: a value at either end, and those between.
+pub(super) fn whole_range(
+    extension: Extension,
+    view: &View<'_>,
+    bounds: (i64, i64),
+) -> Evaluated<Vec<(i64, f64)>> {
+    if !view.histograms.is_empty() {
+        // Prometheus says so of smoothed ranges too.
+        return Err(QueryError::evaluation(
+            "anchored modifier is not supported with histograms",
+        ));
+    }
+    let Some(Bounded { left, right, inner }) = bounded(extension, view, bounds, false) else {
+        return Ok(Vec::new());
+    };
+    let times = view.timestamps.get(inner.clone()).unwrap_or_default();
+    let values = view.values.get(inner).unwrap_or_default();
+    let inner = times.iter().copied().zip(values.iter().copied());
+    let mut samples = vec![(bounds.0, left)];
+    samples.extend(inner);
+    samples.push((bounds.1, right));
+    Ok(samples)
 }
 
 /// The sum of the values before a counter began anew.

@@ -3,7 +3,7 @@
 use super::Grid;
 use super::batch::Worker;
 use super::evaluator::{Around, Evaluator, Sink};
-use super::extended::{check_floats, set_smoothed};
+use super::extended::{Extension, check_floats, set_smoothed, whole_range};
 use super::query::into_series;
 use super::row::{Cell, Row, is_nothing};
 use super::window::{Store, View, Window};
@@ -176,11 +176,10 @@ impl Evaluator<'_> {
         grid: &Grid,
         around: &Around<'_>,
     ) -> Evaluated<Vec<RangeSeries>> {
-        if matrix.selector.anchored || matrix.selector.smoothed {
-            return Err(QueryError::evaluation(
-                "anchored and smoothed range selectors are only supported in functions",
-            ));
-        }
+        let extension = Extension::of(&matrix.selector);
+        let lookback = self.options.lookback_ms;
+        let before = extension.map_or(0, |_| lookback);
+        let after = extension.map_or(0, |extension| extension.ahead(lookback));
         let range = matrix.range.ms();
         let maxt = Shift::of(&matrix.selector).reference(grid.start);
         let mut reserved = self.reservation();
@@ -193,13 +192,18 @@ impl Evaluator<'_> {
                 }
                 crate::source::SeriesItem::Series(series) => {
                     let mut window = Window::new(series.samples, true, &mut store);
-                    window.advance(maxt.saturating_sub(range), maxt)?;
+                    let mint = maxt.saturating_sub(range);
+                    window.advance(mint.saturating_sub(before), maxt.saturating_add(after))?;
                     let view = window.view();
                     reserved.grow(view.timestamps.len() * 16 + view.histograms.len() * 256)?;
-                    if !view.is_empty() {
+                    let floats = match extension {
+                        Some(extension) => whole_range(extension, &view, (mint, maxt))?,
+                        None => view.floats().collect(),
+                    };
+                    if !floats.is_empty() || !view.histograms.is_empty() {
                         found.push(RangeSeries {
                             labels: series.labels,
-                            floats: view.floats().collect(),
+                            floats,
                             histograms: view.histograms.to_vec(),
                         });
                     }
@@ -248,7 +252,7 @@ fn newest_of_series(
 
 /// The newest sample, unless it is a marker of the end of the series.
 #[inline]
-fn newest(view: &View<'_>, taken: Taken) -> Option<Cell> {
+pub(super) fn newest(view: &View<'_>, taken: Taken) -> Option<Cell> {
     let float = view.timestamps.last().zip(view.values.last());
     let (t, cell) = match (float, view.histograms.last()) {
         (float, Some((t, histogram))) if float.is_none_or(|(float_t, _)| float_t < t) => {

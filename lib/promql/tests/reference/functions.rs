@@ -270,6 +270,7 @@ impl Reference<'_> {
             }])
         };
         match function {
+            Function::Info => self.info(call, times),
             Vector => constant(&|step| scalars[0][step]),
             function if is_date(function) && call.args.is_empty() => {
                 constant(&|step| date(function, (times[step] / 1000) as f64))

@@ -4,8 +4,10 @@
 mod aggregate;
 mod binary;
 mod classic;
+mod extended;
 mod functions;
 mod histogram;
+mod info;
 mod over_time;
 mod range;
 
@@ -168,6 +170,7 @@ impl Reference<'_> {
             return Ok(Vec::new());
         }
         match expr {
+            Expr::Vector(selector) if selector.smoothed => merge(self.smoothed(selector, times)?),
             Expr::Vector(selector) => merge(self.newest(selector, times, false)),
             Expr::Paren(e) => self.vector(&e.expr, times),
             Expr::Unary(e) if !e.negative => self.vector(&e.expr, times),

@@ -94,10 +94,29 @@ impl Reference<'_> {
             .unwrap();
         let scalars = self.scalars_of(call, times)?;
         let (series, ends, range) = self.ranges(arg, times)?;
+        let extended = match arg {
+            Expr::Matrix(e) if e.selector.anchored || e.selector.smoothed => Some(&e.selector),
+            _ => None,
+        };
+        if let Some(selector) = extended {
+            use Function::{Changes, Delta, Increase, Rate, Resets};
+            let allowed = match call.function {
+                Rate | Increase | Delta => true,
+                Changes | Resets => selector.anchored,
+                _ => false,
+            };
+            if !allowed {
+                return Err(format!("{:?} of an extended range", call.function));
+            }
+        }
         let mut rows = Vec::new();
         for (labels, samples) in series {
             let mut cells = Vec::new();
             for (step, end) in ends.iter().enumerate() {
+                if let Some(selector) = extended {
+                    cells.push(self.extended(call.function, selector, &samples, (end - range, *end))?);
+                    continue;
+                }
                 let inside: Vec<(i64, Cell)> = samples
                     .iter()
                     .filter(|(t, _)| *t > end - range && t <= end)

@@ -15,6 +15,9 @@ pub(crate) const START_MS: i64 = 1_700_000_040_000;
 /// How long the data lasts.
 pub(crate) const LENGTH_MS: i64 = 20 * 60_000;
 
+/// Series with a target, and what is known of it.
+pub(crate) const METRICS_WITH_TARGETS: &[&str] = &["i_total", "i_total", "i_total", "target_info", "m"];
+
 pub(crate) const METRICS: &[&str] = &[
     "m", "m", "c_total", "c_total", "h", "hc", "b_bucket", "mix", "odd", "nope",
 ];
@@ -45,7 +48,37 @@ pub(crate) fn storage(random: &mut Random) -> MemoryStorage {
             }
         }
     }
+    add_targets(&mut storage, random);
     storage
+}
+
+/// Series of a few targets, and info series that come and go.
+fn add_targets(storage: &mut MemoryStorage, random: &mut Random) {
+    for instance in ["x", "y"] {
+        for job in ["x", "y", ""] {
+            for name in ["i_total", "i_total", "target_info", "target_info", "build_info"] {
+                if random.once_in(3) {
+                    continue;
+                }
+                let mut labels = vec![
+                    ("__name__", name),
+                    ("a", random.pick(&["x", "y", "", ""])),
+                    ("b", random.pick(&["x", "", ""])),
+                    ("instance", instance),
+                    ("job", job),
+                ];
+                labels.retain(|(_, value)| !value.is_empty());
+                let kind = if name == "i_total" && !random.once_in(20) {
+                    Kind::Counter
+                } else {
+                    random.pick(&[Kind::Gauge, Kind::Gauge, Kind::Gauge, Kind::Gauge, Kind::Mixed])
+                };
+                let samples = samples(kind, random);
+                let labels = Labels::from_pairs(labels).unwrap();
+                storage.insert(labels, MemorySamples::Decoded(Arc::new(samples)));
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

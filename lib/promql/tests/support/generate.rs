@@ -200,7 +200,11 @@ impl Generator<'_> {
             return Expr::Vector(Box::new(self.selector()));
         }
         match self.random.below(10) {
-            0 | 1 => Expr::Vector(Box::new(self.selector())),
+            0 | 1 => {
+                let mut selector = self.selector();
+                selector.smoothed = self.random.once_in(12);
+                Expr::Vector(Box::new(selector))
+            }
             2..=4 => self.call(depth),
             5 | 6 => self.aggregate(depth),
             7 => {
@@ -331,13 +335,53 @@ impl Generator<'_> {
         for i in 0..count {
             let wanted = *signature.args.get(i).or(signature.args.last()).unwrap();
             args.push(match wanted {
+                ValueType::Vector if function == Function::Info && i == 1 => self.label_selector(),
                 ValueType::Scalar => self.scalar(depth - 1),
                 ValueType::Vector => self.vector(depth - 1),
-                ValueType::Matrix => self.matrix(depth - 1),
+                ValueType::Matrix => {
+                    let mut matrix = self.matrix(depth - 1);
+                    self.extend(function, &mut matrix);
+                    matrix
+                }
                 ValueType::String => self.function_string(function, i),
             });
         }
         call(function, args)
+    }
+
+    /// Makes some ranges anchored or smoothed, mostly where that is allowed.
+    fn extend(&mut self, function: Function, matrix: &mut Expr) {
+        use Function::{Changes, Delta, Increase, Rate, Resets};
+        let allowed = matches!(function, Changes | Delta | Increase | Rate | Resets);
+        let Expr::Matrix(matrix) = matrix else { return };
+        match self.random.below(if allowed { 6 } else { 60 }) {
+            0 => matrix.selector.anchored = true,
+            1 => matrix.selector.smoothed = true,
+            _ => {}
+        }
+    }
+
+    /// A selector without a name, as `info` takes it.
+    fn label_selector(&mut self) -> Expr {
+        let mut selector = self.selector();
+        selector.name = String::new();
+        (selector.offset, selector.at) = (Duration::ZERO, None);
+        selector.matchers.pop();
+        let name = match self.random.below(6) {
+            0 => Some(Matcher::equal(METRIC_NAME, "build_info")),
+            1 => Some(Matcher::new(MatchKind::Re, METRIC_NAME, ".+_info").unwrap()),
+            2 => Some(Matcher::new(MatchKind::Neq, METRIC_NAME, "target_info").unwrap()),
+            _ => None,
+        };
+        selector.matchers.extend(name);
+        if selector.matchers.is_empty() {
+            // Printed, nothing at all would be left of it.
+            selector
+                .matchers
+                .push(Matcher::new(MatchKind::Re, "a", ".*").unwrap());
+        }
+        selector.matchers.sort_by_key(ToString::to_string);
+        Expr::Vector(Box::new(selector))
     }
 
     fn function_string(&mut self, function: Function, i: usize) -> Expr {
