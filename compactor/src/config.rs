@@ -275,4 +275,48 @@ mod tests {
                 .contains("selector.relabel-config")
         );
     }
+
+    /// A flag, and what is read of it in the settings and not in the defaults.
+    const REACHED: [(&str, &str); 27] = [
+        ("--data-dir=/d", "data_dir: \"/d\""),
+        ("--wait", "waits: true"),
+        ("--wait-interval=7m", "wait_interval: 420s"),
+        ("--dry-run", "is_dry_run: true"),
+        ("--consistency-delay=7m", "consistency_delay_ms: 420000"),
+        ("--retention.resolution-raw=50d", "raw_ms: 4320000000"),
+        ("--retention.resolution-5m=50d", "five_minutes_ms: 4320000000"),
+        ("--retention.resolution-1h=50d", "one_hour_ms: 4320000000"),
+        ("--delete-delay=7m", "delete_delay_ms: 420000"),
+        ("--downsampling.disable", "downsamples: false"),
+        ("--downsample.concurrency=7", "downsample_concurrency: 7"),
+        ("--compact.concurrency=7", "compact_concurrency: 7"),
+        ("--block-meta-fetch-concurrency=7", "meta_fetch_concurrency: 7"),
+        ("--block-discovery-strategy=concurrent", "discovery: Concurrent"),
+        ("--compact.cleanup-interval=7m", "cleanup_interval: Some(420s)"),
+        ("--compact.progress-interval=7m", "progress_interval: Some(420s)"),
+        ("--deduplication.replica-label=r", "replica_labels: [\"r\"]"),
+        ("--compact.enable-vertical-compaction", "vertical: true"),
+        ("--compact.block-max-index-size=7", "max_index_bytes: 7,"),
+        (
+            "--compact.skip-block-with-out-of-order-chunks",
+            "marks_out_of_order: true",
+        ),
+        ("--debug.halt-on-error", "halts_on_error: true"),
+        ("--debug.accept-malformed-index", "accepts_malformed_index: true"),
+        ("--hash-func=SHA256", "hashes: true"),
+        ("--min-time=2026-01-01T00:00:00Z", "min_time: Time(1767225600000)"),
+        ("--max-time=2026-01-01T00:00:00Z", "max_time: Time(1767225600000)"),
+        ("--selector.relabel-config=[{action: drop, regex: zzz}]", "zzz"),
+        ("--web.disable", "has_pages: false"),
+    ];
+
+    #[test]
+    fn each_flag_reaches_its_setting() {
+        let defaults = format!("{:?}", settings(&[]).unwrap());
+        for (flag, text) in REACHED {
+            let given = format!("{:?}", settings(&[flag]).unwrap());
+            assert!(given.contains(text), "{flag}: {given}");
+            assert!(!defaults.contains(text), "{flag}");
+        }
+    }
 }

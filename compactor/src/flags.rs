@@ -261,6 +261,26 @@ const PAGES: &[FlagSpec] = &[
     .ignored(NO_ADMIN),
 ];
 
+/// Flags that Thanos dropped, and that still stand in manifests.
+const OLD: &[FlagSpec] = &[
+    FlagSpec::new(
+        "index.generate-missing-cache-file",
+        Kind::Bool,
+        "false",
+        "Make caches of indices",
+    )
+    .hidden()
+    .ignored("stores make their index-headers themselves"),
+    FlagSpec::new(
+        "block-sync-concurrency",
+        Kind::Int,
+        "20",
+        "Metas that are read at once",
+    )
+    .hidden()
+    .ignored("--block-meta-fetch-concurrency has taken its place"),
+];
+
 /// The command, for the table of the binary.
 pub fn command() -> CommandSpec {
     CommandSpec::new(
@@ -274,6 +294,7 @@ pub fn command() -> CommandSpec {
     .group(FlagGroup::new("Downsampling", DOWNSAMPLING))
     .group(FlagGroup::new("Retention", RETENTION))
     .group(FlagGroup::new("Web pages", PAGES))
+    .group(FlagGroup::new("Old flags", OLD))
     .group(groups::http())
     .example(
         "See what would be done",

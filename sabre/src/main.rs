@@ -3,6 +3,8 @@
 //! Here are only the table of commands and the start of the process; what a command does is in its room.
 
 mod cli;
+#[cfg(test)]
+mod compatibility;
 mod demo;
 mod refusals;
 

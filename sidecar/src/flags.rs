@@ -1,5 +1,8 @@
 //! The flags of `sabre sidecar`, and what they mean.
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -186,6 +189,26 @@ const RELOADER: &[FlagSpec] = &[
     ),
 ];
 
+/// Flags that Thanos dropped, and that still stand in manifests.
+const OLD: &[FlagSpec] = &[
+    FlagSpec::new(
+        "receive.connection-pool-size",
+        Kind::Int,
+        "0",
+        "Connections to Prometheus",
+    )
+    .hidden()
+    .ignored("Thanos dropped it; connections are opened as they are needed"),
+    FlagSpec::new(
+        "receive.connection-pool-size-per-host",
+        Kind::Int,
+        "100",
+        "Connections to a Prometheus",
+    )
+    .hidden()
+    .ignored("Thanos dropped it; connections are opened as they are needed"),
+];
+
 /// The command, for the table of the binary.
 pub fn command() -> CommandSpec {
     CommandSpec::new("sidecar", "Ship Prometheus' blocks to a bucket, and answer queriers from Prometheus")
@@ -194,6 +217,7 @@ pub fn command() -> CommandSpec {
         .group(groups::objstore())
         .group(FlagGroup::new("StoreAPI", STORE_API))
         .group(FlagGroup::new("Reloader", RELOADER))
+        .group(FlagGroup::new("Old flags", OLD))
         .group(groups::request_logging())
         .group(groups::http())
         .group(groups::grpc_server())

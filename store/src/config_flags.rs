@@ -269,4 +269,45 @@ mod tests {
         );
         assert!(config(&["--selector.relabel-config=- action: nonsense"]).is_err());
     }
+
+    /// A flag, and what is read of it in the settings and not in the defaults.
+    const REACHED: [(&str, &str); 18] = [
+        ("--data-dir=/d", "data_dir: \"/d\""),
+        ("--no-cache-index-header", "cache_index_header: false"),
+        ("--index-cache-size=7MB", "index_cache_bytes: 7340032"),
+        ("--sync-block-duration=7m", "sync_interval: 420s"),
+        ("--block-discovery-strategy=concurrent", "discovery: Concurrent"),
+        ("--block-sync-concurrency=7", "block_sync_concurrency: 7"),
+        ("--block-meta-fetch-concurrency=7", "meta_fetch_concurrency: 7"),
+        ("--consistency-delay=7m", "consistency_delay_ms: 420000"),
+        (
+            "--ignore-deletion-marks-delay=7m",
+            "ignore_deletion_marks_delay_ms: 420000",
+        ),
+        ("--store.grpc.series-max-concurrency=7", "series_concurrency: 7"),
+        ("--store.limits.request-series=7", "series: 7"),
+        ("--store.limits.request-samples=7", "samples: 7"),
+        ("--store.grpc.downloaded-bytes-limit=7", "downloaded_bytes: 7"),
+        ("--min-time=2026-01-01T00:00:00Z", "min_time: Time(1767225600000)"),
+        ("--max-time=2026-01-01T00:00:00Z", "max_time: Time(1767225600000)"),
+        ("--selector.relabel-config=[{action: drop, regex: zzz}]", "zzz"),
+        (
+            "--store.index-header-posting-offsets-in-mem-sampling=7",
+            "posting_offsets_sampling: 7",
+        ),
+        (
+            "--debug.estimated-max-series-size=7",
+            "estimated_series_bytes: 7 ",
+        ),
+    ];
+
+    #[test]
+    fn each_flag_reaches_its_setting() {
+        let defaults = format!("{:?}", config(&[]).unwrap());
+        for (flag, text) in REACHED {
+            let given = format!("{:?}", config(&[flag]).unwrap());
+            assert!(given.contains(text), "{flag}: {given}");
+            assert!(!defaults.contains(text), "{flag}");
+        }
+    }
 }

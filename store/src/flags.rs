@@ -272,6 +272,34 @@ const PAGES: &[FlagSpec] = &[
     .ignored("the store never marks blocks"),
 ];
 
+/// Flags that Thanos dropped, and that still stand in manifests.
+const OLD: &[FlagSpec] = &[
+    FlagSpec::new(
+        "debug.advertise-compatibility-label",
+        Kind::Bool,
+        "true",
+        "Advertise a label to queriers of old",
+    )
+    .hidden()
+    .ignored("queriers that needed it are older than Thanos 0.8"),
+    FlagSpec::new(
+        "experimental.enable-index-header",
+        Kind::Bool,
+        "false",
+        "Use index-headers",
+    )
+    .hidden()
+    .ignored("they are always used"),
+    FlagSpec::new(
+        "experimental.enable-index-cache-postings-compression",
+        Kind::Bool,
+        "false",
+        "Compress cached postings",
+    )
+    .hidden()
+    .ignored("they are always compressed"),
+];
+
 /// The command, for the table of the binary.
 pub fn command() -> CommandSpec {
     CommandSpec::new("store", "Serve the blocks of a bucket to queriers")
@@ -280,6 +308,7 @@ pub fn command() -> CommandSpec {
         .group(FlagGroup::new("Requests", REQUESTS))
         .group(FlagGroup::new("Caches", CACHES))
         .group(FlagGroup::new("Web pages", PAGES))
+        .group(FlagGroup::new("Old flags", OLD))
         .group(groups::request_logging())
         .group(groups::http())
         .group(groups::grpc_server())

@@ -250,3 +250,25 @@ async fn cleanup_deletes_what_was_marked_long_enough() {
     bucket.run("cleanup", &[]).await;
     assert!(!exists(&bucket.path(0, "")) && exists(&bucket.path(1, "index")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_that_select_blocks_select_them() {
+    let bucket = Bucket::new();
+    let (text, _) = bucket.run("ls", &["--max-time=2023-11-14T23:13:20Z"]).await;
+    assert_eq!(text.trim(), bucket.ids[0]);
+    let (text, _) = bucket.run("inspect", &["--selector=cluster=\"us1\""]).await;
+    assert!(!text.contains(&bucket.ids[0]), "{text}");
+    let drop = "--selector.relabel-config=[{action: drop, source_labels: [cluster], regex: eu1}]";
+    assert_eq!(bucket.run("ls", &[drop]).await, (String::new(), None));
+
+    let text = format!(
+        "{{\"id\":\"{}\",\"version\":1,\"deletion_time\":1}}",
+        bucket.ids[0]
+    );
+    std::fs::write(bucket.path(0, "deletion-mark.json"), text).unwrap();
+    bucket.run("cleanup", &[drop]).await;
+    assert!(
+        exists(&bucket.path(0, "index")),
+        "it is not of those that were selected"
+    );
+}

@@ -78,6 +78,19 @@ fn endpoints_of_all_flags_are_taken() {
 }
 
 #[test]
+fn old_names_of_endpoints_mean_what_the_new_ones_do() {
+    for (old, new) in [
+        ("--store-strict=a:1", "--endpoint-strict=a:1"),
+        ("--target=a:1", "--endpoint=a:1"),
+        ("--metadata=a:1", "--endpoint=a:1"),
+        ("--exemplar=a:1", "--endpoint=a:1"),
+    ] {
+        let (old, new) = (read(&[old]).unwrap(), read(&[new]).unwrap());
+        assert_eq!(old.sources.fixed, new.sources.fixed);
+    }
+}
+
+#[test]
 fn flags_that_make_no_sense_are_named() {
     let wrong = |arguments: &[&str]| read(arguments).unwrap_err();
     assert!(wrong(&["--endpoint-strict=dns+a:1"]).contains("--endpoint-strict: dns+a:1"));
@@ -120,4 +133,91 @@ fn prefixes_and_labels_and_tenants_are_read() {
             .route_prefix,
         "/x"
     );
+}
+
+/// A flag, and what is read of it in the settings and not in the defaults.
+const REACHED: [(&str, &str); 42] = [
+    ("--endpoint.sd-config={endpoints: [{address: 'zzz:1'}]}", "zzz:1"),
+    ("--endpoint.sd-config-reload-interval=7s", "document_interval: 7s"),
+    ("--store.sd-files=/zzz", "target_files: [\"/zzz\"]"),
+    ("--store.sd-interval=7s", "target_files_interval: 7s"),
+    ("--store.sd-dns-interval=7s", "names_interval: 7s"),
+    ("--store.unhealthy-timeout=7s", "unhealthy_timeout: 7s"),
+    ("--endpoint.info-timeout=7s", "info_timeout: 7s"),
+    ("--store.response-timeout=7s", "response_timeout: Some(7s)"),
+    ("--selector-label=zone=\"z1\"", "z1"),
+    ("--selector.relabel-config=[{action: drop, regex: zzz}]", "zzz"),
+    ("--query.replica-label=r", "replica_labels: [\"r\"]"),
+    ("--deduplication.func=chain", "dedup_func: Chain"),
+    ("--query.auto-downsampling", "auto_downsampling: true"),
+    (
+        "--query.instant.default.max_source_resolution=5m",
+        "instant_resolution_ms: 300000",
+    ),
+    ("--no-query.partial-response", "partial_response: false"),
+    ("--no-rule.partial-response", "rules: false"),
+    ("--no-target.partial-response", "targets: false"),
+    ("--no-metric-metadata.partial-response", "metadata: false"),
+    ("--no-exemplar.partial-response", "exemplars: false"),
+    ("--no-status.partial-response", "status: false"),
+    ("--query.timeout=7s", "timeout: 7s"),
+    ("--query.max-concurrent=7", "max_concurrent: 7"),
+    ("--query.max-concurrent-select=7", "max_concurrent_select: 7"),
+    ("--query.lookback-delta=7s", "lookback_delta_ms: 7000"),
+    ("--no-query.dynamic-lookback-delta", "dynamic_lookback: false"),
+    ("--query.default-evaluation-interval=7s", "subquery_step_ms: 7000"),
+    ("--query.default-step=7s", "default_step: 7s"),
+    ("--query.metadata.default-time-range=7s", "metadata_range: 7s"),
+    (
+        "--enable-feature=promql-experimental-functions",
+        "experimental_functions: true",
+    ),
+    ("--query.tenant-header=X-Zzz", "header: \"X-Zzz\""),
+    ("--query.default-tenant-id=zzz", "default_tenant: \"zzz\""),
+    ("--query.enforce-tenancy", "enforced_label: Some(\"tenant_id\")"),
+    ("--store.limits.request-series=7", "max_series: 7"),
+    ("--store.limits.request-samples=7", "max_samples: 7"),
+    ("--sabre.query-memory=7", "query_bytes: 7,"),
+    ("--sabre.slow-query=7s", "slow_query: Some(7s)"),
+    ("--sabre.true-histogram-means", "histogram_means: True"),
+    ("--web.route-prefix=/zzz", "route_prefix: \"/zzz\""),
+    ("--web.external-prefix=/zzz", "route_prefix: \"/zzz\""),
+    ("--web.disable-cors", "disable_cors: true"),
+    ("--grpc-client-tls-secure", "client: ClientOptions { tls: Some("),
+    ("--grpc-client-server-name=zzz", "server_name: \"zzz\""),
+];
+
+#[test]
+fn each_flag_reaches_its_setting() {
+    let defaults = format!("{:?}", read(&[]).unwrap());
+    for (flag, text) in REACHED {
+        let given = format!("{:?}", read(&[flag]).unwrap());
+        assert!(given.contains(text), "{flag}: {given}");
+        assert!(!defaults.contains(text), "{flag}");
+    }
+}
+
+#[test]
+fn flags_of_tls_to_endpoints_reach_their_setting() {
+    let given = read(&[
+        "--grpc-client-tls-secure",
+        "--grpc-client-tls-skip-verify",
+        "--grpc-client-tls-ca=/ca",
+        "--grpc-client-tls-cert=/cert",
+        "--grpc-client-tls-key=/key",
+        "--grpc-client-tls-min-version=1.2",
+        "--query.enforce-tenancy",
+        "--query.tenant-label-name=zzz",
+    ]);
+    let text = format!("{:?}", given.unwrap());
+    for part in [
+        "insecure_skip_verify: true",
+        "ca_file: \"/ca\"",
+        "cert_file: \"/cert\"",
+        "key_file: \"/key\"",
+        "min_version: \"1.2\"",
+        "enforced_label: Some(\"zzz\")",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
