@@ -207,11 +207,13 @@ impl<'a> Batch<'a> {
     ) -> Result<(), DownsampleError> {
         let schemas = histograms.iter().map(|(_, histogram)| histogram.layout.schema);
         let mut windows = HistogramWindows::new(schemas.min().unwrap_or_default());
+        let mut taken = FloatHistogram::default();
         walk(self.resolution, histograms, |t, window| {
             windows.open();
             for (at, histogram) in window {
+                taken.copy_from(histogram);
                 windows
-                    .add(histogram.clone())
+                    .add(&mut taken)
                     .map_err(|_| DownsampleError::MixedBuckets { t: *at })?;
             }
             write(t, &mut windows).map_err(|source| DownsampleError::Append { t, source })

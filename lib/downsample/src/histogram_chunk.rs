@@ -18,6 +18,8 @@ pub(crate) struct HistogramWindows {
     pub(crate) counter: Option<FloatHistogram>,
     /// The last histogram.
     previous: FloatHistogram,
+    /// Increase of the last histogram: kept for its memory.
+    increase: FloatHistogram,
     /// Sum of the window; `None` before its first histogram.
     pub(crate) sum: Option<FloatHistogram>,
     pub(crate) count: u64,
@@ -29,6 +31,7 @@ impl HistogramWindows {
             schema,
             counter: None,
             previous: FloatHistogram::default(),
+            increase: FloatHistogram::default(),
             sum: None,
             count: 0,
         }
@@ -44,25 +47,25 @@ impl HistogramWindows {
         (self.sum, self.count) = (None, 0);
     }
 
-    /// Adds a histogram to the window.
-    pub(crate) fn add(&mut self, original: FloatHistogram) -> Result<(), MixedBuckets> {
+    /// Adds a histogram to the window, and leaves an earlier one in its place.
+    pub(crate) fn add(&mut self, original: &mut FloatHistogram) -> Result<(), MixedBuckets> {
         let finer = original.layout.schema > self.schema;
         if finer && self.schema == CUSTOM_BUCKETS_SCHEMA {
             return Err(MixedBuckets);
         }
         // A finer schema than that of the last one counts as a reset, so it is the original that is asked.
-        let coarse = finer.then(|| reduced(&original, self.schema));
-        let histogram = coarse.as_ref().unwrap_or(&original);
+        let coarse = finer.then(|| reduced(original, self.schema));
+        let histogram = coarse.as_ref().unwrap_or(original);
         match &mut self.counter {
             None => self.counter = Some(histogram.clone()),
             Some(counter) => {
                 let gauge = histogram.hint == CounterResetHint::Gauge;
-                if !gauge && is_reset(&original, &self.previous) {
+                if !gauge && is_reset(original, &self.previous) {
                     add(counter, histogram, Sign::Plus)?;
                 } else {
-                    let mut increase = histogram.clone();
-                    add(&mut increase, &self.previous, Sign::Minus)?;
-                    add(counter, &increase, Sign::Plus)?;
+                    self.increase.copy_from(histogram);
+                    add(&mut self.increase, &self.previous, Sign::Minus)?;
+                    add(counter, &self.increase, Sign::Plus)?;
                 }
             }
         }
@@ -75,7 +78,10 @@ impl HistogramWindows {
             sum.hint = CounterResetHint::Gauge;
         }
         self.count += 1;
-        self.previous = coarse.unwrap_or(original);
+        match coarse {
+            Some(coarse) => self.previous = coarse,
+            None => std::mem::swap(&mut self.previous, original),
+        }
         Ok(())
     }
 }

@@ -63,18 +63,19 @@ impl Histograms {
 
     /// Takes the next chunk. Samples that go back in time, or before 1970, and stale markers are left out.
     pub(crate) fn push(&mut self, encoding: Encoding, data: &[u8]) -> Result<(), Corruption> {
-        let mut last_t = 0;
+        let (mut last_t, mut float) = (0, FloatHistogram::default());
         if encoding == Encoding::FloatHistogram {
-            for sample in HistogramIter::<f64>::new(data)? {
-                let (t, histogram) = sample?;
-                self.sample(t, histogram, &mut last_t);
+            let mut samples = HistogramIter::<f64>::new(data)?;
+            while let Some(t) = samples.next_into(&mut float)? {
+                self.sample(t, &mut float, &mut last_t);
             }
             return Ok(());
         }
         let mut samples = HistogramIter::<i64>::new(data)?;
         let mut histogram = Histogram::default();
         while let Some(t) = samples.next_into(&mut histogram)? {
-            self.sample(t, histogram.to_float(), &mut last_t);
+            histogram.to_float_into(&mut float);
+            self.sample(t, &mut float, &mut last_t);
         }
         Ok(())
     }
@@ -86,7 +87,8 @@ impl Histograms {
         measured
     }
 
-    fn sample(&mut self, t: i64, histogram: FloatHistogram, last_t: &mut i64) {
+    /// Takes a sample. What `histogram` holds afterwards is of no use but for its memory.
+    fn sample(&mut self, t: i64, histogram: &mut FloatHistogram, last_t: &mut i64) {
         if t < *last_t || histogram.is_stale() {
             return;
         }
@@ -99,7 +101,7 @@ impl Histograms {
             self.batching.keep(1);
             return;
         }
-        self.turn(t, &histogram);
+        self.turn(t, histogram);
         if let Some(batch) = &mut self.batch {
             self.open += 1;
             batch.last_t = t;

@@ -110,6 +110,19 @@ impl<B: Bucket> NativeHistogram<B> {
     pub fn is_stale(&self) -> bool {
         is_stale(self.sum)
     }
+
+    /// Becomes as `other`, in the memory that is there.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.hint = other.hint;
+        if !Arc::ptr_eq(&self.layout, &other.layout) {
+            self.layout = Arc::clone(&other.layout);
+        }
+        (self.count, self.zero_count, self.sum) = (other.count, other.zero_count, other.sum);
+        self.positive.clear();
+        self.positive.extend_from_slice(&other.positive);
+        self.negative.clear();
+        self.negative.extend_from_slice(&other.negative);
+    }
 }
 
 impl<B: Bucket> Default for NativeHistogram<B> {
@@ -131,40 +144,29 @@ impl Histogram {
     ///
     /// Histograms with custom buckets have neither zero bucket nor negative side: these become zero and empty.
     pub fn to_float(&self) -> FloatHistogram {
-        if self.layout.has_custom_buckets() {
-            return self.custom_to_float();
-        }
-        FloatHistogram {
-            hint: self.hint,
-            layout: Arc::clone(&self.layout),
-            count: self.count as f64,
-            zero_count: self.zero_count as f64,
-            sum: self.sum,
-            positive: float_counts(&self.positive),
-            negative: float_counts(&self.negative),
-        }
+        let mut float = FloatHistogram::default();
+        self.to_float_into(&mut float);
+        float
     }
 
-    fn custom_to_float(&self) -> FloatHistogram {
-        let plain = self.layout.zero_threshold == 0.0 && self.layout.negative_spans.is_empty();
-        let layout = if plain {
-            Arc::clone(&self.layout)
-        } else {
-            Arc::new(Layout {
+    /// As [`Self::to_float`], into one that is there already, whose memory is used again.
+    pub fn to_float_into(&self, float: &mut FloatHistogram) {
+        let custom = self.layout.has_custom_buckets();
+        float.hint = self.hint;
+        if custom && (self.layout.zero_threshold != 0.0 || !self.layout.negative_spans.is_empty()) {
+            float.layout = Arc::new(Layout {
                 zero_threshold: 0.0,
                 negative_spans: Vec::new(),
                 ..Layout::clone(&self.layout)
-            })
-        };
-        FloatHistogram {
-            hint: self.hint,
-            layout,
-            count: self.count as f64,
-            zero_count: 0.0,
-            sum: self.sum,
-            positive: float_counts(&self.positive),
-            negative: Vec::new(),
+            });
+        } else if !Arc::ptr_eq(&float.layout, &self.layout) {
+            float.layout = Arc::clone(&self.layout);
         }
+        float.count = self.count as f64;
+        float.zero_count = if custom { 0.0 } else { self.zero_count as f64 };
+        float.sum = self.sum;
+        float_counts(&self.positive, &mut float.positive);
+        float_counts(if custom { &[] } else { &self.negative }, &mut float.negative);
     }
 }
 
@@ -174,8 +176,11 @@ impl From<&Histogram> for FloatHistogram {
     }
 }
 
-fn float_counts(buckets: &[i64]) -> Vec<f64> {
-    i64::absolute(buckets.iter().copied())
-        .map(|count| count as f64)
-        .collect()
+fn float_counts(deltas: &[i64], counts: &mut Vec<f64>) {
+    let mut count = 0i64;
+    counts.clear();
+    counts.extend(deltas.iter().map(|delta| {
+        count = count.wrapping_add(*delta);
+        count as f64
+    }));
 }

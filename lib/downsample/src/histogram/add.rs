@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram, Layout, Span};
 
 use super::MixedBuckets;
-use super::bounds::upper_bound;
+use super::bounds::{is_surely_beyond, upper_bound};
 use super::custom::add_in_common;
 use super::side::{Side, buckets, coarser, normalised};
 use super::zero::reconcile;
@@ -138,7 +138,11 @@ fn add_side(
 ) -> Option<Vec<Span>> {
     let (other_spans, other_counts) = other;
     let custom = layout.has_custom_buckets();
-    let within = |index| !custom && upper_bound(index, layout.schema) <= threshold;
+    let within = |index| {
+        !custom
+            && !is_surely_beyond(index, layout.schema, threshold)
+            && upper_bound(index, layout.schema) <= threshold
+    };
     let (first, _) = buckets(other_spans, other_counts).next()?;
     if spans == other_spans && counts.len() == other_counts.len() && !within(first) {
         for (count, other) in counts.iter_mut().zip(other_counts) {

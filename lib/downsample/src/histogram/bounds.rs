@@ -23,6 +23,24 @@ pub(super) fn upper_bound(index: i64, schema: i32) -> f64 {
     scaled(mantissa, exponent, 1025)
 }
 
+/// Whether bucket `index` and all behind it are surely beyond `threshold`, known without its exact bound.
+///
+/// Below 1 and far from zero, where thresholds are, the power of two below a bound says enough.
+#[inline]
+pub(super) fn is_surely_beyond(index: i64, schema: i32, threshold: f64) -> bool {
+    if !(f64::MIN_POSITIVE..1.0).contains(&threshold) {
+        return false;
+    }
+    let power = match schema {
+        0..=8 => index >> schema,
+        -4..0 => index.saturating_mul(1 << schema.unsigned_abs()),
+        _ => return false,
+    };
+    // 2^(exponent + 1) is greater than the threshold.
+    let exponent = (threshold.to_bits() >> 52) as i64 - 1023;
+    power > exponent
+}
+
 /// `mantissa` · 2^`exponent`. Where that would be 2^1024 it is the greatest float instead.
 fn scaled(mantissa: f64, exponent: i64, greatest: i64) -> f64 {
     if exponent == greatest && (mantissa == 1.0 || mantissa == 0.5) {
@@ -60,6 +78,43 @@ mod tests {
                 "bucket {index} of schema {schema}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_surely_beyond_is_beyond() {
+        let thresholds = [
+            0.0,
+            5e-324,
+            f64::MIN_POSITIVE,
+            2.9e-39,
+            1e-128,
+            0.001,
+            0.5,
+            0.999,
+            1.0,
+            7.0,
+            f64::MAX,
+            f64::NAN,
+        ];
+        let mut sure = 0;
+        for schema in -53..=9 {
+            for index in (-1100i64..1100).chain([i64::MIN, i64::MAX]) {
+                for threshold in thresholds {
+                    if is_surely_beyond(index, schema, threshold) {
+                        assert!(
+                            upper_bound(index, schema) > threshold,
+                            "{index} {schema} {threshold}"
+                        );
+                        sure += 1;
+                    }
+                }
+            }
+        }
+        assert!(sure > 100_000, "{sure}");
+        assert!(
+            is_surely_beyond(-10, 3, 1e-128),
+            "the shortcut is taken where it matters"
+        );
     }
 
     #[test]

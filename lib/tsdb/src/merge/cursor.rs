@@ -42,6 +42,14 @@ pub(super) trait Cursor {
     /// Number of bytes that are held, but for constants.
     fn held_bytes(&self) -> usize;
 
+    /// Samples that are decoded already, from the one on at which it is; `None` if the list is not of floats.
+    fn decoded(&self) -> Option<Decoded<'_>> {
+        None
+    }
+
+    /// Moves on by so many of the samples that are decoded.
+    fn pass(&mut self, _samples: usize) {}
+
     /// Moves on to the first sample at `t` or later, which may be the present one; false if there is none.
     fn seek(&mut self, t: i64) -> Result<bool, ChunkError> {
         while self.t() < t {
@@ -51,6 +59,13 @@ pub(super) trait Cursor {
         }
         Ok(true)
     }
+}
+
+/// Samples that are decoded, as many values as timestamps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decoded<'a> {
+    pub(super) timestamps: &'a [i64],
+    pub(super) values: &'a [f64],
 }
 
 fn forget(hint: &mut CounterResetHint) {
@@ -148,6 +163,24 @@ impl Cursor for FloatCursor {
     #[inline]
     fn push_to(&self, encoder: &mut ChunkEncoder, _: bool) -> Result<Option<EncodedChunk>, AppendError> {
         encoder.push_float(self.t, self.value)
+    }
+
+    #[inline]
+    fn decoded(&self) -> Option<Decoded<'_>> {
+        let present = self.passed.checked_sub(1)?;
+        Some(Decoded {
+            timestamps: self.timestamps.get(present..)?,
+            values: self.values.get(present..)?,
+        })
+    }
+
+    #[inline]
+    fn pass(&mut self, samples: usize) {
+        let present = (self.passed + samples).saturating_sub(1);
+        if let (Some(&t), Some(&value)) = (self.timestamps.get(present), self.values.get(present)) {
+            (self.t, self.value) = (t, value);
+            self.passed = present + 1;
+        }
     }
 
     fn held_bytes(&self) -> usize {

@@ -4,7 +4,7 @@
 //! become one by merging the third with the result of the first two, and so on: a pile of merges, of which each
 //! has the one below as its left side and a list of its own as its right.
 
-use super::cursor::{Cursor, FloatCursor};
+use super::cursor::{Cursor, Decoded, FloatCursor};
 use crate::chunk::{AppendError, ChunkEncoder, ChunkError, EncodedChunk};
 
 /// Before there was a gap to measure, the other side has to be this far ahead to be used.
@@ -27,12 +27,26 @@ struct Level<C> {
     right: C,
     left_alive: bool,
     right_alive: bool,
+    choice: Choice,
+}
+
+/// The side that was chosen last, and what that means for the next choice.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
     left_penalty_ms: i64,
     right_penalty_ms: i64,
     /// Time of the sample that came last.
     last_t: i64,
     /// Whether it came from the left side.
     use_left: bool,
+}
+
+/// A place in two lists that are decoded.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    left: usize,
+    right: usize,
+    choice: Choice,
 }
 
 /// What a level knows that has given samples of its left side only.
@@ -129,6 +143,47 @@ impl<C: Cursor> Fold<C> {
         Ok(alive)
     }
 
+    /// Gives samples to `encoder` until a chunk is whole, or what comes next is not simple; `next_mint` is the start of
+    /// the list that is to join next. It is what [`Self::advance`] and [`Self::push_to`] do sample by sample, in the case
+    /// that is by far the most common: one merge of two lists, both alive and decoded.
+    pub(super) fn give_simple(
+        &mut self,
+        history: &mut History,
+        next_mint: Option<i64>,
+        encoder: &mut ChunkEncoder,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        let [level] = self.levels.as_mut_slice() else {
+            return Ok(None);
+        };
+        if self.thin || !level.left_alive || !level.right_alive {
+            return Ok(None);
+        }
+        let (Some(left), Some(right)) = (self.base.decoded(), level.right.decoded()) else {
+            return Ok(None);
+        };
+        let mut pair = Pair {
+            left: 0,
+            right: 0,
+            choice: level.choice,
+        };
+        let mut whole = Ok(None);
+        while let Some((next, t, value)) = pair.next(left, right) {
+            if next_mint.is_some_and(|mint| mint < t || mint < history.right_seek()) {
+                break;
+            }
+            pair = next;
+            history.push(t);
+            whole = encoder.push_float(t, value);
+            if !matches!(whole, Ok(None)) {
+                break;
+            }
+        }
+        level.choice = pair.choice;
+        level.right.pass(pair.right);
+        self.base.pass(pair.left);
+        whole
+    }
+
     /// Merges all there is with one more list, which is before its first sample. The pile has been advanced, with
     /// the result `left_alive`; `history` is what came out of it before.
     pub(super) fn push(
@@ -142,10 +197,12 @@ impl<C: Cursor> Fold<C> {
             right,
             left_alive,
             right_alive,
-            left_penalty_ms: 0,
-            right_penalty_ms: history.penalty_ms,
-            last_t: history.last_t,
-            use_left: true,
+            choice: Choice {
+                left_penalty_ms: 0,
+                right_penalty_ms: history.penalty_ms,
+                last_t: history.last_t,
+                use_left: true,
+            },
         });
         self.thin |= !left_alive || !right_alive;
         Ok(())
@@ -155,7 +212,7 @@ impl<C: Cursor> Fold<C> {
     #[inline]
     fn t_of(&self, height: usize) -> i64 {
         let top = height.checked_sub(1).and_then(|top| self.levels.get(top));
-        top.map_or_else(|| self.base.t(), |level| level.last_t)
+        top.map_or_else(|| self.base.t(), |level| level.choice.last_t)
     }
 
     /// The list that has the sample of the pile up to `height`.
@@ -163,7 +220,7 @@ impl<C: Cursor> Fold<C> {
     fn current(&self, height: usize) -> &C {
         let levels = self.levels.get(..height).unwrap_or_default();
         for level in levels.iter().rev() {
-            if !level.use_left {
+            if !level.choice.use_left {
                 return &level.right;
             }
         }
@@ -177,11 +234,9 @@ impl<C: Cursor> Fold<C> {
         let Some(level) = self.levels.get_mut(below) else {
             return Ok(false);
         };
-        let (left_alive, left_target) = (level.left_alive, seek_target(level.last_t, level.left_penalty_ms));
+        let (left_alive, left_target) = (level.left_alive, level.choice.left_target());
         if level.right_alive {
-            level.right_alive = level
-                .right
-                .seek(seek_target(level.last_t, level.right_penalty_ms))?;
+            level.right_alive = level.right.seek(level.choice.right_target())?;
         }
         let left_alive = left_alive && self.seek(below, left_target)?;
         let left_t = self.t_of(below);
@@ -219,7 +274,7 @@ impl<C: Cursor> Fold<C> {
     /// Takes out the levels that only pass on what one side gives.
     fn collapse(&mut self) {
         self.thin = false;
-        let came_last = self.levels.last().map(|level| level.last_t);
+        let came_last = self.levels.last().map(|level| level.choice.last_t);
         if let Some(last) = self.levels.iter().rposition(|level| !level.left_alive)
             && let Some(level) = self.levels.drain(..=last).next_back()
         {
@@ -236,21 +291,42 @@ impl<C: Cursor> Level<C> {
     /// Chooses a side, the left one of which is at `left_t`; false if neither is alive.
     #[inline]
     fn choose(&mut self, left_t: i64) -> bool {
-        if !self.left_alive {
-            self.use_left = false;
-            if self.right_alive {
-                self.last_t = self.right.t();
-                self.right_penalty_ms = 0;
+        let choice = &mut self.choice;
+        match (self.left_alive, self.right_alive) {
+            (true, true) => choice.choose(left_t, self.right.t()),
+            (true, false) => {
+                choice.use_left = true;
+                choice.last_t = left_t;
+                choice.left_penalty_ms = 0;
             }
-            return self.right_alive;
+            (false, alive) => {
+                choice.use_left = false;
+                if alive {
+                    choice.last_t = self.right.t();
+                    choice.right_penalty_ms = 0;
+                }
+                return alive;
+            }
         }
-        if !self.right_alive {
-            self.use_left = true;
-            self.last_t = left_t;
-            self.left_penalty_ms = 0;
-            return true;
-        }
-        let right_t = self.right.t();
+        true
+    }
+}
+
+impl Choice {
+    /// The least time that the next sample of the left side may have.
+    #[inline(always)]
+    fn left_target(&self) -> i64 {
+        seek_target(self.last_t, self.left_penalty_ms)
+    }
+
+    #[inline(always)]
+    fn right_target(&self) -> i64 {
+        seek_target(self.last_t, self.right_penalty_ms)
+    }
+
+    /// Chooses between two sides that are alive.
+    #[inline(always)]
+    fn choose(&mut self, left_t: i64, right_t: i64) {
         self.use_left = left_t <= right_t;
         if self.use_left {
             self.right_penalty_ms = penalty_ms(self.last_t, left_t);
@@ -261,6 +337,29 @@ impl<C: Cursor> Level<C> {
             self.right_penalty_ms = 0;
             self.last_t = right_t;
         }
-        true
+    }
+}
+
+impl Pair {
+    /// The place of the next sample, its time and its value; `None` if a list ends before, or ends in it.
+    #[inline(always)]
+    fn next(mut self, left: Decoded<'_>, right: Decoded<'_>) -> Option<(Self, i64, f64)> {
+        let behind = |timestamps: &[i64], mut place: usize, target: i64| loop {
+            let t = *timestamps.get(place)?;
+            if t >= target {
+                return Some((place, t));
+            }
+            place += 1;
+        };
+        let (right_t, left_t);
+        (self.right, right_t) = behind(right.timestamps, self.right, self.choice.right_target())?;
+        (self.left, left_t) = behind(left.timestamps, self.left, self.choice.left_target())?;
+        self.choice.choose(left_t, right_t);
+        let value = if self.choice.use_left {
+            left.values.get(self.left)?
+        } else {
+            right.values.get(self.right)?
+        };
+        Some((self, self.choice.last_t, *value))
     }
 }

@@ -90,6 +90,13 @@ impl<C: Cursor> PenaltyRun<C> {
         next_mint: Option<i64>,
     ) -> Result<Encoded, MergeError> {
         loop {
+            if self.state == PenaltyState::Given {
+                let whole = self.fold.give_simple(&mut self.history, next_mint, encoder);
+                let t = self.fold.t();
+                if let Some(chunk) = whole.map_err(|source| MergeError::Append { t, source })? {
+                    return Ok(Encoded::Chunk(chunk));
+                }
+            }
             self.settle().map_err(in_run(self.mint, self.maxt))?;
             let exhausted = self.state == PenaltyState::Exhausted;
             let t = self.fold.t();
