@@ -9,7 +9,7 @@ mod parts;
 mod tests;
 mod wire;
 
-pub use parts::{ChunkPart, ChunkParts, SeriesParts};
+pub use parts::{AggregateParts, ChunkPart, ChunkParts, SeriesParts};
 
 use crate::thanos::{SeriesResponse, series_response};
 use bytes::{BufMut, Bytes, BytesMut};

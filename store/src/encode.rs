@@ -26,7 +26,7 @@ const FRAME_BYTES: usize = 1 << 20;
 /// After so many bytes other tasks get their turn: some 300 µs.
 const TURN_BYTES: usize = 256 << 10;
 
-/// What a chunk takes in a message besides its record: times, keys, lengths, hash.
+/// What a chunk takes in a message besides its record: times, keys, lengths.
 const CHUNK_OVERHEAD_BYTES: usize = 40;
 
 /// How messages are to be written.

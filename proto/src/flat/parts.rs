@@ -9,6 +9,7 @@ const SERIES_CHUNKS: u8 = 2;
 const AGGR_CHUNK_MIN_TIME: u8 = 1;
 const AGGR_CHUNK_MAX_TIME: u8 = 2;
 const AGGR_CHUNK_RAW: u8 = 3;
+const AGGR_CHUNK_COUNT: u8 = 4;
 const CHUNK_TYPE: u8 = 1;
 const CHUNK_DATA: u8 = 2;
 const CHUNK_HASH: u8 = 3;
@@ -23,7 +24,9 @@ pub struct SeriesParts<'a> {
 }
 
 /// One time range of a series: `AggrChunk` on the wire.
-#[derive(Debug, Clone, Copy, Default)]
+///
+/// Nearly all are of raw samples, and there are half a million of them in a large answer: the rest lies elsewhere.
+#[derive(Debug, Clone, Default)]
 pub struct ChunkParts<'a> {
     /// First timestamp, in milliseconds.
     pub mint: i64,
@@ -31,6 +34,13 @@ pub struct ChunkParts<'a> {
     pub maxt: i64,
     /// All samples.
     pub raw: Option<ChunkPart<'a>>,
+    /// What there is of downsampled ones.
+    pub aggregates: Option<Box<AggregateParts<'a>>>,
+}
+
+/// The aggregates of a downsampled chunk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AggregateParts<'a> {
     /// Samples per window.
     pub count: Option<ChunkPart<'a>>,
     /// Sum per window.
@@ -65,42 +75,53 @@ impl<'a> ChunkParts<'a> {
         }
     }
 
-    /// The parts with their field numbers, ascending.
-    fn parts(&self) -> impl Iterator<Item = (u8, &ChunkPart<'a>)> {
-        let parts = [
-            &self.raw,
-            &self.count,
-            &self.sum,
-            &self.min,
-            &self.max,
-            &self.counter,
-        ];
-        (AGGR_CHUNK_RAW..)
-            .zip(parts)
-            .filter_map(|(field, part)| part.as_ref().map(|part| (field, part)))
-    }
-
     fn encoded_len(&self) -> usize {
-        let parts: usize = self
-            .parts()
-            .map(|(_, part)| bytes_field_len(part.encoded_len()))
-            .sum();
-        number_field_len(self.mint as u64) + number_field_len(self.maxt as u64) + parts
+        let raw = self.raw.as_ref().map_or(0, ChunkPart::field_len);
+        let aggregates = self.aggregates.as_ref().map_or(0, |parts| parts.encoded_len());
+        number_field_len(self.mint as u64) + number_field_len(self.maxt as u64) + raw + aggregates
     }
 
     fn write(&self, writer: &mut Writer<'_, impl BufMut>) {
         writer.number(AGGR_CHUNK_MIN_TIME, self.mint as u64);
         writer.number(AGGR_CHUNK_MAX_TIME, self.maxt as u64);
-        for (field, part) in self.parts() {
-            writer.key(field, part.encoded_len());
-            writer.number(CHUNK_TYPE, part.encoding as u64);
-            writer.bytes(CHUNK_DATA, part.data);
-            writer.number(CHUNK_HASH, part.hash);
+        if let Some(raw) = &self.raw {
+            raw.write(AGGR_CHUNK_RAW, writer);
+        }
+        if let Some(aggregates) = &self.aggregates {
+            for (field, part) in aggregates.parts() {
+                part.write(field, writer);
+            }
         }
     }
 }
 
+impl<'a> AggregateParts<'a> {
+    /// The parts with their field numbers, ascending.
+    fn parts(&self) -> impl Iterator<Item = (u8, &ChunkPart<'a>)> {
+        let parts = [&self.count, &self.sum, &self.min, &self.max, &self.counter];
+        (AGGR_CHUNK_COUNT..)
+            .zip(parts)
+            .filter_map(|(field, part)| part.as_ref().map(|part| (field, part)))
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.parts().map(|(_, part)| part.field_len()).sum()
+    }
+}
+
 impl ChunkPart<'_> {
+    /// Length of the field that holds it, with its key.
+    fn field_len(&self) -> usize {
+        bytes_field_len(self.encoded_len())
+    }
+
+    fn write(&self, field: u8, writer: &mut Writer<'_, impl BufMut>) {
+        writer.key(field, self.encoded_len());
+        writer.number(CHUNK_TYPE, self.encoding as u64);
+        writer.bytes(CHUNK_DATA, self.data);
+        writer.number(CHUNK_HASH, self.hash);
+    }
+
     fn encoded_len(&self) -> usize {
         let data = if self.data.is_empty() {
             0

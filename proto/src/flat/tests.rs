@@ -35,11 +35,13 @@ fn chunks(series: &Series) -> Vec<ChunkParts<'_>> {
             mint: chunk.min_time,
             maxt: chunk.max_time,
             raw: part(&chunk.raw),
-            count: part(&chunk.count),
-            sum: part(&chunk.sum),
-            min: part(&chunk.min),
-            max: part(&chunk.max),
-            counter: part(&chunk.counter),
+            aggregates: Some(Box::new(AggregateParts {
+                count: part(&chunk.count),
+                sum: part(&chunk.sum),
+                min: part(&chunk.min),
+                max: part(&chunk.max),
+                counter: part(&chunk.counter),
+            })),
         })
         .collect()
 }

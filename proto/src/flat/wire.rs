@@ -9,6 +9,9 @@ const LENGTH_DELIMITED: u8 = 2;
 /// next one up to its data: 53 bytes).
 const PENDING_BYTES: usize = 64;
 
+/// A key and the longest varint.
+const MAX_FIELD_BYTES: usize = 11;
+
 /// Writes fields; keys and numbers between two pieces of data are put together on the stack and copied at once.
 #[derive(Debug)]
 pub(super) struct Writer<'o, O: BufMut> {
@@ -45,15 +48,13 @@ impl<'o, O: BufMut> Writer<'o, O> {
 
     /// Writes the key of field `number` and the length of the bytes that follow.
     pub(super) fn key(&mut self, number: u8, len: usize) {
-        self.push((number << 3) | LENGTH_DELIMITED);
-        self.varint(len as u64);
+        self.varint_field((number << 3) | LENGTH_DELIMITED, len as u64);
     }
 
     /// Writes a number field; nothing for zero.
     pub(super) fn number(&mut self, number: u8, value: u64) {
         if value != 0 {
-            self.push((number << 3) | VARINT);
-            self.varint(value);
+            self.varint_field((number << 3) | VARINT, value);
         }
     }
 
@@ -82,21 +83,25 @@ impl<'o, O: BufMut> Writer<'o, O> {
         self.pending_len = 0;
     }
 
-    fn varint(&mut self, mut value: u64) {
-        while value > 0x7f {
-            self.push((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.push(value as u8);
-    }
-
-    fn push(&mut self, byte: u8) {
-        if self.pending_len == PENDING_BYTES {
+    /// Writes a key and a number; looks once whether there is room for the longest of both.
+    fn varint_field(&mut self, key: u8, mut value: u64) {
+        if self.pending_len > PENDING_BYTES - MAX_FIELD_BYTES {
             self.flush();
         }
-        if let Some(slot) = self.pending.get_mut(self.pending_len) {
-            *slot = byte;
+        let room = self.pending.get_mut(self.pending_len..).unwrap_or_default();
+        let Some((first, rest)) = room.split_first_mut() else {
+            return;
+        };
+        *first = key;
+        self.pending_len += 1;
+        for slot in rest {
             self.pending_len += 1;
+            if value < 0x80 {
+                *slot = value as u8;
+                return;
+            }
+            *slot = (value & 0x7f) as u8 | 0x80;
+            value >>= 7;
         }
     }
 }
@@ -111,9 +116,9 @@ mod tests {
             for value in [1u64 << bit, (1u64 << bit) - 1, u64::MAX >> bit] {
                 let mut out = Vec::new();
                 let mut writer = Writer::new(&mut out);
-                writer.varint(value);
+                writer.varint_field(8, value);
                 writer.finish();
-                assert_eq!(varint_len(value), out.len(), "{value:#x}");
+                assert_eq!(1 + varint_len(value), out.len(), "{value:#x}");
             }
         }
     }
