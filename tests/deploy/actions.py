@@ -115,9 +115,9 @@ def answers(url):
 
 
 def metric(url, name):
+    """The sum over all labels."""
     with urllib.request.urlopen(url + "/metrics", timeout=5) as answer:
-        found = re.search(rf"^{name}(?:{{[^}}]*}})? (\S+)$", answer.read().decode(), re.M)
-    return float(found[1]) if found else 0.0
+        return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", answer.read().decode(), re.M))
 
 
 class Stand:
