@@ -71,8 +71,16 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
-{{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+{{- range $key := list "priorityClassName" "schedulerName" }}
+{{- with index $.values $key }}
+{{ $key }}: {{ . }}
+{{- end }}
+{{- end }}
+{{- range $key := list "hostAliases" "initContainers" }}
+{{- with index $.values $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 securityContext:
   {{- toYaml .values.podSecurityContext | nindent 2 }}
@@ -86,16 +94,40 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 env:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-livenessProbe:
-  httpGet:
-    path: /-/healthy
+{{- if or .values.extraEnvVarsCM .values.extraEnvVarsSecret }}
+envFrom:
+  {{- with .values.extraEnvVarsCM }}
+  - configMapRef:
+      name: {{ . }}
+  {{- end }}
+  {{- with .values.extraEnvVarsSecret }}
+  - secretRef:
+      name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .values.lifecycleHooks }}
+lifecycle:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- range $probe, $path := dict "livenessProbe" "/-/healthy" "readinessProbe" "/-/ready" "startupProbe" "/-/ready" }}
+{{- $settings := index $.values $probe }}
+{{- if and $settings (ne (toString $settings.enabled) "false") }}
+{{ $probe }}:
+  {{- if and $.root.Values.auth.basicAuthUsers (not $.root.Values.existingHttpConfigSecret) }}
+  # With passwords the kubelet may only look whether the port is open.
+  tcpSocket:
     port: http
-  {{- toYaml .values.livenessProbe | nindent 2 }}
-readinessProbe:
+  {{- else }}
   httpGet:
-    path: /-/ready
+    path: {{ $path }}
     port: http
-  {{- toYaml .values.readinessProbe | nindent 2 }}
+    {{- if $.root.Values.https.enabled }}
+    scheme: HTTPS
+    {{- end }}
+  {{- end }}
+  {{- toYaml (omit $settings "enabled") | nindent 2 }}
+{{- end }}
+{{- end }}
 resources:
   {{- toYaml .values.resources | nindent 2 }}
 securityContext:
@@ -103,13 +135,82 @@ securityContext:
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end -}}
 
+{{/* Flags that several components have: TLS and passwords of HTTP, TLS of the gRPC server, and what the user adds. */}}
+{{- define "sabre.sharedFlags" -}}
+{{- if include "sabre.hasHttpConfig" .root }}
+- --http.config=/conf/http/http-config.yml
+{{- end }}
+{{- $grpc := dig "grpc" "server" "tls" dict .values }}
+{{- if $grpc.enabled }}
+- --grpc-server-tls-cert=/certs/grpc/{{ default "tls.crt" $grpc.certFilename }}
+- --grpc-server-tls-key=/certs/grpc/{{ default "tls.key" $grpc.keyFilename }}
+{{- if $grpc.clientAuthEnabled }}
+- --grpc-server-tls-client-ca=/certs/grpc/{{ default "ca.crt" $grpc.caFilename }}
+{{- end }}
+{{- end }}
+{{- range .values.extraFlags }}
+- {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "sabre.hasHttpConfig" -}}
+{{- if or .Values.existingHttpConfigSecret .Values.httpConfig .Values.https.enabled .Values.auth.basicAuthUsers }}yes{{ end -}}
+{{- end -}}
+
+{{- define "sabre.sharedMounts" -}}
+{{- if include "sabre.hasHttpConfig" .root }}
+- name: http-config
+  mountPath: /conf/http
+  readOnly: true
+{{- end }}
+{{- if .root.Values.https.enabled }}
+- name: http-certs
+  mountPath: /certs/http
+  readOnly: true
+{{- end }}
+{{- if (dig "grpc" "server" "tls" dict .values).enabled }}
+- name: grpc-certs
+  mountPath: /certs/grpc
+  readOnly: true
+{{- end }}
+{{- with .values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "sabre.sharedVolumes" -}}
+{{- if include "sabre.hasHttpConfig" .root }}
+- name: http-config
+  secret:
+    secretName: {{ default (printf "%s-http-config" (include "sabre.fullname" .root)) .root.Values.existingHttpConfigSecret }}
+{{- end }}
+{{- if .root.Values.https.enabled }}
+- name: http-certs
+  secret:
+    secretName: {{ required "https.existingSecret is missing: the Secret with tls.crt and tls.key" .root.Values.https.existingSecret }}
+{{- end }}
+{{- $grpc := dig "grpc" "server" "tls" dict .values }}
+{{- if $grpc.enabled }}
+- name: grpc-certs
+  secret:
+    secretName: {{ required "grpc.server.tls.existingSecret is missing: the Secret with tls.crt and tls.key" $grpc.existingSecret }}
+{{- end }}
+{{- with .values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "sabre.claim" -}}
 - apiVersion: v1
   kind: PersistentVolumeClaim
   metadata:
     name: data
+    {{- with .values.persistence.annotations }}
+    annotations:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
   spec:
-    accessModes: [ReadWriteOnce]
+    accessModes: {{ toJson (default (list "ReadWriteOnce") .values.persistence.accessModes) }}
     {{- with default .root.Values.global.storageClass .values.persistence.storageClass }}
     storageClassName: {{ . }}
     {{- end }}
