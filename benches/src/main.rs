@@ -5,10 +5,12 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod bucket;
 mod caller;
 mod compact;
 #[allow(clippy::indexing_slicing, reason = "made-up data in arrays of known length")]
 mod data;
+mod metrics;
 mod process;
 mod query;
 mod series;
@@ -44,6 +46,20 @@ fn cli() -> Command {
                 .help("Largest HTTP/2 frame that the client accepts; most clients keep to 16384")
                 .value_parser(value_parser!(u32))
                 .default_value("1048576"),
+        )
+        .arg(
+            Arg::new("bucket")
+                .long("bucket")
+                .help("Where the blocks lie; for an S3 server also requests, bytes and round trips, and a bare loop of range reads")
+                .value_parser(bucket::Kind::NAMES)
+                .default_value("filesystem"),
+        )
+        .arg(
+            Arg::new("versitygw")
+                .long("versitygw")
+                .help("Binary of VersityGW, for the S3 servers")
+                .value_parser(value_parser!(PathBuf))
+                .default_value("versitygw"),
         );
     let sidecar_idle = Command::new("sidecar-idle")
         .about("Memory of a sidecar that has nothing to do, beside a real Prometheus")
@@ -184,7 +200,10 @@ async fn main() -> Result<()> {
                 pods: *args.get_one("pods").context("--pods")?,
                 frame_bytes: *args.get_one("frame").context("--frame-bytes")?,
             };
-            series::run(&plan).await
+            let kind = args.get_one::<String>("bucket").context("--bucket")?;
+            let kind = bucket::Kind::named(kind).context("--bucket")?;
+            let versitygw = args.get_one::<PathBuf>("versitygw").context("--versitygw")?;
+            series::run(&plan, kind, versitygw).await
         }
         Some(("sidecar-idle", args)) => {
             let plan = sidecar_idle::Plan {

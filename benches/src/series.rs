@@ -1,5 +1,8 @@
 //! Series over gRPC: what a querier does all day.
 
+mod bare;
+mod watch;
+
 use std::{
     fs,
     net::TcpListener,
@@ -11,8 +14,10 @@ use anyhow::{Context, Result, bail};
 use sabre_proto::thanos::{LabelMatcher, SeriesRequest, label_matcher};
 use tokio::process::{Child, Command};
 
+use self::watch::Watch;
 use crate::{
     Contender,
+    bucket::{Kind, Served},
     caller::{self, Call},
     data,
     process::{PeakAnon, cpu_seconds, status_mb},
@@ -72,27 +77,43 @@ pub(crate) struct Running {
     child: Child,
     pub(crate) pid: u32,
     pub(crate) grpc: String,
+    http: String,
 }
 
-pub(crate) async fn run(plan: &Plan) -> Result<()> {
+pub(crate) async fn run(plan: &Plan, kind: Kind, versitygw: &Path) -> Result<()> {
     let day = data::day(&plan.work, plan.pods)?;
-    let doubled = data::doubled(&plan.work, &day)?;
+    let bucket = kind.serve(&plan.work, &day, versitygw).await?;
     for contender in &plan.contenders {
         for row in &ROWS {
-            measure(plan, contender, &day, row).await?;
+            measure(plan, contender, &bucket, row).await?;
         }
+    }
+    if kind != Kind::Filesystem {
+        return Ok(());
+    }
+    let doubled = data::doubled(&plan.work, &day)?;
+    for contender in &plan.contenders {
         memory(plan, contender, &doubled).await?;
     }
     Ok(())
 }
 
 /// A fresh process for each row: its memory is that of the row alone.
-async fn measure(plan: &Plan, contender: &Contender, bucket: &Path, row: &Row) -> Result<()> {
-    let running = start(plan, contender, bucket).await?;
+async fn measure(plan: &Plan, contender: &Contender, bucket: &Served, row: &Row) -> Result<()> {
+    let running = start_on(plan, contender, &bucket.config).await?;
     let request = request(row.matcher, row.skip_chunks);
-    // One call warms what is cached, as a gateway that has run for a while.
+    let mut watch = Watch::start(&running.http, bucket).await?;
+    // The first call warms what is cached, as in a gateway that has run for a while.
     let warm_up = caller::connect(&running.grpc, plan.frame_bytes).await?;
-    caller::call(&warm_up, &request).await?;
+    let began = Instant::now();
+    let cold = caller::call(&warm_up, &request).await?;
+    let title = format!("{}\t{}", contender.name, row.name);
+    watch.report(&format!("{title}, cold"), &cold, began).await?;
+    let warm_began = Instant::now();
+    let mut watch = Watch::start(&running.http, bucket).await?;
+    let warm = caller::call(&warm_up, &request).await?;
+    watch.report(&format!("{title}, warm"), &warm, warm_began).await?;
+    bare::compare(&title, bucket, watch.requests(), &warm).await?;
     let peak = PeakAnon::of(running.pid);
     let (cpu_before, start) = (cpu_seconds(running.pid), Instant::now());
     let mut callers = Vec::new();
@@ -185,13 +206,14 @@ fn request((kind, value): (label_matcher::Type, &str), skip_chunks: bool) -> Ser
     }
 }
 
+/// Starts a store gateway on the blocks of a folder.
 pub(crate) async fn start(plan: &Plan, contender: &Contender, bucket: &Path) -> Result<Running> {
+    start_on(plan, contender, &Served::folder(bucket)?.config).await
+}
+
+async fn start_on(plan: &Plan, contender: &Contender, config: &str) -> Result<Running> {
     let data_dir = plan.work.join("store-data");
     let _ = fs::remove_dir_all(&data_dir);
-    let config = format!(
-        "type: FILESYSTEM\nconfig:\n  directory: {}\n",
-        bucket.canonicalize()?.display()
-    );
     let (grpc, http) = (free_address()?, free_address()?);
     let log = fs::File::create(plan.work.join(format!("{}.log", contender.name)))?;
     let child = Command::new(&contender.binary)
@@ -206,10 +228,15 @@ pub(crate) async fn start(plan: &Plan, contender: &Contender, bucket: &Path) -> 
         .spawn()
         .with_context(|| format!("start {}", contender.binary.display()))?;
     let pid = child.id().context("the process ended at once")?;
-    let running = Running { child, pid, grpc };
+    let running = Running {
+        child,
+        pid,
+        grpc,
+        http,
+    };
     for _ in 0..600 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if ready(&http).await {
+        if ready(&running.http).await {
             return Ok(running);
         }
     }
