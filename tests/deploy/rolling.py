@@ -5,7 +5,8 @@ becomes the addresses of its pods). Up come two Prometheus with sidecars, an S3 
 compactor, and es-retention's jobs against a real OpenSearch (in the folder SEARCH, as tests/servers/build.sh makes it).
 
 Then each pod is restarted in turn, the way a rolling update does it: told to end, started again, ready, and the next one after the
-object's minReadySeconds. All the while clients ask both queriers, and retry refused connections only. Each answer must be right and whole.
+object's minReadySeconds. All the while clients ask both queriers, and go to the other one only when a connection is refused, or ends before
+a byte of the answer because it came in the moment in which the port closed. Each answer must be right and whole.
 """
 
 import datetime
@@ -288,8 +289,9 @@ def start_rest(stand, rendered):
             pod.wait_ready()
     wanted = len(addresses) + len(stand.mapping.names["prometheus-operated"])
     for pod in queriers:
-        wait_for("the querier to know its endpoints", lambda pod=pod: up_endpoints(pod.port) == wanted, 30)
-    return queriers, compactor, len(shards)
+        wait_for(f"{pod.name} to know its endpoints", lambda pod=pod: up_endpoints(pod.port) == wanted, 120)
+        wait_for("what is scraped", lambda pod=pod: not Client([pod.port]).check_once("query", "live", is_live), 120)
+    return queriers, compactor, len(shards), wanted
 
 
 def wait_for_compaction(compactor):
@@ -316,7 +318,7 @@ class Client(threading.Thread):
     def __init__(self, ports):
         super().__init__(daemon=True)
         self.ports, self.done = ports, threading.Event()
-        self.count = self.refused = self.warned = 0
+        self.count = self.refused = self.cut = self.warned = 0
         self.slowest = 0.0
         self.problems = []
 
@@ -330,22 +332,36 @@ class Client(threading.Thread):
                 self.problems.append(f"{time.strftime('%H:%M:%S')} {query[1]}: {error!r}")
             step += 1
 
+    def get(self, port, path):
+        """The body of an answer; `None` when the querier took no connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+        except ConnectionRefusedError:
+            self.refused += 1
+            return None
+        except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            self.cut += 1
+            return None
+        body = answer.read()
+        connection.close()
+        return body
+
+    def check_once(self, path, query, check):
+        self.ask(0, path, query, check)
+        return self.problems
+
     def ask(self, step, path, query, check):
         now = time.time()
         form = {"query": query} if path == "query" else {"query": query, "start": START, "end": END - 60, "step": 60}
+        path = f"/api/v1/{path}?" + urllib.parse.urlencode(form)
         for attempt in range(len(self.ports)):
-            connection = http.client.HTTPConnection("127.0.0.1", self.ports[(step + attempt) % len(self.ports)], timeout=60)
-            try:
-                connection.connect()
+            body = self.get(self.ports[(step + attempt) % len(self.ports)], path)
+            if body is not None:
                 break
-            except ConnectionRefusedError:
-                self.refused += 1
         else:
             raise RuntimeError("no querier takes connections")
-        connection.request("GET", f"/api/v1/{path}?" + urllib.parse.urlencode(form))
-        reply = connection.getresponse()
-        body = reply.read()
-        connection.close()
         answer = json.loads(body)
         self.count += 1
         self.slowest = max(self.slowest, time.time() - now)
@@ -395,7 +411,7 @@ QUERIES = [
 ]
 
 
-def roll(stand, clients):
+def roll(stand, clients, queriers, wanted):
     for pods, pause in stand.rolls:
         for pod in reversed(pods):
             pod.end()
@@ -404,6 +420,9 @@ def roll(stand, clients):
         for pod in pods:
             pod.wait_ready()
         time.sleep(pause)
+        # A slow machine is given more time than a cluster gives.
+        for querier in queriers:
+            wait_for(f"{querier.name} to know its endpoints", lambda querier=querier: up_endpoints(querier.port) == wanted, 120)
         print(f"restarted {', '.join(pod.name for pod in pods)}; {sum(client.count for client in clients)} queries so far", flush=True)
         if any(client.problems for client in clients):
             break
@@ -466,13 +485,13 @@ def main():
             start_search(stand)
             prometheus = start_prometheus(stand, Rendered(stand.kustomize, "kubernetes/overlays/prometheus-statefulset"))
             ship(stand, prometheus)
-            queriers, compactor, shards = start_rest(stand, Rendered(stand.kustomize, "kubernetes/overlays/eks-sharded"))
+            queriers, compactor, shards, wanted = start_rest(stand, Rendered(stand.kustomize, "kubernetes/overlays/eks-sharded"))
             print(f"up after {time.monotonic() - began:.0f} s: 2 Prometheus, {shards} store shards twice, 2 queriers, a compactor", flush=True)
             compactions = wait_for_compaction(compactor)
             clients = [Client([pod.port for pod in queriers]) for _ in range(2)]
             for client in clients:
                 client.start()
-            roll(stand, clients)
+            roll(stand, clients, queriers, wanted)
             for client in clients:
                 client.done.set()
             for client in clients:
@@ -488,7 +507,8 @@ def main():
             count = sum(client.count for client in clients)
             print(
                 f"{count} queries, all right and whole; {sum(client.warned for client in clients)} told of an endpoint that was away; "
-                f"{sum(client.refused for client in clients)} connections were refused and tried at the other querier; "
+                f"{sum(client.refused for client in clients)} connections were refused and {sum(client.cut for client in clients)} ended at once, and "
+                "the other querier was asked; "
                 f"the slowest took {max(client.slowest for client in clients):.1f} s; "
                 f"the compactor made {compactions:.0f} longer blocks before",
                 flush=True,
