@@ -214,17 +214,17 @@ fn selector(flags: &Flags) -> Result<Vec<RelabelConfig>, ConfigError> {
 
 fn engine(flags: &Flags, budget: &Budget) -> Result<EngineConfig, ConfigError> {
     let features = flags.list("enable-feature")?;
-    let experimental = features
-        .iter()
-        .any(|feature| feature == "promql-experimental-functions");
-    for feature in features
-        .iter()
-        .filter(|feature| *feature != "promql-experimental-functions")
-    {
-        tracing::info!(
-            feature,
-            "feature is accepted and ignored: it is always on, or has no meaning here"
-        );
+    let mut parse = ParseOptions::default();
+    for feature in &features {
+        match feature.as_str() {
+            "promql-experimental-functions" => parse.experimental_functions = true,
+            "promql-extended-range-selectors" => parse.extended_range_selectors = true,
+            "promql-duration-expr" => parse.duration_expressions = true,
+            _ => tracing::info!(
+                feature,
+                "feature is accepted and ignored: it is always on, or has no meaning here"
+            ),
+        }
     }
     let query_bytes = flags.bytes(QUERY_MEMORY)?;
     Ok(EngineConfig {
@@ -242,10 +242,7 @@ fn engine(flags: &Flags, budget: &Budget) -> Result<EngineConfig, ConfigError> {
             "chain" => DedupFunc::Chain,
             _ => DedupFunc::Penalty,
         },
-        parse: ParseOptions {
-            experimental_functions: experimental,
-            ..ParseOptions::default()
-        },
+        parse,
         histogram_means: match flags.bool("sabre.true-histogram-means")? {
             true => HistogramMeans::True,
             false => HistogramMeans::AsThanos,

@@ -351,7 +351,7 @@ const QUERIES: &[FlagSpec] = &[
         "enable-feature",
         Kind::Text,
         "",
-        "promql-experimental-functions; others are accepted and ignored",
+        "promql-experimental-functions, and Prometheus' promql-extended-range-selectors and promql-duration-expr; others are accepted and ignored",
     )
     .comma_lists(),
     FlagSpec::new(

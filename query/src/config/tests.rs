@@ -104,6 +104,14 @@ fn flags_that_make_no_sense_are_named() {
 }
 
 #[test]
+fn what_is_experimental_in_queries_is_enabled_by_the_names_that_prometheus_has_for_it() {
+    let config = read(&["--enable-feature=promql-extended-range-selectors,promql-duration-expr"]).unwrap();
+    let parse = config.engine.parse;
+    assert!(parse.extended_range_selectors && parse.duration_expressions);
+    assert!(!parse.experimental_functions);
+}
+
+#[test]
 fn prefixes_and_labels_and_tenants_are_read() {
     let config = read(&[
         "--web.external-prefix=https://example.com/a/b/",
@@ -122,6 +130,7 @@ fn prefixes_and_labels_and_tenants_are_read() {
     assert_eq!(config.engine.replica_labels, ["r", "s", "t"]);
     assert_eq!(config.engine.enforced_tenant_label.as_deref(), Some("tenant_id"));
     assert!(config.engine.parse.experimental_functions);
+    assert!(!config.engine.parse.extended_range_selectors);
     assert_eq!(
         (config.engine.query_bytes, config.engine.query_bytes_flag.as_str()),
         (1 << 20, "--sabre.query-memory")
