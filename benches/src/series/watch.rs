@@ -58,7 +58,7 @@ impl<'a> Watch<'a> {
             let first_frame = began + call.first_frame;
             let before: Vec<&Request> = self.requests.iter().filter(|r| r.end <= first_frame).collect();
             print!(
-                ", {} HTTP requests, of which {} before the first frame, {} after one another",
+                ", {} HTTP requests, of which {} before the first frame, at most {} of them after one another",
                 self.requests.len(),
                 before.len(),
                 rounds(&before),
