@@ -159,6 +159,7 @@ impl Compactor {
             hashes: config.hashes,
             segment_bytes: config.segment_bytes,
             concurrency: config.compact_concurrency.max(config.downsample_concurrency),
+            ..JobOptions::default()
         };
         let metrics = CompactorMetrics::register(registry);
         metrics

@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 
 use super::upload::{UploadedSegment, upload_segments};
 use crate::merge::{
-    self, Job, JobError, JobProgress, Outcome, Output, ScratchFiles, SinkOptions, SinkSummary, Transform,
+    self, Job, JobError, JobProgress, OpenScratch, Outcome, Output, ScratchFiles, SinkOptions, SinkSummary,
+    Transform,
 };
 use crate::source::{self, Feeds, Health, SourceBlock, Windows};
 
@@ -41,6 +42,8 @@ pub(crate) struct JobContext {
 pub(crate) struct JobOptions {
     /// Folder for the local files of results.
     pub(crate) scratch_dir: PathBuf,
+    /// How they are made.
+    pub(crate) open_scratch: OpenScratch,
     /// Whether label names out of order are accepted.
     pub(crate) accepts_label_order: bool,
     /// Whether files are hashed.
@@ -74,6 +77,7 @@ impl Default for JobOptions {
     fn default() -> Self {
         Self {
             scratch_dir: PathBuf::from("./data/compact"),
+            open_scratch: merge::open_scratch,
             accepts_label_order: false,
             hashes: false,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
@@ -119,7 +123,8 @@ pub(crate) async fn run(
     for id in ids {
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
         let dir = context.options.scratch_dir.join(scratch_name(*id));
-        let scratch = sabre_runtime::blocking(move || ScratchFiles::create(dir)).await??;
+        let open = context.options.open_scratch;
+        let scratch = sabre_runtime::blocking(move || ScratchFiles::create(dir, open)).await??;
         let scratch = Arc::new(scratch);
         outputs.push(Output {
             scratch: Arc::clone(&scratch),

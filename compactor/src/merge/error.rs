@@ -29,7 +29,7 @@ pub(crate) enum JobError {
     #[error("chunks of a series: {what}; they come from {}", list(blocks))]
     Chunks { blocks: Vec<BlockId>, what: String },
     /// The index of the result cannot be written.
-    #[error("index of the result: {0}")]
+    #[error("index of the result: {}", explained(.0))]
     Index(#[from] IndexWriteError),
     /// A local file cannot be written.
     #[error("{path}: {source}; the folder is set by --data-dir", path = path.display())]
@@ -63,6 +63,16 @@ impl From<SymbolsError> for JobError {
             SymbolsError::Source(error) => Self::Source(error),
             SymbolsError::Write(error) => Self::Index(error),
         }
+    }
+}
+
+/// The disk's own words, and where it is: the error of the index alone does not have them.
+fn explained(error: &IndexWriteError) -> String {
+    match error {
+        IndexWriteError::Write(source) => {
+            format!("{source}; it is written to a local file first, below --data-dir")
+        }
+        other => other.to_string(),
     }
 }
 

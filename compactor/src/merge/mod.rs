@@ -14,4 +14,4 @@ pub(crate) use check::{Findings, check};
 pub(crate) use error::JobError;
 pub(crate) use pipeline::SeriesWork;
 pub(crate) use run::{Job, JobProgress, Outcome, Output, Transform, run};
-pub(crate) use sink::{Piece, ScratchFiles, SinkOptions, SinkSummary};
+pub(crate) use sink::{OpenScratch, Piece, ScratchFiles, SinkOptions, SinkSummary, open_scratch};

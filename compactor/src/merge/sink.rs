@@ -35,6 +35,21 @@ pub(crate) enum Piece {
 #[derive(Debug)]
 pub(crate) struct ScratchFiles {
     dir: PathBuf,
+    open: OpenScratch,
+}
+
+/// Makes an empty file that is written and read.
+pub(crate) type OpenScratch = fn(&Path) -> io::Result<File>;
+
+/// Makes it on the disk.
+pub(crate) fn open_scratch(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
 }
 
 /// SHA-256 of a segment in hexadecimal.
@@ -83,13 +98,13 @@ struct Gone;
 
 impl ScratchFiles {
     /// Makes the folder, which must not hold anything of use.
-    pub(crate) fn create(dir: PathBuf) -> Result<Self, JobError> {
+    pub(crate) fn create(dir: PathBuf, open: OpenScratch) -> Result<Self, JobError> {
         let made = remove_if_there(&dir).and_then(|()| fs::create_dir_all(&dir));
         made.map_err(|source| JobError::Local {
             path: dir.clone(),
             source,
         })?;
-        Ok(Self { dir })
+        Ok(Self { dir, open })
     }
 
     /// Where the index is.
@@ -100,14 +115,7 @@ impl ScratchFiles {
     /// Makes an empty file.
     pub(crate) fn make(&self, name: &str) -> Result<File, JobError> {
         let path = self.dir.join(name);
-        let mut options = File::options();
-        let opened = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path);
-        opened.map_err(|source| JobError::Local { path, source })
+        (self.open)(&path).map_err(|source| JobError::Local { path, source })
     }
 }
 

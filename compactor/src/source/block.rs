@@ -79,18 +79,21 @@ impl SourceBlock {
     }
 }
 
-/// The segments that references count: by the meta, or else as they are listed.
+/// The segments that references count: those that the meta names, a missing one in its place too, and behind them what else
+/// is listed. A meta that names too few, by hand or by mistake, does not keep the block from being read.
 fn listed_segments(meta: &BlockMeta, objects: &BlockObjects) -> Vec<SegmentFile> {
     let named = meta.thanos.as_ref().map(|thanos| thanos.segment_files.as_slice());
+    let named = named.unwrap_or_default();
     let mut segments = Vec::new();
-    for name in named.unwrap_or_default() {
+    for name in named {
         let file = format!("{CHUNKS_DIR}/{name}");
         // A missing one has no bytes: that is found where a chunk of it is wanted.
         let size_bytes = objects.size_of(&file).unwrap_or(0);
         segments.push(SegmentFile { file, size_bytes });
     }
-    if segments.is_empty() {
-        for segment in &objects.segments {
+    let last_named = named.iter().max();
+    for segment in &objects.segments {
+        if last_named.is_none_or(|last| *segment.name > **last) {
             segments.push(SegmentFile {
                 file: format!("{CHUNKS_DIR}/{}", segment.name),
                 size_bytes: segment.size_bytes,

@@ -1,5 +1,8 @@
 //! Broken blocks and a world that does not play along: the rest goes on, and nothing is lost.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +17,7 @@ use sabre_tsdb::meta::{BlockMeta, NoCompactMark};
 
 use super::fixture::{Fixture, START_MS, counters};
 use crate::error::PassError;
+use crate::execute::JobOptions;
 use crate::plan::HOUR_MS;
 use crate::verify::BlockVerifier;
 use sabre_runtime::budget::Budget;
@@ -244,6 +248,27 @@ async fn wrong_stats_are_told_and_counted_anew() {
 }
 
 #[tokio::test]
+async fn a_meta_that_names_too_few_segments() {
+    let fixture = Fixture::new();
+    for n in 0..10 {
+        let block = counters(n as u64 + 1, n * 2, n * 2 + 2, 5).segment_bytes(600);
+        let block = block.build().unwrap();
+        assert!(block.file("chunks/000002").is_some(), "several segments");
+        fixture.put(&block).await;
+    }
+    let (before, second) = (fixture.samples().await, fixture.blocks().await[1].ulid);
+    damaged(&fixture, &format!("{second}/meta.json"), |bytes| {
+        let mut meta = BlockMeta::parse(bytes).unwrap();
+        meta.thanos.as_mut().unwrap().segment_files.truncate(1);
+        *bytes = meta.to_json();
+    })
+    .await;
+    fixture.iterate().await.unwrap();
+    assert_eq!(levels(&fixture).await[0], (0, 8, 2));
+    assert_eq!(fixture.samples().await, before);
+}
+
+#[tokio::test]
 async fn metas_edited_by_hand_stop_no_other_block() {
     for edit in [
         &b"not json"[..],
@@ -312,6 +337,12 @@ async fn a_read_only_bucket() {
 }
 
 #[tokio::test]
+async fn a_bucket_without_room() {
+    // What a folder answers when its disk is full.
+    until_it_works(Operation::Upload, ErrorKind::Other).await;
+}
+
+#[tokio::test]
 async fn throttled_reads_and_writes() {
     until_it_works(Operation::Upload, ErrorKind::Throttled).await;
     until_it_works(Operation::GetRange, ErrorKind::Throttled).await;
@@ -333,6 +364,49 @@ async fn a_disk_that_takes_nothing() {
     std::fs::remove_file(&scratch).unwrap();
     compactor.iterate().await.unwrap();
     assert_eq!(levels(&fixture).await.len(), 4);
+}
+
+/// A device of Linux that is full and takes no byte stands for the disk.
+fn open_on_a_full_disk(_: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/full")
+}
+
+#[tokio::test]
+async fn a_full_disk_publishes_nothing_and_is_tried_again() {
+    let fixture = Fixture::new();
+    let ids = ten_blocks(&fixture).await;
+    let before = fixture.samples().await;
+    let mut compactor = fixture.compactor();
+    compactor.prepare().await.unwrap();
+    let options = Arc::clone(&compactor.context.options);
+    compactor.context.options = Arc::new(JobOptions {
+        open_scratch: open_on_a_full_disk,
+        ..JobOptions::clone(&options)
+    });
+    let error = compactor.iterate().await.unwrap_err();
+    assert!(matches!(error, PassError::Retry(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("No space left") && text.contains("--data-dir"),
+        "{text}"
+    );
+    let blocks = fixture.blocks().await;
+    assert!(
+        blocks.iter().map(|meta| meta.ulid).eq(ids),
+        "nothing is published"
+    );
+    assert_eq!(fixture.samples().await, before);
+    assert!(fixture.metric("thanos_compact_halted 0"), "no block is at fault");
+    // There is room again.
+    compactor.context.options = options;
+    compactor.iterate().await.unwrap();
+    assert_eq!(levels(&fixture).await.len(), 4);
+    assert_eq!(fixture.samples().await, before);
+    // Two days on nothing of the failed attempt is left.
+    fixture.now_ms.fetch_add(97 * HOUR_MS, Ordering::SeqCst);
+    compactor.iterate().await.unwrap();
+    assert!(fixture.view().await.partial.is_empty());
+    assert!(fixture.bucket.pending_uploads("").await.unwrap().is_empty());
 }
 
 #[tokio::test]
