@@ -21,7 +21,7 @@ use crate::{
     evaluate::Engine,
     fanout::Fanout,
     grpc::Services,
-    http::{HttpApi, Queries},
+    http::{HttpApi, PeerLimits, Queries},
     metrics::Measured,
 };
 
@@ -36,7 +36,7 @@ pub type RunError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Listening {
     /// API, pages, metrics and probes.
     pub http: SocketAddr,
-    /// StoreAPI, Query and Info.
+    /// StoreAPI, Query, Info, and what peers know beside series.
     pub grpc: SocketAddr,
 }
 
@@ -63,8 +63,9 @@ pub async fn run(
     let max_concurrent = config.engine.max_concurrent;
     let engine = Arc::new(Engine::new(Arc::new(fanout.clone()), config.engine));
     let queries: Arc<dyn Queries> = Arc::new(Measured::new(engine, max_concurrent, &registry));
+    let peer_limits = PeerLimits::of(&config.api);
     let api = HttpApi::new(Arc::clone(&queries), pool.clone(), config.api, &registry);
-    let services = Services::new(fanout, queries, pool, budget, config.services);
+    let services = Services::new(fanout, queries, pool, budget, config.services, peer_limits);
 
     let probe = Probe::new(&registry);
     let http_metrics = HttpMetrics::new(&registry).with_log(request_log.clone());
@@ -78,6 +79,11 @@ pub async fn run(
         .service(services.store_service())
         .service(services.info_service())
         .service(services.query_service())
+        .service(services.rules_service())
+        .service(services.targets_service())
+        .service(services.metadata_service())
+        .service(services.exemplars_service())
+        .service(services.status_service())
         .bind(&registry, &probe)
         .await?;
     if let Some(listening) = listening {

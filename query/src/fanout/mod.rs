@@ -32,7 +32,7 @@ use sabre_runtime::metrics::{Counter, Registry};
 use tokio::time::Instant;
 
 use self::{
-    choose::{Wanted, refusal, without_own},
+    choose::{Wanted, refusal},
     client_metrics::ClientMetrics,
     merge::Merge,
     messages::Call,
@@ -44,6 +44,7 @@ use crate::{
     source::{Names, SelectOptions, SelectRequest, SeriesStream, SourceFailure, StoreSource},
 };
 
+pub(crate) use choose::without_own;
 pub(crate) use stream::data_bytes;
 pub(crate) use tally::samples_of;
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use sabre_model::Labels;
 use sabre_proto::{
     convert::label_set,
-    thanos::info::{InfoRequest, InfoResponse, QueryApiInfo, StoreInfo, TsdbInfo, info_server::Info},
+    thanos::info::{
+        ExemplarsInfo, InfoRequest, InfoResponse, MetricMetadataInfo, QueryApiInfo, RulesInfo, StatusInfo,
+        StoreInfo, TargetsInfo, TsdbInfo, info_server::Info,
+    },
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -92,8 +95,16 @@ impl Info for Services {
             label_sets: label_sets.iter().map(label_set).collect(),
             component_type: COMPONENT.to_owned(),
             store: Some(store),
+            rules: Some(RulesInfo {}),
+            metric_metadata: Some(MetricMetadataInfo {}),
+            targets: Some(TargetsInfo {}),
+            // Whose exemplars are how old is not known here.
+            exemplars: Some(ExemplarsInfo {
+                min_time: i64::MIN,
+                max_time: i64::MAX,
+            }),
             query: Some(QueryApiInfo {}),
-            ..InfoResponse::default()
+            status: Some(StatusInfo {}),
         }))
     }
 }

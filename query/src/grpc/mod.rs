@@ -1,7 +1,9 @@
-//! The gRPC services of a querier: itself a store to other queriers, and an engine to those who split queries.
+//! The gRPC services of a querier: itself a store to other queriers, an engine to those who split queries, and the
+//! way to what peers know beside series.
 
 mod answers;
 mod info;
+mod peers;
 mod query;
 mod series;
 mod store;
@@ -12,7 +14,11 @@ use std::sync::Arc;
 
 use sabre_proto::{
     StoreService,
-    thanos::{info::info_server::InfoServer, query_server::QueryServer},
+    thanos::{
+        exemplars_server::ExemplarsServer, info::info_server::InfoServer, metadata_server::MetadataServer,
+        query_server::QueryServer, rules_server::RulesServer, status_server::StatusServer,
+        targets_server::TargetsServer,
+    },
 };
 use sabre_runtime::{budget::Budget, grpc_server::MAX_MESSAGE_BYTES};
 use tonic::Status;
@@ -21,7 +27,7 @@ use crate::{
     endpoints::Pool,
     evaluate::{FailureKind, QueryFailure},
     fanout::Fanout,
-    http::Queries,
+    http::{PeerLimits, Queries},
     source::SourceFailure,
 };
 
@@ -44,6 +50,7 @@ pub struct Services {
     pool: Pool,
     budget: Budget,
     options: Arc<ServiceOptions>,
+    peers: PeerLimits,
 }
 
 impl Services {
@@ -54,6 +61,7 @@ impl Services {
         pool: Pool,
         budget: Budget,
         options: ServiceOptions,
+        peers: PeerLimits,
     ) -> Self {
         Self {
             fanout,
@@ -61,6 +69,7 @@ impl Services {
             pool,
             budget,
             options: Arc::new(options),
+            peers,
         }
     }
 
@@ -77,6 +86,31 @@ impl Services {
     /// `thanos.Query`.
     pub fn query_service(&self) -> QueryServer<Services> {
         QueryServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// `thanos.Rules`.
+    pub fn rules_service(&self) -> RulesServer<Services> {
+        RulesServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// `thanos.Targets`.
+    pub fn targets_service(&self) -> TargetsServer<Services> {
+        TargetsServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// `thanos.Metadata`.
+    pub fn metadata_service(&self) -> MetadataServer<Services> {
+        MetadataServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// `thanos.Exemplars`.
+    pub fn exemplars_service(&self) -> ExemplarsServer<Services> {
+        ExemplarsServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// `thanos.Status`.
+    pub fn status_service(&self) -> StatusServer<Services> {
+        StatusServer::new(self.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 

@@ -1,5 +1,8 @@
+mod peers;
+
 use std::sync::Arc;
 
+use sabre_model::Labels;
 use sabre_proto::thanos::{
     InfoRequest, LabelMatcher, LabelNamesRequest, PartialResponseStrategy, SeriesRequest, SeriesResponse,
     info::{InfoRequest as ModernInfo, info_client::InfoClient},
@@ -39,11 +42,15 @@ async fn querier(stores: Vec<FakeStore>, options: ServiceOptions) -> (Served, Ve
     };
     let fanout = Fanout::new(pool.clone(), fanout_options, &registry);
     let engine: Arc<dyn Queries> = Arc::new(Engine::new(Arc::new(fanout.clone()), EngineConfig::default()));
-    let services = Services::new(fanout, engine, pool, Budget::unlimited(), options);
+    let services = Services::new(fanout, engine, pool, Budget::unlimited(), options, limits());
     let routes = Routes::new(services.store_service())
         .add_service(services.info_service())
         .add_service(services.query_service());
     (serve(routes).await.unwrap(), served)
+}
+
+fn limits() -> PeerLimits {
+    PeerLimits::of(&crate::http::ApiOptions::default())
 }
 
 fn all() -> SeriesRequest {
@@ -153,7 +160,7 @@ async fn a_querier_says_what_those_behind_it_say() {
     assert_eq!(said.label_sets[0].labels.len(), 2, "its own label is laid over");
     let store = said.store.unwrap();
     assert_eq!(store.min_time, 7);
-    assert!(store.supports_without_replica_labels && said.query.is_some() && said.rules.is_none());
+    assert!(store.supports_without_replica_labels && said.query.is_some() && said.rules.is_some());
     let mut client = StoreClient::new(served.channel.clone());
     let old = client.info(InfoRequest::default()).await.unwrap().into_inner();
     assert_eq!((old.store_type, old.min_time, old.labels.len()), (1, 7, 2));

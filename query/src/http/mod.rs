@@ -15,12 +15,12 @@
 mod asked;
 mod cors;
 mod encoding;
-mod failure;
+pub(crate) mod failure;
 mod form;
 mod handlers;
 mod json;
 mod options;
-mod peers;
+pub(crate) mod peers;
 mod queries;
 mod reply;
 mod slow_log;
@@ -39,6 +39,7 @@ use sabre_runtime::{
 };
 
 use crate::{endpoints::Pool, page};
+pub use peers::PeerLimits;
 pub use options::{ApiOptions, PartialResponse, TenancyOptions};
 pub use queries::Queries;
 

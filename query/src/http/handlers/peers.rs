@@ -1,7 +1,6 @@
 //! `rules`, `alerts`, `targets`, `metadata`, `query_exemplars` and `status/tsdb`: what peers know beside series.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use sabre_promql::{ParseOptions, parse};
 use sabre_proto::thanos::{LabelMatcher, rules_request, targets_request};
 use serde_json::{Value, json};
 
@@ -132,13 +131,8 @@ pub(super) async fn exemplars(
     let start_ms = time_or(&form, "start", MIN_TIME_MS)?;
     let end_ms = time_or(&form, "end", MAX_TIME_MS)?;
     let query = form.first("query").unwrap_or_default();
-    let expr = parse(query, ParseOptions::all()).map_err(|error| ApiFailure::bad_data(error.to_string()))?;
-    let wanted = WantedExemplars {
-        selectors: exemplars::selectors(&expr),
-        start_ms,
-        end_ms,
-    };
     let options = &api.inner.options;
+    let wanted = WantedExemplars::of(query, &options.selector_labels, (start_ms, end_ms))?;
     let call = api.call("exemplars", options.partial_response.exemplars, &headers)?;
     let gathered = exemplars::ask(&api.inner.pool, &call, &wanted, &options.replica_labels).await?;
     let data = Value::Array(gathered.items);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sabre_model::{Labels, Matcher};
-use sabre_promql::ast::Expr;
+use sabre_promql::{ParseOptions, ast::Expr, parse};
 use sabre_proto::thanos::{
     ExemplarData, ExemplarsRequest, ExemplarsResponse, exemplars_client::ExemplarsClient, exemplars_response,
 };
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     endpoints::{Api, Endpoint, Pool},
+    fanout::without_own,
     http::{failure::ApiFailure, json::text},
 };
 
@@ -28,6 +29,26 @@ pub(crate) struct WantedExemplars {
     pub(crate) end_ms: i64,
 }
 
+impl WantedExemplars {
+    /// What a query asks for behind a querier with labels of its `own`, which nobody behind it knows.
+    ///
+    /// # Errors
+    /// The text is no query.
+    pub(crate) fn of(query: &str, own: &Labels, times_ms: (i64, i64)) -> Result<Self, ApiFailure> {
+        let expr = parse(query, ParseOptions::all());
+        let expr = expr.map_err(|error| ApiFailure::bad_data(error.to_string()))?;
+        let selectors = selectors(&expr);
+        Ok(Self {
+            selectors: selectors
+                .iter()
+                .filter_map(|matchers| without_own(matchers, own))
+                .collect(),
+            start_ms: times_ms.0,
+            end_ms: times_ms.1,
+        })
+    }
+}
+
 /// Asks all peers.
 pub(crate) async fn ask(
     pool: &Pool,
@@ -35,6 +56,19 @@ pub(crate) async fn ask(
     wanted: &WantedExemplars,
     replica_labels: &[String],
 ) -> Result<Gathered<Value>, ApiFailure> {
+    let gathered = fetch(pool, call, wanted).await?;
+    Ok(Gathered {
+        items: merged(gathered.items, replica_labels),
+        warnings: gathered.warnings,
+    })
+}
+
+/// Exemplars as all peers say them.
+pub(crate) async fn fetch(
+    pool: &Pool,
+    call: &Call,
+    wanted: &WantedExemplars,
+) -> Result<Gathered<ExemplarData>, ApiFailure> {
     let message = |endpoint: &Endpoint| {
         let peer = endpoint.peer()?;
         // A querier asks on by external labels; Prometheus does not know its own.
@@ -55,15 +89,11 @@ pub(crate) async fn ask(
         Some(exemplars_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    let gathered = gather(pool, Api::Exemplars, call, message, ask, read).await?;
-    Ok(Gathered {
-        items: merged(gathered.items, replica_labels),
-        warnings: gathered.warnings,
-    })
+    gather(pool, Api::Exemplars, call, message, ask, read).await
 }
 
 /// The conditions of all selectors within an expression.
-pub(crate) fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
+pub(super) fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
     let mut found = Vec::new();
     let mut open = vec![expr];
     while let Some(expr) = open.pop() {

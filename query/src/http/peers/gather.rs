@@ -7,6 +7,7 @@ use std::{
 
 use futures::{StreamExt as _, future::join_all};
 use prost::Message;
+use sabre_proto::thanos::PartialResponseStrategy;
 use tokio::time::timeout;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -26,11 +27,17 @@ pub(crate) struct Call {
     pub(crate) what: &'static str,
     /// Whether an answer without a peer that fails is better than none.
     pub(crate) partial: bool,
-    /// How long each may take.
-    pub(crate) timeout: Duration,
-    /// Most bytes of all answers together.
-    pub(crate) max_bytes: usize,
+    pub(crate) limits: PeerLimits,
     metadata: Vec<(String, String)>,
+}
+
+/// How long peers may take, and how much they may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// How long each may take.
+    pub timeout: Duration,
+    /// Most bytes of the answers of all together.
+    pub max_bytes: usize,
 }
 
 /// What all peers said.
@@ -55,20 +62,43 @@ struct Allowance {
     limit: usize,
 }
 
+impl PeerLimits {
+    /// What flags say of them.
+    pub fn of(options: &ApiOptions) -> Self {
+        Self {
+            timeout: options.timeout,
+            max_bytes: options.max_peer_bytes,
+        }
+    }
+}
+
 impl Call {
     pub(crate) fn new(what: &'static str, partial: bool, options: &ApiOptions, tenant: &Tenant) -> Self {
         Self {
             what,
             partial,
-            timeout: options.timeout,
-            max_bytes: options.max_peer_bytes,
+            limits: PeerLimits::of(options),
             metadata: tenant.metadata(),
+        }
+    }
+
+    /// A call that another querier makes, with its `thanos.PartialResponseStrategy` and what it wants to go on to peers.
+    pub(crate) fn handed_down(
+        what: &'static str,
+        strategy: i32,
+        limits: PeerLimits,
+        metadata: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            what,
+            partial: strategy != i32::from(PartialResponseStrategy::Abort),
+            limits,
+            metadata,
         }
     }
 
     /// `thanos.PartialResponseStrategy`.
     pub(crate) fn strategy(&self) -> i32 {
-        use sabre_proto::thanos::PartialResponseStrategy;
         match self.partial {
             true => PartialResponseStrategy::Warn.into(),
             false => PartialResponseStrategy::Abort.into(),
@@ -77,7 +107,7 @@ impl Call {
 
     fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
+        request.set_timeout(self.limits.timeout);
         for (name, value) in &self.metadata {
             let name = MetadataKey::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, MetadataValue::try_from(value.as_str())) {
@@ -102,23 +132,27 @@ where
     R: Message + Default + 'static,
     F: Future<Output = Result<Response<Streaming<R>>, Status>>,
 {
+    let PeerLimits {
+        timeout: patience,
+        max_bytes,
+    } = call.limits;
     let allowance = Allowance {
-        left: AtomicUsize::new(call.max_bytes),
-        limit: call.max_bytes,
+        left: AtomicUsize::new(max_bytes),
+        limit: max_bytes,
     };
     let mut asked = Vec::new();
     for (endpoint, channel) in pool.channels(api) {
         let Some(message) = message(&endpoint) else {
             continue;
         };
-        let answer = ask(channel, call.request(message), call.max_bytes);
+        let answer = ask(channel, call.request(message), max_bytes);
         let allowance = &allowance;
         asked.push(async move {
             let mut said = Vec::new();
             let reading = read_all(answer, read, allowance, &mut said);
-            let ended = match timeout(call.timeout, reading).await {
+            let ended = match timeout(patience, reading).await {
                 Ok(ended) => ended.map_err(|status| describe(&status)),
-                Err(_) => Err(format!("no answer within {} s", call.timeout.as_secs_f64())),
+                Err(_) => Err(format!("no answer within {} s", patience.as_secs_f64())),
             };
             (endpoint, said, ended)
         });

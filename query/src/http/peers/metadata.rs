@@ -24,6 +24,20 @@ pub(crate) async fn ask(
     metric: &str,
     limit: i32,
 ) -> Result<Gathered<Value>, ApiFailure> {
+    let gathered = fetch(pool, call, metric, limit).await?;
+    Ok(Gathered {
+        items: vec![merged(gathered.items, limit)],
+        warnings: gathered.warnings,
+    })
+}
+
+/// Metadata as all peers say them.
+pub(crate) async fn fetch(
+    pool: &Pool,
+    call: &Call,
+    metric: &str,
+    limit: i32,
+) -> Result<Gathered<MetricMetadata>, ApiFailure> {
     let message = |_: &_| {
         Some(MetricMetadataRequest {
             metric: metric.to_owned(),
@@ -40,11 +54,7 @@ pub(crate) async fn ask(
         Some(metric_metadata_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    let gathered = gather(pool, Api::Metadata, call, message, ask, read).await?;
-    Ok(Gathered {
-        items: vec![merged(gathered.items, limit)],
-        warnings: gathered.warnings,
-    })
+    gather(pool, Api::Metadata, call, message, ask, read).await
 }
 
 /// By metric; of more metrics than the limit the first by name are kept.

@@ -1,19 +1,20 @@
 //! What is asked of all peers but series: rules, targets, metadata, exemplars and statistics of their databases.
 //!
 //! `gather` asks everybody at once and reads what they say; one file for each kind makes one answer of it. How answers
-//! are merged is pure and tested by itself.
+//! are merged is pure and tested by itself. `fetch` gives what peers said as it came, for queriers above; `ask` one answer.
 
-pub(super) mod exemplars;
+pub(crate) mod exemplars;
 mod gather;
 pub(super) mod json;
-pub(super) mod metadata;
-pub(super) mod rules;
-pub(super) mod statistics;
-pub(super) mod targets;
+pub(crate) mod metadata;
+pub(crate) mod rules;
+pub(crate) mod statistics;
+pub(crate) mod targets;
 #[cfg(test)]
 mod tests;
 
-pub(super) use gather::{Call, Gathered};
+pub use gather::PeerLimits;
+pub(crate) use gather::{Call, Gathered};
 
 use sabre_model::Labels;
 use sabre_proto::{convert::labels_from_wire, thanos::LabelSet};

@@ -47,16 +47,27 @@ pub(crate) async fn ask(
     wanted: &WantedRules,
     replica_labels: &[String],
 ) -> Result<Gathered<Value>, ApiFailure> {
-    let message = |_: &_| {
-        Some(RulesRequest {
-            r#type: wanted.kind,
-            partial_response_strategy: call.strategy(),
-            matcher_string: wanted.matcher_texts.clone(),
-            rule_name: wanted.names.clone(),
-            rule_group: wanted.groups.clone(),
-            file: wanted.files.clone(),
-        })
+    let request = RulesRequest {
+        r#type: wanted.kind,
+        partial_response_strategy: call.strategy(),
+        matcher_string: wanted.matcher_texts.clone(),
+        rule_name: wanted.names.clone(),
+        rule_group: wanted.groups.clone(),
+        file: wanted.files.clone(),
     };
+    let gathered = fetch(pool, call, &request).await?;
+    Ok(Gathered {
+        items: merged(gathered.items, wanted, replica_labels),
+        warnings: gathered.warnings,
+    })
+}
+
+/// Groups as all peers say them.
+pub(crate) async fn fetch(
+    pool: &Pool,
+    call: &Call,
+    request: &RulesRequest,
+) -> Result<Gathered<RuleGroup>, ApiFailure> {
     let ask = |channel, request, max_bytes| async move {
         let mut client = RulesClient::new(channel).max_decoding_message_size(max_bytes);
         client.rules(request).await
@@ -66,12 +77,7 @@ pub(crate) async fn ask(
         Some(rules_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    let gathered = gather(pool, Api::Rules, call, message, ask, read).await?;
-    let groups = merged(gathered.items, wanted, replica_labels);
-    Ok(Gathered {
-        items: groups,
-        warnings: gathered.warnings,
-    })
+    gather(pool, Api::Rules, call, |_| Some(request.clone()), ask, read).await
 }
 
 /// Filters, merges, and takes off replica labels; sorted by file and name.

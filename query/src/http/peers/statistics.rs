@@ -33,14 +33,29 @@ pub(crate) async fn ask(
     call: &Call,
     wanted: &WantedStatistics,
 ) -> Result<Gathered<Value>, ApiFailure> {
-    let message = |_: &_| {
-        Some(TsdbStatisticsRequest {
-            tenant: String::new(),
-            limit: i32::try_from(wanted.limit).unwrap_or(i32::MAX),
-            partial_response_strategy: call.strategy(),
-            matchers: wanted.matchers.clone(),
-        })
+    let request = TsdbStatisticsRequest {
+        tenant: String::new(),
+        limit: i32::try_from(wanted.limit).unwrap_or(i32::MAX),
+        partial_response_strategy: call.strategy(),
+        matchers: wanted.matchers.clone(),
     };
+    let gathered = fetch(pool, call, &request).await?;
+    let merged = merged(gathered.items, wanted).ok_or_else(|| {
+        let tenant = wanted.tenant.as_deref().unwrap_or_default();
+        ApiFailure::internal(format!("retrieving tsdb statistics: {tenant} tenant not found"))
+    })?;
+    Ok(Gathered {
+        items: vec![merged],
+        warnings: gathered.warnings,
+    })
+}
+
+/// Statistics as all peers say them.
+pub(crate) async fn fetch(
+    pool: &Pool,
+    call: &Call,
+    request: &TsdbStatisticsRequest,
+) -> Result<Gathered<TsdbStatistics>, ApiFailure> {
     let ask = |channel, request, max_bytes| async move {
         let mut client = StatusClient::new(channel).max_decoding_message_size(max_bytes);
         client.tsdb_statistics(request).await
@@ -50,15 +65,7 @@ pub(crate) async fn ask(
         Some(tsdb_statistics_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    let gathered = gather(pool, Api::Status, call, message, ask, read).await?;
-    let merged = merged(gathered.items, wanted).ok_or_else(|| {
-        let tenant = wanted.tenant.as_deref().unwrap_or_default();
-        ApiFailure::internal(format!("retrieving tsdb statistics: {tenant} tenant not found"))
-    })?;
-    Ok(Gathered {
-        items: vec![merged],
-        warnings: gathered.warnings,
-    })
+    gather(pool, Api::Status, call, |_| Some(request.clone()), ask, read).await
 }
 
 /// One answer of all; `None` if nobody knows the tenant.

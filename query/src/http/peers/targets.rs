@@ -32,6 +32,19 @@ pub(crate) async fn ask(
     state: i32,
     replica_labels: &[String],
 ) -> Result<Gathered<Value>, ApiFailure> {
+    let gathered = fetch(pool, call, state).await?;
+    Ok(Gathered {
+        items: vec![merged(gathered.items, replica_labels)],
+        warnings: gathered.warnings,
+    })
+}
+
+/// Targets as all peers say them.
+pub(crate) async fn fetch(
+    pool: &Pool,
+    call: &Call,
+    state: i32,
+) -> Result<Gathered<TargetDiscovery>, ApiFailure> {
     let message = |_: &_| {
         Some(TargetsRequest {
             state,
@@ -47,11 +60,7 @@ pub(crate) async fn ask(
         Some(targets_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    let gathered = gather(pool, Api::Targets, call, message, ask, read).await?;
-    Ok(Gathered {
-        items: vec![merged(gathered.items, replica_labels)],
-        warnings: gathered.warnings,
-    })
+    gather(pool, Api::Targets, call, message, ask, read).await
 }
 
 /// One answer of all, sorted.
