@@ -78,6 +78,33 @@ pub async fn store(flags: &[&str]) -> Result<Running> {
     })
 }
 
+/// Starts `sabre query` with these flags, on free loopback ports. Its gRPC answers once endpoints said who they are.
+///
+/// # Errors
+/// What it says when it does not start.
+pub async fn querier(flags: &[&str]) -> Result<Running> {
+    let flags = parse(sabre_query::flags::command(), "query", flags)?;
+    let (registry, stop, (sender, receiver)) =
+        (Registry::new(), CancellationToken::new(), oneshot::channel());
+    let ended = tokio::spawn({
+        let (registry, stop) = (registry.clone(), stop.clone());
+        async move {
+            let outcome = sabre_query::run::run(&flags, registry, stop, Some(sender)).await;
+            outcome.map_err(|error| error.to_string())
+        }
+    });
+    let Ok(listening) = receiver.await else {
+        return Err(why(ended).await);
+    };
+    Ok(Running {
+        http: listening.http,
+        grpc: listening.grpc,
+        registry,
+        ended,
+        _stop: stop.drop_guard(),
+    })
+}
+
 impl Running {
     /// The value of a metric, by its name and, where it has any, its labels.
     ///
