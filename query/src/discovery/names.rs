@@ -22,17 +22,58 @@ struct Looked {
     at: Instant,
 }
 
-/// Look-ups under the name of who does them.
+/// Look-ups under the names of who does them.
 #[derive(Clone, Debug)]
 pub(crate) struct NameMetrics {
+    named: Vec<NamedMetrics>,
+}
+
+#[derive(Clone, Debug)]
+struct NamedMetrics {
     lookups: Counter,
     failures: Counter,
     results: Gauges<1>,
 }
 
 impl NameMetrics {
-    /// `prefix` is `thanos_query_endpoints` or `thanos_query_endpoint_groups`.
-    pub(crate) fn register(prefix: &str, registry: &Registry) -> Self {
+    /// The same figures under each of `prefixes`, such as `thanos_query_endpoints`.
+    pub(crate) fn register(prefixes: &[&str], registry: &Registry) -> Self {
+        let named = prefixes
+            .iter()
+            .map(|prefix| NamedMetrics::register(prefix, registry));
+        Self {
+            named: named.collect(),
+        }
+    }
+
+    fn looked_up(&self) {
+        for named in &self.named {
+            named.lookups.inc();
+        }
+    }
+
+    fn failed(&self) {
+        for named in &self.named {
+            named.failures.inc();
+        }
+    }
+
+    fn found(&self, name: &str, servers: usize) {
+        let count = i64::try_from(servers).unwrap_or(i64::MAX);
+        for named in &self.named {
+            named.results.with([name]).set(count);
+        }
+    }
+
+    fn forget(&self, name: &str) {
+        for named in &self.named {
+            named.results.remove([name]);
+        }
+    }
+}
+
+impl NamedMetrics {
+    fn register(prefix: &str, registry: &Registry) -> Self {
         Self {
             lookups: registry.counter(
                 &format!("{prefix}_dns_lookups_total"),
@@ -68,12 +109,12 @@ impl Names {
         {
             return known.servers.clone();
         }
-        self.metrics.lookups.inc();
+        self.metrics.looked_up();
         let before = self.known.remove(name);
         let servers = match resolve(name).await {
             Ok(servers) => servers,
             Err(error) => {
-                self.metrics.failures.inc();
+                self.metrics.failed();
                 tracing::warn!(
                     name,
                     error,
@@ -82,8 +123,7 @@ impl Names {
                 before.map(|known| known.servers).unwrap_or_default()
             }
         };
-        let count = i64::try_from(servers.len()).unwrap_or(i64::MAX);
-        self.metrics.results.with([name]).set(count);
+        self.metrics.found(name, servers.len());
         let looked = Looked {
             servers: servers.clone(),
             at: now,
@@ -97,7 +137,7 @@ impl Names {
         let gone: Vec<String> = self.known.keys().filter(|name| !wanted(name)).cloned().collect();
         for name in gone {
             self.known.remove(&name);
-            self.metrics.results.remove([&name]);
+            self.metrics.forget(&name);
         }
     }
 }

@@ -49,8 +49,12 @@ impl DiscoveryMetrics {
     /// Makes them.
     pub fn register(registry: &Registry) -> Self {
         Self {
-            names: NameMetrics::register("thanos_query_endpoints", registry),
-            groups: NameMetrics::register("thanos_query_endpoint_groups", registry),
+            names: NameMetrics::register(
+                // Thanos' alerts and dashboards still ask for the old name.
+                &["thanos_query_endpoints", "thanos_query_store_apis"],
+                registry,
+            ),
+            groups: NameMetrics::register(&["thanos_query_endpoint_groups"], registry),
             duplicates: registry.counter(
                 "thanos_query_duplicated_endpoint_addresses_total",
                 "Endpoints that were named more than once",

@@ -102,6 +102,11 @@ async fn all_places_are_read_and_of_two_the_later_counts() {
         "looked up once in the interval: {text}"
     );
     assert!(
+        text.contains("thanos_query_store_apis_dns_lookups_total 1")
+            && text.contains("thanos_query_store_apis_dns_failures_total 0"),
+        "the name that alerts ask for: {text}"
+    );
+    assert!(
         text.contains("thanos_query_endpoints_dns_provider_results{addr=\"dns+localhost:7\"} 1"),
         "{text}"
     );
