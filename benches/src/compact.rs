@@ -28,6 +28,8 @@ pub(crate) enum Row {
     Penalty,
     /// A block of 48 h.
     Downsampling,
+    /// Four blocks of 2 h whose series have few samples, into one of 8 h: for memory by the number of series.
+    Sparse,
 }
 
 /// What is measured.
@@ -40,7 +42,7 @@ pub(crate) struct Plan {
 }
 
 impl Row {
-    pub(crate) const NAMES: [&'static str; 3] = ["compaction", "penalty", "downsampling"];
+    pub(crate) const NAMES: [&'static str; 4] = ["compaction", "penalty", "downsampling", "sparse"];
 
     /// The row called `name`.
     pub(crate) fn named(name: &str) -> Option<Row> {
@@ -48,13 +50,14 @@ impl Row {
             "compaction" => Some(Row::Compaction),
             "penalty" => Some(Row::Penalty),
             "downsampling" => Some(Row::Downsampling),
+            "sparse" => Some(Row::Sparse),
             _ => None,
         }
     }
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Row::Compaction => &["--downsampling.disable"],
+            Row::Compaction | Row::Sparse => &["--downsampling.disable"],
             Row::Penalty => &[
                 "--deduplication.replica-label=prometheus_replica",
                 "--deduplication.func=penalty",
@@ -70,6 +73,7 @@ impl Row {
             Row::Compaction => data::two_hours(work, pods, 9),
             Row::Penalty => data::replicas(work, pods, 4),
             Row::Downsampling => data::two_days(work, pods),
+            Row::Sparse => data::sparse(work, pods, 5),
         }
     }
 }
@@ -132,6 +136,11 @@ async fn measure(plan: &Plan, contender: &Contender, blocks: &Path, samples: u64
     let pid = process.id().context("the process ended at once")?;
     let anon = PeakAnon::of(pid);
     let (metrics, disk_bytes) = until_done(&mut process, port, &data_dir).await?;
+    let halted = sum(&metrics, "thanos_compact_halted", "") > 0.0;
+    if halted || !has_new_block(&bucket, blocks)? {
+        let log = plan.work.join(format!("log-{}", contender.name));
+        bail!("{} did not do its work: see {}", contender.name, log.display());
+    }
     let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds(pid));
     let figure = |name: &str| sum(&metrics, name, "");
     let operation = |name: &str| {
@@ -215,6 +224,18 @@ fn size_of(dir: &Path) -> u64 {
         };
     }
     total
+}
+
+/// Whether a bucket has a block that was not among those it began with.
+fn has_new_block(bucket: &Path, blocks: &Path) -> Result<bool> {
+    for entry in fs::read_dir(bucket)? {
+        let entry = entry?;
+        let is_block = entry.path().join("meta.json").exists();
+        if is_block && !blocks.join(entry.file_name()).exists() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A copy of the blocks by hard links: nobody writes into a block.

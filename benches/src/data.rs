@@ -17,6 +17,8 @@ use sabre_tsdb::{
 
 const HOUR_MS: i64 = 3_600_000;
 const STEP_MS: i64 = 15_000;
+/// Step of series that have a single small chunk in a block of 2 h.
+const SPARSE_STEP_MS: i64 = 600_000;
 
 /// 2026-01-01T00:00:00Z, which two hours and eight hours divide.
 const START_MS: i64 = 1_767_225_600_000;
@@ -52,6 +54,7 @@ struct Recipe<'a> {
     gaps: f64,
     /// Milliseconds by which scrapes are later than those of the other replica.
     late_ms: i64,
+    step_ms: i64,
 }
 
 /// Two blocks of 8 h and four of 2 h, 24 h in all, below `work`; made only if they are not there.
@@ -124,6 +127,18 @@ pub(crate) fn two_hours(work: &Path, pods: u32, count: usize) -> Result<PathBuf>
     )
 }
 
+/// So many blocks of 2 h with few samples in each series: what grows is the index.
+pub(crate) fn sparse(work: &Path, pods: u32, count: usize) -> Result<PathBuf> {
+    let hours = vec![2; count];
+    make(
+        work,
+        &Recipe {
+            step_ms: SPARSE_STEP_MS,
+            ..Recipe::of(format!("sparse-{pods}-{count}"), pods, &hours)
+        },
+    )
+}
+
 /// A block of 48 h.
 pub(crate) fn two_days(work: &Path, pods: u32) -> Result<PathBuf> {
     make(work, &Recipe::of(format!("two-days-{pods}"), pods, &[48]))
@@ -166,6 +181,7 @@ impl<'a> Recipe<'a> {
             replica: "a",
             gaps: 0.0,
             late_ms: 0,
+            step_ms: STEP_MS,
         }
     }
 }
@@ -224,7 +240,11 @@ pub(crate) fn doubled(work: &Path, day: &Path) -> Result<PathBuf> {
             );
             meta.ulid = id;
             meta.compaction.sources = vec![id];
-            meta.thanos = Some(thanos(replica));
+            let segment_files = meta.thanos.take().unwrap_or_default().segment_files;
+            meta.thanos = Some(ThanosMeta {
+                segment_files,
+                ..thanos(replica)
+            });
             let to = unfinished.join(id.to_string());
             fs::create_dir_all(to.join("chunks"))?;
             fs::hard_link(from.join("index"), to.join("index"))?;
@@ -247,7 +267,6 @@ fn thanos(replica: &str) -> ThanosMeta {
     ThanosMeta {
         labels: Some(labels),
         source: "sidecar".to_string(),
-        segment_files: vec!["000001".to_string()],
         ..ThanosMeta::default()
     }
 }
@@ -288,8 +307,8 @@ fn write_block(
     for ((series, from, to), labels) in lives.iter_mut().zip(&labels) {
         let mut encoder = ChunkEncoder::new();
         let mut chunks = Vec::new();
-        let offset = (i64::try_from(labels.hash() % 400)? * 37 + recipe.late_ms) % STEP_MS;
-        for t in (*from + offset..*to).step_by(usize::try_from(STEP_MS)?) {
+        let offset = (i64::try_from(labels.hash() % 400)? * 37 + recipe.late_ms) % recipe.step_ms;
+        for t in (*from + offset..*to).step_by(usize::try_from(recipe.step_ms)?) {
             if recipe.gaps > 0.0 && rng.random::<f64>() < recipe.gaps {
                 continue;
             }

@@ -91,7 +91,7 @@ fn cli() -> Command {
                 .default_value("45"),
         );
     let compact = Command::new("compact")
-        .about("The rows of the compactor: compaction, penalty, downsampling")
+        .about("The rows of the compactor: compaction, penalty, downsampling; sparse for memory by the number of series")
         .arg(
             Arg::new("program")
                 .help("NAME=BINARY with Thanos' arguments; more than one are compared")

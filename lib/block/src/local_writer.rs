@@ -120,8 +120,8 @@ impl LocalBlockWriter {
         Ok(())
     }
 
-    /// Completes index and segments, writes meta.json (`meta` with id and statistics filled in) and renames the
-    /// directory into place.
+    /// Completes index and segments, writes meta.json (`meta` with id and statistics filled in, and in a Thanos section
+    /// the segments) and renames the directory into place.
     ///
     /// # Errors
     /// The disk.
@@ -130,6 +130,7 @@ impl LocalBlockWriter {
             id,
             parent,
             temporary,
+            segments,
             sink,
             index,
             stats,
@@ -151,6 +152,9 @@ impl LocalBlockWriter {
         sync(Some(file)).map_err(io_error(&temporary.join(INDEX_FILE)))?;
         meta.ulid = id;
         meta.stats = stats;
+        if let Some(thanos) = &mut meta.thanos {
+            thanos.segment_files = (0..segments.num_segments()).map(segment_name).collect();
+        }
         let meta_path = temporary.join(META_FILE);
         let mut file = File::create(&meta_path).map_err(io_error(&meta_path))?;
         file.write_all(&meta.to_json())
