@@ -11,6 +11,9 @@ use crate::{
     shipper::Retention,
 };
 
+/// Between the first question that Prometheus does not answer and the second.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 /// What Prometheus must be set to before its blocks may be shipped.
 #[derive(Clone, Debug, Default)]
 pub struct FlagRules {
@@ -102,7 +105,9 @@ impl Heartbeat {
         }
     }
 
+    /// Tries ever more seldom, up to the interval: a Prometheus that starts beside the sidecar is there in seconds.
     async fn wait_for_first_contact(&self) -> Result<(), HeartbeatError> {
+        let mut pause = FIRST_PAUSE.min(self.interval);
         loop {
             match self.try_first_contact().await {
                 Ok(known) if known.external_labels.is_empty() => {
@@ -118,10 +123,11 @@ impl Heartbeat {
                 Err(reason) => {
                     self.up.set(0);
                     self.probe.set_not_ready(reason.clone());
-                    tracing::warn!(url = %self.client.base(), %reason, "waiting for Prometheus, next try in {:?}", self.interval);
+                    tracing::warn!(url = %self.client.base(), %reason, "waiting for Prometheus, next try in {pause:?}");
                 }
             }
-            tokio::time::sleep(self.interval).await;
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(self.interval);
         }
     }
 

@@ -110,17 +110,9 @@ pub async fn run(
 
     let mut tasks = Tasks::new(stop);
     tasks.serve("http", |stop| http.serve(stop));
-    // Queriers connect once there is something to ask.
-    let mut first_contact = contact.clone();
-    tasks.serve("grpc", |stop| async move {
-        let known = tokio::select! {
-            () = stop.cancelled() => None,
-            known = first_contact.first() => known,
-        };
-        if known.is_some() {
-            grpc.serve(stop).await;
-        }
-    });
+    // Before the first contact calls are answered by Unavailable: a port that takes connections and then says nothing would
+    // hold every query up until the querier has given this sidecar up.
+    tasks.serve("grpc", |stop| grpc.serve(stop));
     let trigger = match config.signal_process {
         Some(process_name) => Trigger::Signal {
             process_name,

@@ -28,7 +28,7 @@ pub enum ShippingError {
     )]
     NotReady(Duration),
     /// The data directory cannot be used.
-    #[error(transparent)]
+    #[error("--tsdb.path, the data directory of Prometheus, cannot be used: {0}")]
     Sync(#[from] SyncError),
 }
 

@@ -1,6 +1,6 @@
 //! Components as their commands start them, in the process of the test.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use sabre_runtime::{
@@ -24,7 +24,7 @@ pub struct Running {
     _stop: DropGuard,
 }
 
-/// Starts `sabre sidecar` with these flags, on free loopback ports.
+/// Starts `sabre sidecar` with these flags, on free loopback ports, and waits until its Prometheus has answered.
 ///
 /// # Errors
 /// What it says when it does not start.
@@ -42,13 +42,20 @@ pub async fn sidecar(flags: &[&str]) -> Result<Running> {
     let Ok(listening) = receiver.await else {
         return Err(why(ended).await);
     };
-    Ok(Running {
+    let running = Running {
         http: listening.http,
         grpc: listening.grpc,
         registry,
         ended,
         _stop: stop.drop_guard(),
-    })
+    };
+    while running.metric("thanos_sidecar_prometheus_up")? != 1.0 {
+        if running.ended.is_finished() {
+            return Err(why(running.ended).await);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(running)
 }
 
 /// Starts `sabre store` with these flags, on free loopback ports.

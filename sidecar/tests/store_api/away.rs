@@ -43,14 +43,27 @@ async fn while_prometheus_is_away_calls_fail_and_when_it_is_back_they_are_answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_served_before_prometheus_answered_once() {
+async fn before_prometheus_answered_once_calls_are_refused_at_once() {
     let prometheus = prometheus().await;
     prometheus.floats(&[("__name__", "up")], floats(0, 3));
-    prometheus.fail("/api/v1/status/config", 5, Answer::new(503).body("starting up"));
-    let sidecar = Sidecar::start(prometheus, &[]).await;
-    // The call waits with the connection, which is taken once there is something to ask.
+    prometheus.fail(
+        "/api/v1/status/config",
+        1_000_000,
+        Answer::new(503).body("starting up"),
+    );
+    let sidecar = Sidecar::start_unanswered(prometheus, &[]).await;
+    // A querier that asks after a restart is told, and does not wait with its query.
+    let status = sidecar.series(everything()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("not ready"), "{status}");
+    assert_eq!(sidecar.info().await.unwrap_err().code(), Code::Unavailable);
+
+    sidecar.prometheus.heal();
+    eventually("the first contact", || {
+        sidecar.metric("thanos_sidecar_prometheus_up") == 1.0
+    })
+    .await;
     assert_eq!(sidecar.series(everything()).await.unwrap().series.len(), 1);
-    assert!(sidecar.prometheus.requests("/api/v1/status/config").len() > 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

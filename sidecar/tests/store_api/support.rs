@@ -42,8 +42,18 @@ pub(crate) async fn prometheus() -> FakePrometheus {
 }
 
 impl Sidecar {
-    /// Starts a sidecar that asks `prometheus` how it is every 20 ms.
+    /// Starts a sidecar that asks `prometheus` how it is every 20 ms, and waits until it has an answer, or has ended.
     pub(crate) async fn start(prometheus: FakePrometheus, more_flags: &[&str]) -> Self {
+        let sidecar = Self::start_unanswered(prometheus, more_flags).await;
+        eventually("the first contact", || {
+            sidecar.task.is_finished() || sidecar.metric("thanos_sidecar_prometheus_up") == 1.0
+        })
+        .await;
+        sidecar
+    }
+
+    /// The same, without the waiting.
+    pub(crate) async fn start_unanswered(prometheus: FakePrometheus, more_flags: &[&str]) -> Self {
         let url = format!("--prometheus.url={}", prometheus.url());
         let arguments = [
             "sabre",
