@@ -6,6 +6,7 @@
 mod add;
 mod buckets;
 mod compact;
+mod dense;
 mod quantile;
 mod reset;
 mod side;
@@ -16,9 +17,10 @@ mod tests;
 
 pub use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram, Layout, Span};
 
-pub(crate) use add::{add, add_to_mean, in_schema, sub};
+pub(crate) use add::{IncompatibleSchemas, add, add_to_mean, in_schema, sub};
 pub use buckets::{Bucket, buckets};
-pub(crate) use compact::compact;
+pub(crate) use compact::{Compactor, compact};
+pub(crate) use dense::DenseSum;
 pub(crate) use quantile::{NanEffect, fraction, quantile, variance};
 pub(crate) use reset::is_reset;
 pub use text::to_text;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use sabre_model::{Labels, Matcher};
 
-use crate::histogram::FloatHistogram;
+use crate::histogram::{FloatHistogram, Layout};
 
 /// A source of series.
 pub trait Queryable: Sync {
@@ -68,7 +68,14 @@ pub struct SampleBuffer {
     pub values: Vec<f64>,
     /// Times in milliseconds and histograms.
     pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
+    /// Histograms that nobody looks at any more; the next ones are decoded into them.
+    spare: Vec<Arc<FloatHistogram>>,
+    /// The layout that was decoded last: the next one mostly is the same.
+    layout: Option<Arc<Layout>>,
 }
+
+/// So many histograms are kept for the next ones: those of two chunks.
+const MAX_SPARE: usize = 256;
 
 /// What a selector is going to need.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,13 +133,33 @@ impl SampleBuffer {
     pub fn clear(&mut self) {
         self.timestamps.clear();
         self.values.clear();
-        self.histograms.clear();
+        self.forget_histograms(self.histograms.len());
+    }
+
+    /// Throws the first histograms away; what nobody else holds is used again.
+    pub(crate) fn forget_histograms(&mut self, count: usize) {
+        for (_, histogram) in self.histograms.drain(..count.min(self.histograms.len())) {
+            if self.spare.len() < MAX_SPARE && Arc::strong_count(&histogram) == 1 {
+                self.spare.push(histogram);
+            }
+        }
+    }
+
+    /// A histogram to decode into, which nobody else holds.
+    fn spare_histogram(&mut self) -> Arc<FloatHistogram> {
+        while let Some(mut spare) = self.spare.pop() {
+            if Arc::get_mut(&mut spare).is_some() {
+                return spare;
+            }
+        }
+        Arc::default()
     }
 
     /// The memory that the buffer takes, histograms by what one usually takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         const HISTOGRAM_BYTES: usize = 400;
-        self.timestamps.capacity() * size_of::<(i64, f64)>() + self.histograms.capacity() * HISTOGRAM_BYTES
+        self.timestamps.capacity() * size_of::<(i64, f64)>()
+            + (self.histograms.capacity() + self.spare.len()) * HISTOGRAM_BYTES
     }
 
     /// Appends a float.

@@ -1,5 +1,7 @@
 //! Entry points for fuzzing: each takes any bytes, and panics only if this crate is wrong.
 
+use std::sync::Arc;
+
 use crate::chunk::aggregate::{Aggregate, AggregateChunk};
 use crate::chunk::histogram::{Codec, HistogramIter};
 use crate::chunk::xor::{self, XorIter};
@@ -35,6 +37,7 @@ pub fn xor_chunk(data: &[u8]) {
 /// Decodes a chunk of histograms with integer counts, and encodes what it holds.
 pub fn histogram_chunk(data: &[u8]) {
     reuse::<i64>(data);
+    float_counts(data);
     round_trip(Encoding::Histogram, data);
 }
 
@@ -124,6 +127,36 @@ fn reuse<B: Codec>(data: &[u8]) {
                 assert_eq!(format!("{fresh:?}"), format!("{used:?}"));
             }
             (fresh, used) => assert!(fresh.is_err() && used.is_err()),
+        }
+    }
+}
+
+/// Float counts come out the same whether they are decoded as such or made of integers; a shared layout changes nothing.
+fn float_counts(data: &[u8]) {
+    let (Ok(mut integers), Ok(mut floats)) =
+        (HistogramIter::<i64>::new(data), HistogramIter::<i64>::new(data))
+    else {
+        return;
+    };
+    floats.share_layout(&mut Arc::new(integers.layout().as_ref().clone()));
+    let (mut histogram, mut float) = (
+        NativeHistogram::<i64>::default(),
+        NativeHistogram::<f64>::default(),
+    );
+    loop {
+        match (
+            integers.next_into(&mut histogram),
+            floats.next_float_into(&mut float),
+        ) {
+            (Ok(Some(t)), Ok(Some(float_t))) => {
+                assert_eq!(t, float_t);
+                assert_eq!(format!("{:?}", histogram.to_float()), format!("{float:?}"));
+            }
+            (Ok(None), Ok(None)) => return,
+            (integers, floats) => {
+                assert!(integers.is_err() && floats.is_err());
+                return;
+            }
         }
     }
 }

@@ -168,10 +168,12 @@ impl Evaluator<'_> {
             if aggregate.op == AggregateOp::Quantile {
                 reserved.grow(grid.count * size_of::<f64>())?;
             }
-            match groups.get_mut(at) {
-                Some(group) => group.add(&row, pos, &mut annotations),
-                None => Ok(()),
-            }
+            let Some(group) = groups.get_mut(at) else {
+                return Ok(());
+            };
+            let before = group.histogram_bytes();
+            group.add(&row, pos, &mut annotations)?;
+            Ok(reserved.grow(group.histogram_bytes().saturating_sub(before))?)
         })?;
         for group in groups {
             let row: Row = group.finish(parameter, pos, &mut annotations);

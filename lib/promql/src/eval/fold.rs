@@ -4,7 +4,7 @@ mod histograms;
 
 use sabre_model::Labels;
 
-use self::histograms::HistogramFold;
+use self::histograms::{Added, HistogramFold};
 use super::Row;
 use super::aggregate::Parameter;
 use super::labels::metric_name;
@@ -58,6 +58,11 @@ impl Fold {
     pub(super) fn memory_bytes(&self) -> usize {
         let places = self.value.len() + self.second.len() + self.count.len();
         size_of::<Fold>() + places * size_of::<f64>() + self.values.len() * size_of::<Vec<f64>>()
+    }
+
+    /// The memory that histograms take, which grows as they come.
+    pub(super) fn histogram_bytes(&self) -> usize {
+        self.histograms.as_ref().map_or(0, HistogramFold::memory_bytes)
     }
 
     /// Adds a series.
@@ -188,6 +193,7 @@ impl Fold {
             Sum | Avg => {
                 let steps = self.value.len();
                 let fold = self.histograms.get_or_insert_with(|| HistogramFold::new(steps));
+                let metric = metric_name(&row.labels);
                 for step in 0..steps {
                     let Some(histogram) = row.histogram(step) else {
                         continue;
@@ -200,8 +206,12 @@ impl Fold {
                         })
                     });
                     let has_float = self.value.get(step).is_some_and(|value| !is_nothing(*value));
-                    let metric = metric_name(&row.labels);
-                    fold.add(step, histogram, mean_of, has_float, (metric, pos), annotations);
+                    let added = Added {
+                        histogram,
+                        mean_of,
+                        has_float,
+                    };
+                    fold.add(step, added, (metric, pos), annotations);
                 }
             }
             Count | Group => {}

@@ -12,6 +12,9 @@ use crate::source::{SampleBuffer, SampleSource};
 /// So many samples behind the window are kept before they are thrown away.
 const KEPT_BEHIND: usize = 1024;
 
+/// The same of histograms, which are large, and of which those thrown away are used again.
+const HISTOGRAMS_KEPT_BEHIND: usize = 64;
+
 /// A moving window over the samples of a series. It reads as far as it has to and forgets what lies behind.
 pub(crate) struct Window<'s, 'b> {
     source: Box<dyn SampleSource + Send + 's>,
@@ -165,9 +168,9 @@ impl<'s, 'b> Window<'s, 'b> {
             self.floats.low = 0;
             self.forgotten += gone as u64;
         }
-        if self.histograms.low > KEPT_BEHIND && self.histograms.low * 2 > self.store.buffer.histograms.len() {
-            let gone = self.histograms.low;
-            self.store.buffer.histograms.drain(..gone);
+        let gone = self.histograms.low;
+        if gone > HISTOGRAMS_KEPT_BEHIND && gone * 2 > self.store.buffer.histograms.len() {
+            self.store.buffer.forget_histograms(gone);
             self.histograms.high -= gone;
             self.histograms.low = 0;
         }

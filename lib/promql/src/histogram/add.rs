@@ -79,7 +79,7 @@ fn combine(
         return Err(IncompatibleSchemas);
     }
     let mut combined = Combined {
-        reset_collision: combine_hints(h, other),
+        reset_collision: combine_hints(&mut h.hint, other.hint),
         bounds_reconciled: false,
     };
     if !custom {
@@ -118,22 +118,22 @@ fn add_counts(counts: &mut [f64], others: &[f64], sign: f64) {
 }
 
 /// Settles what is known of resets, and says whether the operands contradict each other.
-fn combine_hints(h: &mut FloatHistogram, other: &FloatHistogram) -> bool {
+pub(super) fn combine_hints(hint: &mut CounterResetHint, other: CounterResetHint) -> bool {
     use CounterResetHint::{Gauge, Unknown};
-    match (h.hint, other.hint) {
+    match (*hint, other) {
         (a, b) if a == b => false,
         (Gauge, _)
         | (Unknown, CounterResetHint::CounterReset | CounterResetHint::NotCounterReset | Unknown) => false,
         (_, Gauge) => {
-            h.hint = Gauge;
+            *hint = Gauge;
             false
         }
         (_, Unknown) => {
-            h.hint = Unknown;
+            *hint = Unknown;
             false
         }
         _ => {
-            h.hint = Unknown;
+            *hint = Unknown;
             true
         }
     }

@@ -6,12 +6,16 @@ use super::side::{coarser, indexed};
 use super::{CounterResetHint, FloatHistogram, is_exponential};
 
 /// Whether the counts began anew between `previous` and `h`.
+#[inline]
 pub(crate) fn is_reset(h: &FloatHistogram, previous: &FloatHistogram) -> bool {
     match h.hint {
-        CounterResetHint::CounterReset => return true,
-        CounterResetHint::NotCounterReset => return false,
-        CounterResetHint::Unknown | CounterResetHint::Gauge => {}
+        CounterResetHint::CounterReset => true,
+        CounterResetHint::NotCounterReset => false,
+        CounterResetHint::Unknown | CounterResetHint::Gauge => has_fallen(h, previous),
     }
+}
+
+fn has_fallen(h: &FloatHistogram, previous: &FloatHistogram) -> bool {
     if h.count < previous.count {
         return true;
     }
@@ -51,7 +55,12 @@ pub(crate) fn is_reset(h: &FloatHistogram, previous: &FloatHistogram) -> bool {
             !is_exponential(own.schema) || bound(*index, own.schema, &[]) > own.zero_threshold
         };
         let current = indexed(own_spans, own_counts).filter(visible);
-        let before = coarser(indexed(spans, counts), before.schema, own.schema);
+        let buckets = indexed(spans, counts);
+        let ascends = spans.iter().skip(1).all(|span| span.offset >= 0);
+        if before.schema == own.schema && ascends {
+            return any_shrank(current, buckets.filter(visible));
+        }
+        let before = coarser(buckets, before.schema, own.schema);
         any_shrank(current, before.into_iter().filter(visible))
     })
 }

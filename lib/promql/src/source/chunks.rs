@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use sabre_tsdb::Corruption;
 use sabre_tsdb::chunk::Encoding;
 use sabre_tsdb::chunk::aggregate::{Aggregate, AggregateChunk};
 use sabre_tsdb::chunk::histogram::HistogramIter;
 use sabre_tsdb::chunk::xor;
-use sabre_tsdb::histogram::{FloatHistogram, NativeHistogram};
+use sabre_tsdb::histogram::FloatHistogram;
 use sabre_tsdb::stale::is_stale;
 
 use super::{AggregateChoice, HistogramMeans, SampleBuffer, SampleSource, SourceError};
@@ -242,23 +243,33 @@ fn decode_part((encoding, data): EncodedPart<'_>, buffer: &mut SampleBuffer) -> 
         }
         Encoding::Histogram => {
             let mut samples = HistogramIter::<i64>::new(data).map_err(SourceError::from_error)?;
-            let mut histogram = NativeHistogram::default();
-            while let Some(t) = samples
-                .next_into(&mut histogram)
-                .map_err(SourceError::from_error)?
-            {
-                buffer.histograms.push((t, Arc::new(histogram.to_float())));
-            }
-            Ok(())
+            samples.share_layout(buffer.layout.get_or_insert_default());
+            decode_histograms(buffer, |histogram| samples.next_float_into(histogram))
         }
         Encoding::FloatHistogram => {
-            for sample in HistogramIter::<f64>::new(data).map_err(SourceError::from_error)? {
-                let (t, histogram) = sample.map_err(SourceError::from_error)?;
-                buffer.histograms.push((t, Arc::new(histogram)));
-            }
-            Ok(())
+            let mut samples = HistogramIter::<f64>::new(data).map_err(SourceError::from_error)?;
+            samples.share_layout(buffer.layout.get_or_insert_default());
+            decode_histograms(buffer, |histogram| samples.next_into(histogram))
         }
         Encoding::Aggregate => Err(SourceError::new("an aggregate chunk within another")),
+    }
+}
+
+/// Appends histograms as long as there are any.
+fn decode_histograms(
+    buffer: &mut SampleBuffer,
+    mut next_into: impl FnMut(&mut FloatHistogram) -> Result<Option<i64>, Corruption>,
+) -> Result<(), SourceError> {
+    loop {
+        let mut histogram = buffer.spare_histogram();
+        // Nobody else holds it, so nothing is copied.
+        match next_into(Arc::make_mut(&mut histogram)).map_err(SourceError::from_error)? {
+            Some(t) => buffer.histograms.push((t, histogram)),
+            None => {
+                buffer.spare.push(histogram);
+                return Ok(());
+            }
+        }
     }
 }
 

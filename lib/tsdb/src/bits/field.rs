@@ -1,5 +1,6 @@
 //! The fields of a histogram sample: how a number is written the first time, and how after another one.
 
+use super::varbit::read_varbit_ints;
 use super::{BitReader, BitWriter, read_varbit_int, read_varbit_uint, write_varbit_int, write_varbit_uint};
 use crate::error::Corruption;
 
@@ -14,6 +15,14 @@ pub trait Field: Sized + Clone + std::fmt::Debug {
     fn read_first(reader: &mut BitReader<'_>) -> Self;
     /// Reads it in a later sample.
     fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption>;
+    /// Reads several, one behind the other, in a later sample.
+    #[inline]
+    fn read_all_next(fields: &mut [Self], reader: &mut BitReader<'_>) -> Result<(), Corruption> {
+        for field in fields {
+            field.read_next(reader)?;
+        }
+        Ok(())
+    }
     /// Writes it in the first sample of a chunk.
     fn write_first(writer: &mut BitWriter, value: Self::Value) -> Self;
     /// Writes it in a later sample.
@@ -42,6 +51,7 @@ impl Field for CountField {
         }
     }
 
+    #[inline]
     fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption> {
         self.delta = self.delta.wrapping_add(read_varbit_int(reader));
         self.value = self.value.wrapping_add_signed(self.delta);
@@ -93,6 +103,15 @@ impl Field for DeltaField {
         Ok(())
     }
 
+    #[inline]
+    fn read_all_next(fields: &mut [Self], reader: &mut BitReader<'_>) -> Result<(), Corruption> {
+        read_varbit_ints(reader, fields, |field, change| {
+            field.delta = field.delta.wrapping_add(change);
+            field.value = field.value.wrapping_add(field.delta);
+        });
+        Ok(())
+    }
+
     fn write_first(writer: &mut BitWriter, value: i64) -> Self {
         write_varbit_int(writer, value);
         Self { value, delta: 0 }
@@ -136,19 +155,47 @@ impl XorField {
         }
     }
 
-    fn read_window(&mut self, reader: &mut BitReader<'_>) -> Result<u32, Corruption> {
-        if reader.bit() {
-            let lead = reader.read(5) as u32;
-            let significant = significant_bits(reader.read(6));
-            let trail = (64 - lead).checked_sub(significant);
-            self.trail = trail.ok_or_else(|| reader.corruption("xor window of more than 64 bits"))?;
-            self.lead = lead;
-        } else if self.lead == NO_WINDOW {
-            // Not written by anyone; what readers have always made of it.
-            (self.lead, self.trail) = (0, 0);
+    /// Reads what differs from the value before; false if the window has more than 64 bits.
+    #[inline(always)]
+    fn read_change(&mut self, reader: &mut BitReader<'_>) -> bool {
+        let word = reader.peek();
+        if word >> 63 == 0 {
+            reader.skip(1);
+            return true;
         }
-        Ok(64 - self.lead - self.trail)
+        if word >> 62 == 0b11 {
+            reader.skip(13);
+            if !self.set_window(word << 2) {
+                return false;
+            }
+        } else {
+            reader.skip(2);
+            if self.lead == NO_WINDOW {
+                // Not written by anyone; what readers have always made of it.
+                (self.lead, self.trail) = (0, 0);
+            }
+        }
+        self.bits ^= reader.read(64 - self.lead - self.trail) << self.trail;
+        true
     }
+
+    /// Takes the window whose 11 bits are on top of `word`; false if it has more than 64 bits.
+    #[inline(always)]
+    fn set_window(&mut self, word: u64) -> bool {
+        let lead = (word >> 59) as u32;
+        let significant = significant_bits(word >> 53 & 63);
+        let Some(trail) = (64 - lead).checked_sub(significant) else {
+            return false;
+        };
+        (self.lead, self.trail) = (lead, trail);
+        true
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn too_wide(reader: &BitReader<'_>) -> Corruption {
+    reader.corruption("xor window of more than 64 bits")
 }
 
 /// The number of significant bits that the six bits of a window stand for: 64 is written as 0.
@@ -179,9 +226,19 @@ impl Field for XorField {
 
     #[inline]
     fn read_next(&mut self, reader: &mut BitReader<'_>) -> Result<(), Corruption> {
-        if reader.bit() {
-            let width = self.read_window(reader)?;
-            self.bits ^= reader.read(width) << self.trail;
+        if self.read_change(reader) {
+            Ok(())
+        } else {
+            Err(too_wide(reader))
+        }
+    }
+
+    #[inline]
+    fn read_all_next(fields: &mut [Self], reader: &mut BitReader<'_>) -> Result<(), Corruption> {
+        for field in fields {
+            if !field.read_change(reader) {
+                return Err(too_wide(reader));
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::encoding::{MAX_UVARINT_BYTES, unzigzag};
 use crate::error::Corruption;
 
 /// Number of bits [`BitReader::peek`] yields at any position.
-const PEEK_BITS: u32 = 57;
+pub(super) const PEEK_BITS: u32 = 57;
 
 /// Reads a bit stream, most significant bit first.
 ///

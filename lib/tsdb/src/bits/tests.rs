@@ -131,6 +131,31 @@ proptest! {
     }
 
     #[test]
+    fn many_numbers_are_read_as_one_by_one(
+        values in proptest::collection::vec((any::<i64>(), prop_oneof![0u32..64, 58u32..64]), 0..80),
+        start in 0u32..8,
+        cut in 0usize..40,
+    ) {
+        let mut data = finished(|writer| {
+            (0..start).for_each(|_| writer.bit(true));
+            values.iter().for_each(|&(value, shift)| write_varbit_int(writer, value >> shift));
+        });
+        let mut places = vec![0; values.len()];
+        for cut in [0, cut] {
+            data.truncate(data.len().saturating_sub(cut));
+            let (mut one_by_one, mut at_once) = (BitReader::new("test", &data, 0), BitReader::new("test", &data, 0));
+            one_by_one.skip(start);
+            at_once.skip(start);
+            varbit::read_varbit_ints(&mut at_once, &mut places, |place, value| *place = value);
+            for (place, (value, shift)) in places.iter().zip(&values) {
+                prop_assert_eq!(*place, read_varbit_int(&mut one_by_one));
+                prop_assert!(cut > 0 || *place == value >> shift);
+            }
+            prop_assert_eq!(at_once.position(), one_by_one.position());
+        }
+    }
+
+    #[test]
     fn floats_round_trip(bits in proptest::collection::vec((any::<u64>(), 0u32..64), 1..60)) {
         let values: Vec<f64> = bits.iter().map(|&(bits, shift)| f64::from_bits(bits >> shift)).collect();
         let data = finished(|writer| {

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|---|---|---|---|---|
 //! | bits that follow | 0 | 3 | 6 | 9 | 12 | 18 | 25 | 56 | 64 |
 
+use super::reader::PEEK_BITS;
 use super::{BitReader, BitWriter, fits_signed, signed_from};
 
 /// Width by the number of ones in the prefix.
@@ -24,6 +25,43 @@ pub(crate) fn read_varbit_int(reader: &mut BitReader<'_>) -> i64 {
         (bits, 64) => bits.cast_signed(),
         (bits, width) => signed_from(bits, width),
     }
+}
+
+/// Bits that a number with a prefix of up to six ones takes at most, prefix included.
+const MAX_SHORT_BITS: u32 = 32;
+
+/// Reads as many signed numbers as there are places, and hands each to its place.
+///
+/// Behind the end there are zeros, as everywhere: whoever reads checks the reader afterwards.
+#[inline]
+pub(crate) fn read_varbit_ints<T>(
+    reader: &mut BitReader<'_>,
+    places: &mut [T],
+    mut take: impl FnMut(&mut T, i64),
+) {
+    let mut word = reader.peek();
+    let mut used = 0;
+    for place in places {
+        if used > PEEK_BITS - MAX_SHORT_BITS {
+            reader.skip(used);
+            (word, used) = (reader.peek(), 0);
+        }
+        let ones = word.leading_ones();
+        if ones > 6 {
+            reader.skip(used);
+            take(place, read_varbit_int(reader));
+            (word, used) = (reader.peek(), 0);
+            continue;
+        }
+        let width = WIDTHS.get(ones as usize).copied().unwrap_or_default();
+        // Half of the numbers of a width are negative, those above the other half. A width of 0 has no number but 0.
+        let bits = (word << (ones + 1)) >> 1 >> (63 - width);
+        let is_negative = bits > (1u64 << width) >> 1;
+        take(place, bits.cast_signed() - (i64::from(is_negative) << width));
+        word <<= ones + 1 + width;
+        used += ones + 1 + width;
+    }
+    reader.skip(used);
 }
 
 /// Writes an unsigned number.

@@ -36,6 +36,16 @@ impl Layout {
         Arc::clone(&EMPTY)
     }
 
+    /// Whether both are the same to the bit; zeros of different sign are equal, but not the same.
+    pub fn is_same(&self, other: &Layout) -> bool {
+        let bounds = self.custom_bounds.iter().zip(&other.custom_bounds);
+        self == other
+            && self.zero_threshold.to_bits() == other.zero_threshold.to_bits()
+            && bounds
+                .into_iter()
+                .all(|(own, others)| own.to_bits() == others.to_bits())
+    }
+
     /// Whether the bounds are given one by one.
     pub fn has_custom_buckets(&self) -> bool {
         self.schema == CUSTOM_BUCKETS_SCHEMA

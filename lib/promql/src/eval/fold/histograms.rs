@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use crate::annotation::{Annotation, Annotations, HistogramOperation};
-use crate::histogram::{self, CounterResetHint, FloatHistogram};
+use crate::histogram::{self, CounterResetHint, DenseSum, FloatHistogram, IncompatibleSchemas};
 use crate::position::PosRange;
 
 /// The histograms of a group.
 #[derive(Debug)]
 pub(super) struct HistogramFold {
     places: Vec<Place>,
+    /// The memory that the sums take.
+    memory_bytes: usize,
 }
 
 /// The histograms of a group at a step.
 #[derive(Clone, Debug, Default)]
 struct Place {
-    sum: Option<FloatHistogram>,
+    sum: Option<Sum>,
     seen: bool,
     /// Some have exponential buckets, others custom ones: there is no result.
     incompatible: bool,
@@ -23,20 +25,86 @@ struct Place {
     no_reset_seen: bool,
 }
 
+/// What histograms come to.
+#[derive(Clone, Debug)]
+enum Sum {
+    /// As long as they are of a kind.
+    Dense(DenseSum),
+    Any(FloatHistogram),
+}
+
+/// A histogram to be added.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added<'h> {
+    pub(super) histogram: &'h FloatHistogram,
+    /// For a mean, how many values there are with it.
+    pub(super) mean_of: Option<f64>,
+    /// Whether the group has a float at the step.
+    pub(super) has_float: bool,
+}
+
+impl Sum {
+    fn first(added: Added<'_>) -> Sum {
+        if added.mean_of.is_none()
+            && let Some(dense) = DenseSum::of(added.histogram)
+        {
+            return Sum::Dense(dense);
+        }
+        Sum::Any(added.histogram.clone())
+    }
+
+    /// Says whether custom bounds differed.
+    fn add(&mut self, added: Added<'_>) -> Result<bool, IncompatibleSchemas> {
+        if let Sum::Dense(dense) = self {
+            if added.mean_of.is_none() && dense.add(added.histogram) {
+                return Ok(false);
+            }
+            *self = Sum::Any(dense.to_histogram());
+        }
+        let Sum::Any(sum) = self else {
+            return Ok(false);
+        };
+        match added.mean_of {
+            Some(count) => histogram::add_to_mean(sum, added.histogram, count),
+            None => histogram::add(sum, added.histogram).map(|combined| combined.bounds_reconciled),
+        }
+    }
+
+    fn finish(self) -> FloatHistogram {
+        match self {
+            Sum::Dense(dense) => dense.to_histogram(),
+            Sum::Any(mut sum) => {
+                histogram::compact(&mut sum);
+                sum
+            }
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Sum::Dense(dense) => dense.memory_bytes(),
+            Sum::Any(sum) => histogram::memory_bytes(sum),
+        }
+    }
+}
+
 impl HistogramFold {
     pub(super) fn new(steps: usize) -> HistogramFold {
         HistogramFold {
             places: vec![Place::default(); steps],
+            memory_bytes: steps * size_of::<Place>(),
         }
     }
 
-    /// Adds a histogram; for a mean, `mean_of` values there are with it.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Adds a histogram.
     pub(super) fn add(
         &mut self,
         step: usize,
-        histogram: &FloatHistogram,
-        mean_of: Option<f64>,
-        has_float: bool,
+        added: Added<'_>,
         (metric, pos): (&str, PosRange),
         annotations: &mut Annotations,
     ) {
@@ -48,23 +116,21 @@ impl HistogramFold {
         }
         let first = !place.seen;
         place.seen = true;
-        if has_float && first {
+        if added.has_float && first {
             // Floats and histograms together have no result.
             return;
         }
-        place.reset_seen |= histogram.hint == CounterResetHint::CounterReset;
-        place.no_reset_seen |= histogram.hint == CounterResetHint::NotCounterReset;
+        place.reset_seen |= added.histogram.hint == CounterResetHint::CounterReset;
+        place.no_reset_seen |= added.histogram.hint == CounterResetHint::NotCounterReset;
         let Some(sum) = &mut place.sum else {
             if first {
-                place.sum = Some(histogram.clone());
+                let sum = place.sum.insert(Sum::first(added));
+                self.memory_bytes += sum.memory_bytes();
             }
             return;
         };
-        let added = match mean_of {
-            Some(count) => histogram::add_to_mean(sum, histogram, count),
-            None => histogram::add(sum, histogram).map(|combined| combined.bounds_reconciled),
-        };
-        match added {
+        let before = sum.memory_bytes();
+        match sum.add(added) {
             Ok(false) => {}
             Ok(true) => annotations.add(Annotation::bounds_reconciled(
                 HistogramOperation::Aggregation,
@@ -75,6 +141,7 @@ impl HistogramFold {
                 annotations.add(Annotation::mixed_exponential_custom(metric, pos));
             }
         }
+        self.memory_bytes += sum.memory_bytes().saturating_sub(before);
     }
 
     /// Hands out what became of each step with histograms; `put` says whether the step has floats as well.
@@ -89,10 +156,8 @@ impl HistogramFold {
                 continue;
             }
             let incompatible = place.incompatible;
-            let sum = place.sum.filter(|_| !incompatible).map(|mut sum| {
-                histogram::compact(&mut sum);
-                Arc::new(sum)
-            });
+            let sum = place.sum.filter(|_| !incompatible);
+            let sum = sum.map(|sum| Arc::new(sum.finish()));
             if put(step, sum, true) {
                 annotations.add(Annotation::mixed_floats_histograms_in_aggregation(pos));
             } else if !incompatible && place.reset_seen && place.no_reset_seen {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::Input;
 use crate::annotation::{Annotation, Annotations, HistogramOperation};
-use crate::histogram::{self, CounterResetHint, FloatHistogram, Layout, add, is_reset, sub};
+use crate::histogram::{self, Compactor, CounterResetHint, FloatHistogram, Layout, add, is_reset, sub};
 
 /// The change between the first and the last histogram of the window, resets made up for; `None` if the histograms do
 /// not go together. The window has at least two.
 pub(super) fn histogram_change(
     input: &Input<'_>,
     is_counter: bool,
+    compactor: &mut Compactor,
     annotations: &mut Annotations,
 ) -> Option<FloatHistogram> {
     let points = input.view.histograms;
@@ -23,13 +24,15 @@ pub(super) fn histogram_change(
     if is_counter && (gauge(first) || gauge(last)) {
         remarks.add(Annotation::native_not_counter(metric, pos));
     }
-    let mut previous = Arc::clone(first);
+    let emptied;
+    let mut previous: &FloatHistogram = first;
     if is_counter
         && let Some((_, second)) = points.get(1)
         && is_reset(second, first)
     {
         // The first one does not matter then, nor how its buckets are laid out.
-        previous = Arc::new(empty_like(second));
+        emptied = empty_like(second);
+        previous = &emptied;
     }
     let custom = previous.layout.has_custom_buckets();
     let mixed = |annotations: &mut Annotations| {
@@ -52,7 +55,7 @@ pub(super) fn histogram_change(
         }
     }
     let mut change = histogram::in_schema(last, min_schema);
-    let Ok(combined) = sub(&mut change, &previous) else {
+    let Ok(combined) = sub(&mut change, previous) else {
         return mixed(remarks);
     };
     if combined.bounds_reconciled {
@@ -63,21 +66,21 @@ pub(super) fn histogram_change(
     }
     if is_counter {
         for (_, h) in points.iter().skip(1) {
-            if is_reset(h, &previous) {
-                let Ok(combined) = add(&mut change, &previous) else {
+            if is_reset(h, previous) {
+                let Ok(combined) = add(&mut change, previous) else {
                     return mixed(remarks);
                 };
                 if combined.bounds_reconciled {
                     remarks.add(Annotation::bounds_reconciled(HistogramOperation::Addition, pos));
                 }
             }
-            previous = Arc::clone(h);
+            previous = h;
         }
     } else if !gauge(first) || !gauge(last) {
         remarks.add(Annotation::native_not_gauge(metric, pos));
     }
     change.hint = CounterResetHint::Gauge;
-    histogram::compact(&mut change);
+    compactor.compact(&mut change);
     Some(change)
 }
 

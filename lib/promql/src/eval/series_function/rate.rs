@@ -58,7 +58,7 @@ pub(super) fn extrapolated(
     let [(first_t, first), .., (last_t, _)] = histograms else {
         return Ok(None);
     };
-    let Some(mut change) = histogram_change(input, is_counter, annotations) else {
+    let Some(mut change) = histogram_change(input, is_counter, &mut state.compactor, annotations) else {
         return Ok(None);
     };
     let sampled = Sampled {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::eval::window::View;
+use crate::histogram::Compactor;
 
 /// State of one series under one function.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(in crate::eval) struct RangeState {
     resets: VecDeque<(u64, f64)>,
     /// Floats that are the extreme once all before them have left the window.
     extremes: VecDeque<(u64, f64)>,
+    /// How changes of histograms lose their empty buckets.
+    pub(super) compactor: Compactor,
 }
 
 impl RangeState {

@@ -12,7 +12,7 @@ use super::{HEADER_BYTES, SECTION};
 use crate::bits::{BitReader, Field};
 use crate::chunk::header_count;
 use crate::error::Corruption;
-use crate::histogram::{CounterResetHint, Layout, NativeHistogram};
+use crate::histogram::{CounterResetHint, FloatHistogram, Histogram, Layout, NativeHistogram};
 
 /// Decodes a chunk sample by sample: `HistogramIter::<i64>` or `HistogramIter::<f64>`.
 ///
@@ -79,11 +79,49 @@ impl<'a, B: Codec> HistogramIter<'a, B> {
         &self.progress.layout
     }
 
+    /// Gives the histograms a layout that is there already instead of one of their own, if the two are equal; else
+    /// `known` becomes their own.
+    ///
+    /// The chunks of a series, and those of many series, mostly have the same layout: who compares histograms sees at
+    /// once then that their buckets are the same.
+    pub fn share_layout(&mut self, known: &mut Arc<Layout>) {
+        if known.is_same(&self.progress.layout) {
+            self.progress.layout = Arc::clone(known);
+        } else {
+            *known = Arc::clone(&self.progress.layout);
+        }
+    }
+
     /// Decodes the next histogram into one that is there already, and returns its timestamp.
     ///
     /// After an error, or behind the last sample, there is nothing more.
     pub fn next_into(&mut self, histogram: &mut NativeHistogram<B>) -> Result<Option<i64>, Corruption> {
         self.progress.next_into(&mut self.reader, histogram)
+    }
+}
+
+impl HistogramIter<'_, i64> {
+    /// Decodes the next histogram as [`Histogram::to_float`] would make it into one that is there already, and returns
+    /// its timestamp.
+    ///
+    /// After an error, or behind the last sample, there is nothing more.
+    pub fn next_float_into(&mut self, histogram: &mut FloatHistogram) -> Result<Option<i64>, Corruption> {
+        if self.progress.layout.has_custom_buckets() {
+            let mut integers = Histogram::default();
+            let t = self.next_into(&mut integers)?;
+            if t.is_some() {
+                integers.to_float_into(histogram);
+            }
+            return Ok(t);
+        }
+        let progress = &mut self.progress;
+        let Some(first) = progress.step(&mut self.reader)? else {
+            return Ok(None);
+        };
+        Ok(progress.state.as_ref().map(|state| {
+            progress.fill_floats(state, first, histogram);
+            state.t
+        }))
     }
 }
 
@@ -119,6 +157,17 @@ impl<B: Codec> Progress<B> {
         reader: &mut BitReader<'_>,
         histogram: &mut NativeHistogram<B>,
     ) -> Result<Option<i64>, Corruption> {
+        let Some(first) = self.step(reader)? else {
+            return Ok(None);
+        };
+        Ok(self.state.as_ref().map(|state| {
+            self.fill(state, first, histogram);
+            state.t
+        }))
+    }
+
+    /// Reads the next sample; `None` behind the last one, else whether it is the first.
+    fn step(&mut self, reader: &mut BitReader<'_>) -> Result<Option<bool>, Corruption> {
         if self.read >= self.total {
             return Ok(None);
         }
@@ -126,10 +175,7 @@ impl<B: Codec> Progress<B> {
             Ok(()) => {
                 let first = self.read == 0;
                 self.read += 1;
-                Ok(self.state.as_ref().map(|state| {
-                    self.fill(state, first, histogram);
-                    state.t
-                }))
+                Ok(Some(first))
             }
             Err(corruption) => {
                 self.read = self.total;
@@ -147,19 +193,8 @@ impl<B: Codec> Progress<B> {
     }
 
     fn fill(&self, state: &State<B>, first: bool, histogram: &mut NativeHistogram<B>) {
-        histogram.sum = state.sum.value();
-        histogram.positive.clear();
-        histogram.negative.clear();
-        if histogram.is_stale() {
-            histogram.hint = CounterResetHint::Unknown;
-            histogram.layout = Layout::empty();
-            histogram.count = B::Count::default();
-            histogram.zero_count = B::Count::default();
+        if !self.prepare(state.sum.value(), first, histogram) {
             return;
-        }
-        histogram.hint = self.hint(first);
-        if !Arc::ptr_eq(&histogram.layout, &self.layout) {
-            histogram.layout = Arc::clone(&self.layout);
         }
         histogram.count = state.count.value();
         histogram.zero_count = state.zero_count.value();
@@ -167,11 +202,52 @@ impl<B: Codec> Progress<B> {
         histogram.negative.extend(state.negative.iter().map(Field::value));
     }
 
+    /// Sets what does not depend on the type of the buckets, and empties them; false if the sample is a stale marker,
+    /// of which that is all.
+    #[inline]
+    fn prepare<T: Codec>(&self, sum: f64, first: bool, histogram: &mut NativeHistogram<T>) -> bool {
+        histogram.sum = sum;
+        histogram.positive.clear();
+        histogram.negative.clear();
+        if histogram.is_stale() {
+            histogram.hint = CounterResetHint::Unknown;
+            histogram.layout = Layout::empty();
+            histogram.count = T::Count::default();
+            histogram.zero_count = T::Count::default();
+            return false;
+        }
+        histogram.hint = self.hint(first);
+        if !Arc::ptr_eq(&histogram.layout, &self.layout) {
+            histogram.layout = Arc::clone(&self.layout);
+        }
+        true
+    }
+
     fn hint(&self, first: bool) -> CounterResetHint {
         match self.flag {
             CounterResetHint::Gauge => CounterResetHint::Gauge,
             _ if first => CounterResetHint::Unknown,
             _ => CounterResetHint::NotCounterReset,
+        }
+    }
+}
+
+impl Progress<i64> {
+    fn fill_floats(&self, state: &State<i64>, first: bool, histogram: &mut FloatHistogram) {
+        if !self.prepare(state.sum.value(), first, histogram) {
+            return;
+        }
+        histogram.count = state.count.value() as f64;
+        histogram.zero_count = state.zero_count.value() as f64;
+        for (counts, buckets) in [
+            (&mut histogram.positive, &state.positive),
+            (&mut histogram.negative, &state.negative),
+        ] {
+            let mut count = 0i64;
+            counts.extend(buckets.iter().map(|bucket| {
+                count = count.wrapping_add(bucket.value());
+                count as f64
+            }));
         }
     }
 }

@@ -41,9 +41,8 @@ impl<B: Codec> State<B> {
         self.zero_count.read_next(reader)?;
         self.sum.read_next(reader)?;
         if !is_stale(self.sum.value()) {
-            for bucket in self.positive.iter_mut().chain(&mut self.negative) {
-                bucket.read_next(reader)?;
-            }
+            Field::read_all_next(&mut self.positive, reader)?;
+            Field::read_all_next(&mut self.negative, reader)?;
         }
         reader.check()
     }
