@@ -1,5 +1,7 @@
 //! PromQL over HTTP from a querier before a store gateway: what a dashboard does all day.
 
+mod month;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,6 +36,22 @@ struct Row {
     step_s: Option<i64>,
     calls: usize,
     callers: usize,
+    data: Data,
+}
+
+/// What is in the bucket.
+#[derive(Clone, Copy, PartialEq)]
+enum Data {
+    /// A day of one replica.
+    Day,
+    /// Eight hours of one replica.
+    Replica,
+    /// The same with a second replica, scraped at other moments and with gaps.
+    TwoReplicas,
+    /// Two hours of five times as many pods.
+    Wide,
+    /// Thirty days downsampled to an hour.
+    Month,
 }
 
 /// The data begins at 2026-01-01; the first hour is left to what ranges look back to.
@@ -41,7 +59,16 @@ const START_S: i64 = 1_767_225_600 + 3_600;
 /// 667 steps of two minutes.
 const RANGE_S: i64 = 666 * 120;
 
-const ROWS: [Row; 8] = [
+/// Each bucket of the rows once.
+const DATA: [Data; 5] = [
+    Data::Day,
+    Data::Replica,
+    Data::TwoReplicas,
+    Data::Wide,
+    Data::Month,
+];
+
+const ROWS: [Row; 12] = [
     Row::range("rate by job", "sum by (job) (rate(http_requests_total[5m]))"),
     Row::range(
         "classic histogram_quantile",
@@ -70,7 +97,58 @@ const ROWS: [Row; 8] = [
             "sum by (namespace) (rate(container_cpu_usage_seconds_total[1h]))",
         )
     },
+    Row {
+        data: Data::Replica,
+        ..Row::range("one replica, 7 h", "sum by (job) (rate(http_requests_total[5m]))")
+    },
+    Row {
+        data: Data::TwoReplicas,
+        ..Row::range(
+            "two replicas, 7 h",
+            "sum by (job) (rate(http_requests_total[5m]))",
+        )
+    },
+    Row {
+        data: Data::Wide,
+        step_s: Some(60),
+        calls: 2,
+        ..Row::range(
+            "rate of 120,000 series over 1 h",
+            "sum(rate({__name__!~\"up|rpc_duration_seconds\"}[5m]))",
+        )
+    },
+    Row {
+        data: Data::Month,
+        step_s: Some(3600),
+        ..Row::range(
+            "30 days at 1 h resolution",
+            "sum by (job) (rate(http_requests_total[3h]))",
+        )
+    },
 ];
+
+impl Data {
+    fn make(self, plan: &Plan) -> Result<PathBuf> {
+        match self {
+            Data::Day => data::day(&plan.work, plan.pods),
+            Data::Replica => data::two_hours(&plan.work, plan.pods, 4),
+            Data::TwoReplicas => data::replicas(&plan.work, plan.pods, 4),
+            Data::Wide => data::two_hours(&plan.work, plan.pods * 5, 1),
+            Data::Month => month::make(&plan.work, plan.pods),
+        }
+    }
+
+    /// How many seconds the ranges of queries are long.
+    fn range_s(self) -> i64 {
+        match self {
+            Data::Day => RANGE_S,
+            Data::Replica | Data::TwoReplicas => 7 * 3600,
+            // The last hour is left to the range that ends with the data.
+            Data::Wide => 3600 - 60,
+            Data::Month => 30 * 86_400 - 2 * 3600,
+        }
+    }
+}
 
 impl Row {
     const fn range(name: &'static str, query: &'static str) -> Self {
@@ -80,16 +158,22 @@ impl Row {
             step_s: Some(120),
             calls: 3,
             callers: 1,
+            data: Data::Day,
         }
     }
 
     fn path(&self) -> String {
         let query: String = self.query.bytes().map(escaped).collect();
+        let end_s = START_S + self.data.range_s();
+        let resolution = if self.data == Data::Month {
+            "&max_source_resolution=1h"
+        } else {
+            ""
+        };
         match self.step_s {
-            None => format!("/api/v1/query?query={query}&time={}", START_S + RANGE_S),
+            None => format!("/api/v1/query?query={query}&time={end_s}"),
             Some(step_s) => format!(
-                "/api/v1/query_range?query={query}&start={START_S}&end={}&step={step_s}",
-                START_S + RANGE_S
+                "/api/v1/query_range?query={query}&start={START_S}&end={end_s}&step={step_s}{resolution}"
             ),
         }
     }
@@ -105,10 +189,12 @@ fn escaped(byte: u8) -> String {
 
 /// A store gateway and the querier before it, new for each row: their memory is that of the row.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
-    let day = data::day(&plan.work, plan.pods)?;
-    for contender in &plan.contenders {
-        for row in &ROWS {
-            measure(plan, contender, &day, row).await?;
+    for data in DATA {
+        let bucket = data.make(plan)?;
+        for contender in &plan.contenders {
+            for row in ROWS.iter().filter(|row| row.data == data) {
+                measure(plan, contender, &bucket, row).await?;
+            }
         }
     }
     Ok(())
@@ -162,6 +248,9 @@ async fn measure(plan: &Plan, contender: &Contender, bucket: &Path, row: &Row) -
         status_mb(pid, "VmHWM"),
         peaks.1.mb(),
     );
+    if let Some(breakdown) = breakdown(&http, &path).await? {
+        println!("\t\t{breakdown}");
+    }
     querier.kill().await?;
     series::stop(store).await
 }
@@ -206,6 +295,14 @@ async fn get(http: &str, path: &str) -> Result<usize> {
         String::from_utf8_lossy(body.get(..500).unwrap_or(&body))
     );
     Ok(body.len())
+}
+
+/// What a call says of where its time went, if it says so.
+async fn breakdown(http: &str, path: &str) -> Result<Option<String>> {
+    let body = request(http, &format!("{path}&stats=all")).await?;
+    let text = String::from_utf8_lossy(&body);
+    let stats = text.rfind("\"stats\":").and_then(|at| text.get(at..));
+    Ok(stats.map(|stats| stats.trim().chars().take(1000).collect()))
 }
 
 async fn request(http: &str, path: &str) -> Result<Vec<u8>> {
