@@ -19,6 +19,9 @@ const MARKED: [(MarkKind, &str); 5] = [
     (MarkKind::NoDownsample, ""),
 ];
 
+/// The resolutions of blocks, in milliseconds, as labels have them.
+const RESOLUTIONS: [&str; 3] = ["0", "300000", "3600000"];
+
 /// All metrics of the compactor.
 #[derive(Debug, Clone)]
 pub(crate) struct CompactorMetrics {
@@ -162,7 +165,29 @@ impl CompactorMetrics {
         for (kind, reason) in MARKED {
             metrics.marked.with([kind.file_name(), reason]);
         }
+        metrics.show_zeros();
         metrics
+    }
+
+    /// Exports counters of all resolutions from the start: without the zero before it the first failure is no increase, and
+    /// a share of nothing is no number.
+    fn show_zeros(&self) {
+        for resolution in RESOLUTIONS {
+            for counters in [
+                &self.compactions,
+                &self.compaction_failures,
+                &self.runs_started,
+                &self.runs_completed,
+                &self.vertical,
+            ] {
+                counters.with([resolution]);
+            }
+        }
+        // The coarsest is made of nothing else.
+        for resolution in RESOLUTIONS.into_iter().take(2) {
+            self.downsamples.with([resolution]);
+            self.downsample_failures.with([resolution]);
+        }
     }
 
     /// The value of the label `resolution`.
@@ -180,4 +205,24 @@ impl Default for CompactorMetrics {
 /// A count as a gauge takes it.
 pub(crate) fn gauge(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_every_resolution_are_there_from_the_start() {
+        let registry = Registry::new();
+        CompactorMetrics::register(&registry);
+        let text = registry.classic();
+        for line in [
+            "thanos_compact_group_compactions_total{resolution=\"0\"} 0",
+            "thanos_compact_group_compactions_failures_total{resolution=\"3600000\"} 0",
+            "thanos_compact_downsample_total{resolution=\"300000\"} 0",
+            "thanos_compact_downsample_failures_total{resolution=\"0\"} 0",
+        ] {
+            assert!(text.contains(line), "no {line} in\n{text}");
+        }
+    }
 }

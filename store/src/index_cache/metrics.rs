@@ -111,6 +111,9 @@ impl IndexCacheMetrics {
         for item in [Item::Postings, Item::Expanded, Item::Series] {
             metrics.requests.with([item.label(), TENANT]);
             metrics.hits.with([item.label(), TENANT]);
+            metrics.added.with([item.label()]);
+            metrics.evicted.with([item.label()]);
+            metrics.overflowed.with([item.label()]);
         }
         metrics
     }
