@@ -105,10 +105,37 @@ fn install_crypto() {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    tracing::error!(error = format!("{error:#}"), "failed");
+    let text = told_once(error);
+    tracing::error!(error = text, "failed");
     if !tracing::event_enabled!(tracing::Level::ERROR) {
-        let _ = writeln!(std::io::stderr(), "sabre: {error:#}");
+        let _ = writeln!(std::io::stderr(), "sabre: {text}");
     }
     let own = error.downcast_ref::<sabre_es_retention::exit::Exit>();
     own.map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
+}
+
+/// The error with its causes, but for those that the words before them tell already.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+        let inner = anyhow::Error::new(cause).context("/prometheus: no such file");
+        let outer = inner.context("the sidecar fails");
+        assert_eq!(told_once(&outer), "the sidecar fails: /prometheus: no such file");
+    }
 }
