@@ -36,6 +36,8 @@ const TARGETS: &[Target] = &[
         "downsample_aggregate_series",
         sabre_downsample::fuzz::aggregate_series,
     ),
+    ("compactor_source_index", sabre_compactor::fuzz::source_index),
+    ("compactor_source_chunks", sabre_compactor::fuzz::source_chunks),
     ("model_duration", sabre_model::fuzz::duration),
     ("model_regex", sabre_model::fuzz::regex),
     ("model_selector", sabre_model::fuzz::selector),

@@ -49,7 +49,11 @@ pub(crate) fn add(corpus: &mut Corpus) -> Result<()> {
         "small",
         small.file("meta.json").context("a meta")?,
     )?;
-    index_parts(corpus, "small", small.file("index").context("an index")?)?;
+    let index = small.file("index").context("an index")?;
+    index_parts(corpus, "small", index)?;
+    corpus.add("compactor_source_index", "small", index)?;
+    let segment = small.file("chunks/000001").context("a segment")?;
+    corpus.add("compactor_source_chunks", "small", &with_places(segment)?)?;
     marks(corpus, &small)?;
     tombstones(corpus)?;
     let id = small.meta.ulid;
@@ -125,6 +129,17 @@ fn index_parts(corpus: &mut Corpus, name: &str, index: &[u8]) -> Result<()> {
         name,
         &index_header(symbols, table, toc.postings_table),
     )
+}
+
+/// The places of the first sixteen chunks of a segment, a byte each, and the segment.
+fn with_places(segment: &[u8]) -> Result<Vec<u8>> {
+    let mut places = Vec::new();
+    for record in sabre_tsdb::segment::scan(segment)? {
+        places.extend(u8::try_from(record?.0).ok());
+    }
+    places.resize(16, places.last().copied().unwrap_or_default());
+    places.extend_from_slice(segment);
+    Ok(places)
 }
 
 /// An index-header is a header, two copies of parts of the index, and where they are.
