@@ -127,6 +127,28 @@ impl Samples for List {
         }
     }
 
+    #[inline]
+    fn seek(&mut self, t: i64) -> Result<(), SourceError> {
+        if !self.is_alive() || self.t >= t {
+            return Ok(());
+        }
+        // Mostly it is one of the next few floats of the chunk.
+        while let Some(next_t) = self.decoded.timestamps.get(self.passed) {
+            if *next_t >= t {
+                self.step();
+                if self.t > self.times.1 {
+                    self.state = State::Behind;
+                }
+                return Ok(());
+            }
+            self.passed += 1;
+        }
+        while self.is_alive() && self.t < t {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
     fn lift(&mut self, before: f64) {
         if self.is_counter
             && let Some(value) = self.float()
