@@ -33,7 +33,7 @@ pub fn plan_cleaning(
 ) -> CleaningPlan {
     let mut plan = CleaningPlan::default();
     for (block, mark) in &view.marks.deletion {
-        if filter::is_expired(mark, delete_delay_ms, now_ms) {
+        if !is_of_others(view, *block) && filter::is_expired(mark, delete_delay_ms, now_ms) {
             plan.marked.push((*block, mark.deletion_time_s));
         }
     }
@@ -65,6 +65,12 @@ pub fn plan_garbage(view: &View) -> Vec<BlockId> {
         .filter(|(_, state)| **state == State::Duplicate);
     let unmarked = duplicates.filter(|(block, _)| !view.marks.deletion.contains_key(block));
     unmarked.map(|(block, _)| *block).collect()
+}
+
+/// Whether flags leave the block out: another compactor may have it, with another delay.
+fn is_of_others(view: &View, block: BlockId) -> bool {
+    let state = view.dropped.get(&block);
+    matches!(state, Some(State::LabelExcluded | State::TimeExcluded))
 }
 
 fn is_given_up(since_ms: i64, now_ms: i64) -> bool {

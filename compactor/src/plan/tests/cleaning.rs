@@ -39,6 +39,18 @@ fn marked_blocks_are_deleted_strictly_after_the_delay() {
 }
 
 #[test]
+fn marked_blocks_that_flags_leave_out_are_not_deleted() {
+    let mut view = View::default();
+    let marked = [mark(1, 0), mark(2, 0), mark(3, 0)];
+    view.marks.deletion.extend(marked);
+    view.dropped.insert(id(1), State::LabelExcluded);
+    view.dropped.insert(id(2), State::TimeExcluded);
+    view.dropped.insert(id(3), State::Duplicate);
+    let plan = plan_cleaning(&view, &[], &[], 0, 1000);
+    assert_eq!(plan.marked, [(id(3), 0)]);
+}
+
+#[test]
 fn partial_uploads_are_deleted_after_48_hours_without_a_change() {
     let mut view = View::default();
     let now_ms = 100 * HOUR_MS;
