@@ -52,6 +52,9 @@ const TARGETS: &[Target] = &[
     ("objstore_server_text", sabre_objstore::fuzz::server_text),
     ("block_index_header", sabre_block::fuzz::index_header),
     ("block_key", sabre_block::fuzz::key),
+    ("query_dedup", sabre_query::fuzz::dedup),
+    ("query_endpoint_documents", sabre_query::fuzz::endpoint_documents),
+    ("query_series_answer", sabre_query::fuzz::series_answer),
     ("es_answer", sabre_es_retention::fuzz::answer),
     ("es_configuration", sabre_es_retention::fuzz::configuration),
 ];
