@@ -238,7 +238,11 @@ pub(crate) async fn within<T>(
     };
     match tokio::time::timeout_at(until, answer).await {
         // The peer knows how long there is, and may say that it is over before our own clock is asked.
-        Ok(Err(_)) if reading.deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+        Ok(Err(_))
+            if reading
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline) =>
+        {
             Err(PeerFailure::Deadline)
         }
         Ok(answer) => answer.map_err(|status| failure(&status)),

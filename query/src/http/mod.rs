@@ -39,8 +39,8 @@ use sabre_runtime::{
 };
 
 use crate::{endpoints::Pool, page};
-pub use peers::PeerLimits;
 pub use options::{ApiOptions, PartialResponse, TenancyOptions};
+pub use peers::PeerLimits;
 pub use queries::Queries;
 
 /// Lengths of range queries, from a quarter of an hour on.
