@@ -50,6 +50,10 @@ const TARGETS: &[Target] = &[
     ("runtime_command_line", sabre_runtime::fuzz::command_line),
     ("runtime_snappy_request", sabre_runtime::fuzz::snappy_request),
     ("objstore_server_text", sabre_objstore::fuzz::server_text),
+    ("runtime_names", sabre_runtime::fuzz::names),
+    ("cache_answers", sabre_cache::fuzz::answers),
+    ("cache_values", sabre_cache::fuzz::values),
+    ("promql_query", sabre_promql::fuzz::query),
     ("block_index_header", sabre_block::fuzz::index_header),
     ("block_key", sabre_block::fuzz::key),
     ("query_dedup", sabre_query::fuzz::dedup),
@@ -88,6 +92,19 @@ fn every_corpus_belongs_to_a_target() {
         assert!(
             TARGETS.iter().any(|(target, _)| *target == name),
             "fuzz/corpus/{name} has no target"
+        );
+    }
+}
+
+#[test]
+fn every_target_is_replayed() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
+    for entry in fs::read_dir(files).expect("the targets").flatten() {
+        let path = entry.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8");
+        assert!(
+            TARGETS.iter().any(|(target, _)| *target == name),
+            "fuzz/fuzz_targets/{name}.rs is not replayed here"
         );
     }
 }
