@@ -164,6 +164,32 @@ fn memory_that_does_not_fit_is_refused_with_the_numbers() {
     assert_eq!(budget.used(), 0);
 }
 
+/// A few bytes of text can ask for trillions of steps: they are counted before a row of them is made.
+#[test]
+fn the_steps_of_a_subquery_are_refused_before_there_is_a_row_of_them() {
+    let storage = storage(1);
+    let budget = ByteBudget::new(64 << 20);
+    let options = EvalOptions {
+        budget: &budget,
+        ..EvalOptions::default()
+    };
+    for query in [
+        "count_over_time(vector(1)[100y:1ms])",
+        "vector(1)[100y:1ms]",
+        "sum_over_time(hour()[100y:1ms])",
+        "max_over_time(absent(nothing)[1y:100ms])",
+        "max_over_time(x_total[100y:1ms])",
+        "sum(max_over_time((x_total * 2)[100y:1ms]))",
+        "max_over_time(max_over_time(vector(1)[1d:1ms])[100y:1ms])",
+    ] {
+        let error = query_instant(&storage, query, 2_985_000, &options).unwrap_err();
+        assert!(matches!(error, QueryError::Budget(_)), "{query}: {error}");
+        assert_eq!(budget.used(), 0, "{query}: all is given back");
+    }
+    query_instant(&storage, "count_over_time(vector(1)[1h:1s])", 2_985_000, &options).unwrap();
+    assert_eq!(budget.used(), 0);
+}
+
 #[test]
 fn a_sum_holds_its_groups_and_not_its_series() {
     let peak = |series: usize, threads: usize| {

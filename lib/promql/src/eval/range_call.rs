@@ -143,6 +143,7 @@ impl Evaluator<'_> {
                     scalars,
                 };
                 let inner = self.subquery_grid(subquery, grid);
+                let _reserved = self.reserve_steps(&inner)?;
                 let drop_names = !self.options.delayed_name_removal;
                 let mut worker = Worker::new(self.options.budget);
                 self.within(subquery, || {

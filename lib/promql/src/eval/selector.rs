@@ -8,6 +8,7 @@ use super::query::into_series;
 use super::row::{Cell, Row, is_nothing};
 use super::window::{Store, View, Window};
 use crate::ast::{At, Expr, MatrixSelector, Subquery, VectorSelector};
+use crate::budget::Reservation;
 use crate::error::{Evaluated, QueryError};
 use crate::source::{SelectHints, Series, SeriesSet};
 use crate::value::RangeSeries;
@@ -151,6 +152,7 @@ impl Evaluator<'_> {
             Expr::Matrix(e) => self.range_of_series(e, grid, around)?,
             Expr::Subquery(e) => {
                 let inner = self.subquery_grid(e, grid);
+                let _reserved = self.reserve_steps(&inner)?;
                 let mut found = Vec::new();
                 self.within(e, || {
                     self.vector(&e.expr, &inner, &around.inside(), &mut |row| {
@@ -211,6 +213,15 @@ impl Evaluator<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Reserves what one series of a subquery takes: a row, and the samples made of it. Short queries can ask for very
+    /// many steps, and each node below makes a row of them before it knows whether anything is there.
+    pub(super) fn reserve_steps(&self, inner: &Grid) -> Evaluated<Reservation<'_>> {
+        const STEP_BYTES: usize = size_of::<f64>() + size_of::<(i64, f64)>();
+        let mut reserved = self.reservation();
+        reserved.grow(inner.count.saturating_mul(STEP_BYTES))?;
+        Ok(reserved)
     }
 
     /// The times at which a subquery evaluates what it holds, for the steps of `grid`.
