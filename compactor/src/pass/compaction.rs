@@ -43,11 +43,13 @@ struct Memory {
 
 impl Compactor {
     /// Compacts until no group has anything to do. A group that fails does not stop the others.
+    ///
+    /// Nor does a block that cannot be deleted: what tidying up said is told at the end.
     pub(super) async fn compact_all(&self) -> Result<(), PassError> {
         let mut memory = Memory::default();
         loop {
             let view = self.sync().await?;
-            first_error(self.delete_marked(&view).await, self.collect_garbage(&view).await)?;
+            let tidied = first_error(self.delete_marked(&view).await, self.collect_garbage(&view).await);
             let blocks = with_incomplete(&view);
             self.set_impossible_apart(&blocks);
             let groups: Vec<Group> = groups(&blocks);
@@ -77,7 +79,7 @@ impl Compactor {
             }
             if !again {
                 let failed = memory.failed.into_values().next();
-                return failed.map_or(Ok(()), Err);
+                return first_error(failed.map_or(Ok(()), Err), tidied);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Retention: blocks past their time are marked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sabre_block::{View, mark};
 use sabre_model::BlockId;
@@ -12,8 +12,7 @@ use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::execute::mark_for_deletion;
 use crate::metrics::gauge;
-use crate::plan::{BlockInfo, RetentionPlan, groups, plan_retention, simulate};
-use crate::quarantine::Work;
+use crate::plan::{BlockInfo, RetentionPlan, final_ranges, groups, plan_retention};
 
 impl Compactor {
     /// Marks the blocks that are past their retention, except those from which an aggregate is still due.
@@ -51,13 +50,11 @@ impl Compactor {
 
     /// What retention says of a view.
     pub(crate) fn plan_retention(&self, view: &View) -> RetentionPlan {
-        let mut finals: BTreeMap<BlockId, i64> = BTreeMap::new();
-        let mut excluded: BTreeSet<BlockId> = self.avoided(Work::Compaction);
-        excluded.extend(view.marks.no_compact.keys());
-        excluded.extend(view.marks.deletion.keys());
-        for group in groups(&with_incomplete(view)) {
-            finals.extend(simulate(&group, &excluded, &self.config.policy).finals);
-        }
+        let marked: BTreeSet<BlockId> = (view.marks.no_compact.keys())
+            .chain(view.marks.deletion.keys())
+            .copied()
+            .collect();
+        let finals = final_ranges(&groups(&with_incomplete(view)), &marked, &self.config.policy);
         let never: BTreeSet<BlockId> = view.marks.no_downsample.keys().copied().collect();
         plan_retention(
             &BlockInfo::all(view),

@@ -25,7 +25,7 @@ pub use group::{Group, groups};
 pub use guard::{CompactionPlan, GroupPlan, NewMark, Overlap, plan_group};
 pub use ladder::overlapping_run;
 pub use policy::{HOUR_MS, Policy, RANGES_MS, RESOLUTION_1H_MS, RESOLUTION_5M_MS, RetentionPolicy};
-pub use retention::{Kept, RetentionPlan, plan_retention};
+pub use retention::{Kept, RetentionPlan, final_ranges, plan_retention};
 pub use simulate::{Todo, simulate, todo};
 pub use table::render;
 pub use whole::{PlanInput, plan_all};

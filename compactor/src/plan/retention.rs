@@ -6,7 +6,9 @@ use sabre_model::BlockId;
 
 use super::block::BlockInfo;
 use super::downsample::{Covered, is_wanted, target_resolution};
+use super::group::Group;
 use super::policy::Policy;
+use super::simulate::simulate;
 
 /// A block past its time that stays, because an aggregate that outlives it is still to be made from it.
 #[derive(Debug, Clone)]
@@ -26,9 +28,23 @@ pub struct RetentionPlan {
     pub kept: Vec<Kept>,
 }
 
+/// The range in milliseconds that each block will be part of when all is well: `marked` are left out, as marks are what
+/// somebody decided. A block that was found broken, or overlaps others, counts as if it were mended: it and its neighbours
+/// could still be compacted and downsampled then, and must not be deleted for a fault that somebody has yet to look at.
+pub fn final_ranges(groups: &[Group], marked: &BTreeSet<BlockId>, policy: &Policy) -> BTreeMap<BlockId, i64> {
+    let when_well = Policy {
+        vertical: true,
+        ..policy.clone()
+    };
+    let finals = groups
+        .iter()
+        .map(|group| simulate(group, marked, &when_well).finals);
+    finals.flatten().collect()
+}
+
 /// Plans retention.
 ///
-/// `finals` names for a block the range it will end up in when everything planned has been compacted: a block of 2 h
+/// `finals` are [`final_ranges`]: a block of 2 h
 /// whose aggregate comes from the 48 h block made of it must wait too. `never` are blocks that a mark keeps out of
 /// downsampling: no aggregate is due from them.
 pub fn plan_retention(

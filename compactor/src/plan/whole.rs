@@ -12,7 +12,7 @@ use super::cleaning::{plan_cleaning, plan_garbage};
 use super::downsample::plan_downsampling;
 use super::group::groups;
 use super::policy::Policy;
-use super::retention::plan_retention;
+use super::retention::{final_ranges, plan_retention};
 use super::simulate::{is_size_mark, simulate};
 
 /// What planning looks at.
@@ -60,9 +60,10 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         .chain(avoided.keys())
         .chain(deleted.clone());
     let excluded: BTreeSet<BlockId> = kept_out.copied().collect();
-    let (mut finals, mut final_blocks) = (BTreeMap::new(), Vec::new());
-    for group in groups(&blocks) {
-        let simulated = simulate(&group, &excluded, policy);
+    let mut final_blocks = Vec::new();
+    let groups = groups(&blocks);
+    for group in &groups {
+        let simulated = simulate(group, &excluded, policy);
         actions.extend(simulated.marks.into_iter().map(Action::MarkNoCompact));
         for overlap in simulated.overlaps {
             let group = group.key.clone();
@@ -72,7 +73,6 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
             let group = group.key.clone();
             actions.push(Action::Compact { group, plan, step });
         }
-        finals.extend(simulated.finals);
         final_blocks.extend(simulated.blocks);
     }
     let never: BTreeSet<BlockId> = view.marks.no_downsample.keys().copied().collect();
@@ -84,6 +84,11 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         .collect();
     let due = plan_downsampling(&final_blocks, &undue, policy, now_ms);
     actions.extend(due.into_iter().map(Action::Downsample));
+    let marked: BTreeSet<BlockId> = (view.marks.no_compact.keys())
+        .chain(view.marks.deletion.keys())
+        .copied()
+        .collect();
+    let finals = final_ranges(&groups, &marked, policy);
     let retention = plan_retention(&blocks, &finals, &never, policy, now_ms);
     actions.extend(retention.kept.into_iter().map(Action::Wait));
     for block in retention.expired {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use sabre_objstore::{Bucket, BucketExt, MemoryBucket, Operation};
-use sabre_testkit::fault::FaultBucket;
+use sabre_model::BlockId;
+use sabre_objstore::{Bucket, BucketExt, ErrorKind, MemoryBucket, Operation};
+use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 use sabre_tsdb::meta::{BlockMeta, DeletionMark};
 
 use super::fixture::{Fixture, START_MS, counters};
+use crate::execute::mark_for_deletion;
 use crate::plan::{Action, HOUR_MS, RESOLUTION_1H_MS, RESOLUTION_5M_MS, RetentionPolicy};
+use crate::quarantine::Work;
 
 async fn two_hours(fixture: &Fixture, count: i64) {
     for n in 0..count {
@@ -162,6 +165,73 @@ async fn raw_data_is_kept_until_its_aggregate_is_there() {
         marks.values().next().unwrap().details,
         "block exceeding retention of 48h0m0s"
     );
+}
+
+/// Seven blocks of 8 h past their retention: six of them make up 48 h, from which an aggregate is due.
+async fn a_week_late() -> (Fixture, Vec<BlockId>) {
+    let mut fixture = Fixture::new();
+    fixture.config.policy.retention = RetentionPolicy {
+        raw_ms: 48 * HOUR_MS,
+        ..RetentionPolicy::default()
+    };
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        let block = counters(n as u64 + 1, n * 8, n * 8 + 8, 1).build().unwrap();
+        ids.push(fixture.put(&block).await);
+    }
+    (fixture, ids)
+}
+
+#[tokio::test]
+async fn a_broken_block_and_its_neighbours_wait_for_their_aggregate() {
+    let (fixture, ids) = a_week_late().await;
+    let compactor = fixture.compactor();
+    compactor.set_apart(ids[2], Work::Compaction, "its index is broken".to_owned());
+    let waits = async || {
+        let plan = compactor.plan().await.unwrap();
+        plan.iter()
+            .filter(|action| matches!(action, Action::Wait(_)))
+            .count()
+    };
+    assert_eq!(waits().await, 6);
+    compactor.retain().await.unwrap();
+    let marked: Vec<_> = fixture.view().await.marks.deletion.into_keys().collect();
+    assert_eq!(marked, ids[6..], "no aggregate is due from 8 h alone");
+    // Whether it is about to be tried again makes no difference.
+    fixture.now_ms.fetch_add(HOUR_MS, Ordering::SeqCst);
+    assert_eq!(waits().await, 6);
+}
+
+#[tokio::test]
+async fn blocks_that_overlap_wait_for_their_aggregate() {
+    let (fixture, ids) = a_week_late().await;
+    let twin = fixture.put(&counters(9, 8, 16, 1).build().unwrap()).await;
+    fixture.compactor().retain().await.unwrap();
+    let marked = fixture.view().await.marks.deletion;
+    assert_eq!(marked.into_keys().collect::<Vec<_>>(), ids[6..]);
+    assert!(
+        fixture.metric("sabre_compact_retention_waiting_blocks 7"),
+        "{twin}"
+    );
+}
+
+/// What cannot be deleted stops nothing else.
+#[tokio::test]
+async fn blocks_that_cannot_be_deleted_do_not_stop_compaction() {
+    let faulty = FaultBucket::new(Arc::new(MemoryBucket::new("b")));
+    let fixture = Fixture::on(Arc::new(faulty.clone()));
+    two_hours(&fixture, 5).await;
+    let marked = fixture.put(&counters(90, 100, 102, 1).build().unwrap()).await;
+    let compactor = fixture.compactor();
+    mark_for_deletion(&compactor.context, marked, "not wanted", START_MS)
+        .await
+        .unwrap();
+    faulty.add(Rule::next(Operation::Delete, Fault::Error(ErrorKind::AccessDenied)).times(usize::MAX));
+    compactor.prepare().await.unwrap();
+    let error = compactor.iterate().await.unwrap_err().to_string();
+    assert!(error.contains(&marked.to_string()), "{error}");
+    let blocks = ranges(&fixture.blocks().await);
+    assert!(blocks.contains(&(0, 0, 8)), "{blocks:?}");
 }
 
 #[tokio::test]
