@@ -86,7 +86,10 @@ def main():
             env["ULID"] = listed.stdout.split()[0]
             for file in sorted(DOCS.glob("*.md")):
                 text = file.read_text()
-                found = (*check_links(file, text), *check_flags(flags, text), *run(file, text, env, folder))
+                found = [*check_links(file, text), *run(file, text, env, folder)]
+                # That page is made from the flags themselves.
+                if file.name != "compatibility.md":
+                    found += check_flags(flags, text)
                 problems += [f"{file.name}: {problem}" for problem in found]
         finally:
             for process in running:
