@@ -114,7 +114,7 @@ const ROWS: [Row; 12] = [
         calls: 2,
         ..Row::range(
             "rate of 120,000 series over 1 h",
-            "sum(rate({__name__!~\"up|rpc_duration_seconds\"}[5m]))",
+            "sum(rate({__name__=~\".+\",__name__!~\"up|rpc_duration_seconds\"}[5m]))",
         )
     },
     Row {
