@@ -142,19 +142,15 @@ impl Evaluator<'_> {
                     arguments,
                     scalars,
                 };
-                let inner = self.subquery_grid(subquery, grid);
-                let _reserved = self.reserve_steps(&inner)?;
                 let drop_names = !self.options.delayed_name_removal;
                 let mut worker = Worker::new(self.options.budget);
-                self.within(subquery, || {
-                    self.vector(&subquery.expr, &inner, &around.inside(), &mut |row| {
-                        let (labels, samples) = samples_of(row, &inner);
-                        let samples = Box::new(Given(Some(samples)));
-                        match sweep.row(labels, samples, &mut worker, drop_names)? {
-                            Some(row) => sink(row),
-                            None => Ok(()),
-                        }
-                    })
+                self.each_row_of_subquery(subquery, grid, &around, &mut |row, inner| {
+                    let (labels, samples) = samples_of(row, inner);
+                    let samples = Box::new(Given(Some(samples)));
+                    match sweep.row(labels, samples, &mut worker, drop_names)? {
+                        Some(row) => sink(row),
+                        None => Ok(()),
+                    }
                 })?;
                 self.annotate_all(worker.annotations);
                 Ok(())

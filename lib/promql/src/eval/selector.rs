@@ -8,7 +8,6 @@ use super::query::into_series;
 use super::row::{Cell, Row, is_nothing};
 use super::window::{Store, View, Window};
 use crate::ast::{At, Expr, MatrixSelector, Subquery, VectorSelector};
-use crate::budget::Reservation;
 use crate::error::{Evaluated, QueryError};
 use crate::source::{SelectHints, Series, SeriesSet};
 use crate::value::RangeSeries;
@@ -151,14 +150,10 @@ impl Evaluator<'_> {
             Expr::Paren(e) => return self.matrix(&e.expr, grid, around),
             Expr::Matrix(e) => self.range_of_series(e, grid, around)?,
             Expr::Subquery(e) => {
-                let inner = self.subquery_grid(e, grid);
-                let _reserved = self.reserve_steps(&inner)?;
                 let mut found = Vec::new();
-                self.within(e, || {
-                    self.vector(&e.expr, &inner, &around.inside(), &mut |row| {
-                        found.extend(into_series(row, &inner));
-                        Ok(())
-                    })
+                self.each_row_of_subquery(e, grid, around, &mut |row, inner| {
+                    found.extend(into_series(row, inner));
+                    Ok(())
                 })?;
                 found
             }
@@ -215,17 +210,30 @@ impl Evaluator<'_> {
         Ok(found)
     }
 
-    /// Reserves what one series of a subquery takes: a row, and the samples made of it. Short queries can ask for very
-    /// many steps, and each node below makes a row of them before it knows whether anything is there.
-    pub(super) fn reserve_steps(&self, inner: &Grid) -> Evaluated<Reservation<'_>> {
+    /// Evaluates what a subquery holds, and hands on each row of it with its times.
+    ///
+    /// What one series takes, a row and the samples made of it, is reserved before: short queries can ask for very many
+    /// steps, and each node below makes a row of them before it knows whether anything is there.
+    pub(super) fn each_row_of_subquery(
+        &self,
+        subquery: &Subquery,
+        grid: &Grid,
+        around: &Around<'_>,
+        take: &mut dyn FnMut(Row, &Grid) -> Evaluated<()>,
+    ) -> Evaluated<()> {
         const STEP_BYTES: usize = size_of::<f64>() + size_of::<(i64, f64)>();
+        let inner = self.subquery_grid(subquery, grid);
         let mut reserved = self.reservation();
         reserved.grow(inner.count.saturating_mul(STEP_BYTES))?;
-        Ok(reserved)
+        self.within(subquery, || {
+            self.vector(&subquery.expr, &inner, &around.inside(), &mut |row| {
+                take(row, &inner)
+            })
+        })
     }
 
     /// The times at which a subquery evaluates what it holds, for the steps of `grid`.
-    pub(super) fn subquery_grid(&self, subquery: &Subquery, grid: &Grid) -> Grid {
+    fn subquery_grid(&self, subquery: &Subquery, grid: &Grid) -> Grid {
         let step = match subquery.step.ms() {
             0 => self.options.subquery_step_ms,
             step => step,
