@@ -50,11 +50,7 @@ impl Compactor {
 
     /// What retention says of a view.
     pub(crate) fn plan_retention(&self, view: &View) -> RetentionPlan {
-        let marked: BTreeSet<BlockId> = (view.marks.no_compact.keys())
-            .chain(view.marks.deletion.keys())
-            .copied()
-            .collect();
-        let finals = final_ranges(&groups(&with_incomplete(view)), &marked, &self.config.policy);
+        let finals = final_ranges(view, &groups(&with_incomplete(view)), &self.config.policy);
         let never: BTreeSet<BlockId> = view.marks.no_downsample.keys().copied().collect();
         plan_retention(
             &BlockInfo::all(view),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sabre_block::View;
 use sabre_model::BlockId;
 
 use super::block::BlockInfo;
@@ -28,17 +29,22 @@ pub struct RetentionPlan {
     pub kept: Vec<Kept>,
 }
 
-/// The range in milliseconds that each block will be part of when all is well: `marked` are left out, as marks are what
+/// The range in milliseconds that each block will be part of when all is well: marked ones are left out, as marks are what
 /// somebody decided. A block that was found broken, or overlaps others, counts as if it were mended: it and its neighbours
 /// could still be compacted and downsampled then, and must not be deleted for a fault that somebody has yet to look at.
-pub fn final_ranges(groups: &[Group], marked: &BTreeSet<BlockId>, policy: &Policy) -> BTreeMap<BlockId, i64> {
+pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy) -> BTreeMap<BlockId, i64> {
+    let marks = &view.marks;
+    let marked: BTreeSet<BlockId> = (marks.no_compact.keys())
+        .chain(marks.deletion.keys())
+        .copied()
+        .collect();
     let when_well = Policy {
         vertical: true,
         ..policy.clone()
     };
     let finals = groups
         .iter()
-        .map(|group| simulate(group, marked, &when_well).finals);
+        .map(|group| simulate(group, &marked, &when_well).finals);
     finals.flatten().collect()
 }
 

@@ -84,11 +84,7 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         .collect();
     let due = plan_downsampling(&final_blocks, &undue, policy, now_ms);
     actions.extend(due.into_iter().map(Action::Downsample));
-    let marked: BTreeSet<BlockId> = (view.marks.no_compact.keys())
-        .chain(view.marks.deletion.keys())
-        .copied()
-        .collect();
-    let finals = final_ranges(&groups, &marked, policy);
+    let finals = final_ranges(view, &groups, policy);
     let retention = plan_retention(&blocks, &finals, &never, policy, now_ms);
     actions.extend(retention.kept.into_iter().map(Action::Wait));
     for block in retention.expired {
