@@ -10,8 +10,13 @@ const FALLBACK_BUDGET_BYTES: u64 = 1 << 30;
 
 /// Returns 60 % of the memory this process may use: the smaller of the cgroup's limit and the RAM.
 pub fn default_budget_bytes() -> u64 {
-    match memory_limit_bytes(Path::new("/")) {
-        Some(limit_bytes) => limit_bytes / 100 * 60,
+    budget_of(memory_limit_bytes(Path::new("/")))
+}
+
+/// Returns 60 % of `memory_bytes`, or what is fit for most machines when that is not known.
+pub(crate) fn budget_of(memory_bytes: Option<u64>) -> u64 {
+    match memory_bytes {
+        Some(memory_bytes) => memory_bytes / 100 * 60,
         None => FALLBACK_BUDGET_BYTES,
     }
 }

@@ -1,5 +1,7 @@
 //! Flags that several components share.
 
+use std::path::Path;
+
 use super::{
     FlagError, Flags,
     spec::{FlagGroup, FlagSpec, Kind},
@@ -188,19 +190,27 @@ pub fn request_logging() -> FlagGroup {
     FlagGroup::new("Request log", REQUEST_LOGGING)
 }
 
-/// Makes the process' budget as [`MEMORY_BUDGET`] says.
+/// Makes the process' budget as [`MEMORY_BUDGET`] says. Components call it before they bind a port.
 ///
 /// # Errors
-/// When the flag's value is no size or zero.
+/// When the flag's value is no size, is zero, or is more than the container or the machine gives.
 pub fn budget(flags: &Flags) -> Result<Budget, FlagError> {
+    budget_within(flags, limits::memory_limit_bytes(Path::new("/")))
+}
+
+/// A budget that the kernel would end the process for is refused: who sets it would learn of it at the worst time.
+pub(super) fn budget_within(flags: &Flags, memory_bytes: Option<u64>) -> Result<Budget, FlagError> {
     let limit_bytes = flags
         .bytes(MEMORY_BUDGET)?
-        .unwrap_or_else(limits::default_budget_bytes);
-    if limit_bytes == 0 {
-        return Err(FlagError::new(
-            MEMORY_BUDGET,
-            "a budget of no bytes allows nothing",
-        ));
-    }
-    Ok(Budget::new(limit_bytes, format!("--{MEMORY_BUDGET}")))
+        .unwrap_or_else(|| limits::budget_of(memory_bytes));
+    let problem = match memory_bytes {
+        _ if limit_bytes == 0 => "a budget of no bytes allows nothing".to_owned(),
+        Some(memory_bytes) if limit_bytes > memory_bytes => format!(
+            "{limit_bytes} bytes are more than the {memory_bytes} bytes of memory this process may use (limit of its \
+             cgroup or memory of the machine); lower the flag, raise the memory limit, or leave the flag out for 60 % \
+             of the limit"
+        ),
+        _ => return Ok(Budget::new(limit_bytes, format!("--{MEMORY_BUDGET}"))),
+    };
+    Err(FlagError::new(MEMORY_BUDGET, problem))
 }

@@ -585,6 +585,41 @@ fn the_budget_is_what_the_flag_says_or_a_share_of_the_memory() {
 }
 
 #[test]
+fn a_budget_beyond_the_memory_is_refused_with_both_numbers_and_a_way_out() {
+    let flags = store(&["--sabre.memory-budget=2GiB"]).unwrap();
+    let error = groups::budget_within(&flags, Some(1 << 30)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--sabre.memory-budget: 2147483648 bytes are more than the 1073741824 bytes of memory this process may use \
+         (limit of its cgroup or memory of the machine); lower the flag, raise the memory limit, or leave the flag \
+         out for 60 % of the limit"
+    );
+    for memory_bytes in [Some(2 << 30), None] {
+        let budget = groups::budget_within(&flags, memory_bytes).unwrap();
+        assert_eq!(budget.limit_bytes(), 2 << 30);
+    }
+}
+
+#[test]
+fn a_budget_that_is_not_given_is_a_share_of_the_limit_and_never_refused() {
+    let flags = store(&[]).unwrap();
+    for (memory_bytes, expected_bytes) in [(Some(1_000), 600), (None, 1 << 30)] {
+        let budget = groups::budget_within(&flags, memory_bytes).unwrap();
+        assert_eq!(budget.limit_bytes(), expected_bytes);
+    }
+}
+
+#[test]
+fn the_budget_is_refused_by_the_memory_of_this_machine() {
+    let flags = store(&["--sabre.memory-budget=1PiB"]).unwrap();
+    let error = groups::budget(&flags).unwrap_err().to_string();
+    assert!(
+        error.contains("1125899906842624 bytes are more than the "),
+        "{error}"
+    );
+}
+
+#[test]
 fn flags_of_a_component_are_tested_without_an_app() {
     let flags = parse_groups(&[groups::http()], &["--http-address=:0"]).unwrap();
     assert_eq!(flags.address("http-address").unwrap().to_string(), ":0");
