@@ -56,7 +56,8 @@ pub struct RangeBody {
 pub enum UploadSource {
     /// A local file, read by offset; it must not change meanwhile.
     File(PathBuf),
-    /// Bytes as they become known. Buffered are only the parts in flight, a few MiB each.
+    /// Bytes as they become known. Buffered are only the parts in flight, a few MiB each; where a bucket is told to
+    /// use no parts the whole stream is, and one beyond 64 MiB is refused.
     Stream {
         /// The bytes.
         stream: ByteSource,

@@ -10,6 +10,7 @@ mod credentials;
 mod encryption;
 mod endpoint;
 mod error;
+mod gather;
 mod list;
 mod multipart;
 mod read;

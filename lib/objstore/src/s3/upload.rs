@@ -1,11 +1,6 @@
 //! Uploads: by one request if they are small, by parts else.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -15,6 +10,7 @@ use super::{
     S3Bucket,
     body::Source,
     error::At,
+    gather::{GatherError, gather},
     multipart::{self, MAX_PARTS, MIN_PART_BYTES},
 };
 use crate::{
@@ -24,6 +20,8 @@ use crate::{
 
 /// Parts of streams are held in memory, so they never grow beyond this.
 const MAX_STREAM_PART_BYTES: u64 = 16 << 20;
+/// The longest stream that is sent by one request where parts are not allowed: it is held whole, like a few parts.
+const MAX_WHOLE_STREAM_BYTES: usize = 64 << 20;
 
 /// Writes an object by one request.
 pub(super) async fn put(bucket: &S3Bucket, at: At<'_>, source: &Source) -> Result<()> {
@@ -69,9 +67,8 @@ pub(super) async fn upload(bucket: &S3Bucket, at: At<'_>, source: UploadSource) 
             upload_file(bucket, at, file, size).await
         }
         UploadSource::Stream { stream, size_bytes } if bucket.shared.disable_multipart => {
-            let (file, size) = spool(at, stream).await?;
-            check_size(at, size, size_bytes)?;
-            upload_file(bucket, at, file, size).await
+            let bytes = whole_stream(at, stream, size_bytes).await?;
+            put_with_retries(bucket, at, &Source::Bytes(bytes)).await
         }
         UploadSource::Stream { stream, size_bytes } => {
             let parts = Parts::new(stream, size_bytes);
@@ -247,38 +244,25 @@ async fn open(at: At<'_>, path: PathBuf) -> Result<(File, u64)> {
     opened.map_err(|e: io::Error| at.fail(ErrorKind::Other, format!("cannot read {shown}: {e}")))
 }
 
-/// Writes a stream to a file without a name, because its size must be known before it is sent.
-async fn spool(at: At<'_>, mut source: ByteSource) -> Result<(File, u64)> {
-    let fail = |e: io::Error| {
+/// Reads a stream whole, because its size must be known before it is sent.
+async fn whole_stream(at: At<'_>, source: ByteSource, promised: Option<u64>) -> Result<Bytes> {
+    let too_large = |max_bytes: usize| {
         let what = format!(
-            "cannot keep the upload in {}: {e}",
-            std::env::temp_dir().display()
+            "the upload has more than {max_bytes} bytes, and disable_multipart allows no parts: upload it from a file, \
+             or allow parts"
         );
-        at.fail(ErrorKind::Other, what)
+        at.fail(ErrorKind::TooLarge, what)
     };
-    let mut file = spawn_blocking(unnamed_file)
-        .await
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(fail)?;
-    let mut size = 0;
-    while let Some(bytes) = source.try_next().await.map_err(|e| source_error(at, &e))? {
-        size += bytes.len() as u64;
-        let written = spawn_blocking(move || file.write_all(&bytes).map(|()| file));
-        file = written.await.map_err(io::Error::other).flatten().map_err(fail)?;
+    if promised.is_some_and(|promised| promised > MAX_WHOLE_STREAM_BYTES as u64) {
+        return Err(too_large(MAX_WHOLE_STREAM_BYTES));
     }
-    Ok((file, size))
-}
-
-fn unnamed_file() -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("sabre-upload-{:016x}", rand::random::<u64>()));
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
+    let bytes = match gather(source, MAX_WHOLE_STREAM_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(GatherError::Source(error)) => return Err(source_error(at, &error)),
+        Err(GatherError::TooLarge { max_bytes }) => return Err(too_large(max_bytes)),
+    };
+    check_size(at, bytes.len() as u64, promised)?;
+    Ok(bytes)
 }
 
 fn source_error(at: At<'_>, error: &io::Error) -> Error {
@@ -333,6 +317,26 @@ mod tests {
                 .contains("gave 10 bytes")
         );
         assert!(cut(vec![10], Some(9)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_may_not_be_cut_is_held_within_a_limit_and_checked_against_its_promise() {
+        let source = |pieces: usize| {
+            let pieces = (0..pieces).map(|_| Ok(Bytes::from_static(&[7; 1 << 10])));
+            stream::iter(pieces).boxed()
+        };
+        let whole = whole_stream(AT, source(3), Some(3 << 10)).await.unwrap();
+        assert_eq!(whole.len(), 3 << 10);
+        let error = whole_stream(AT, source(3), Some(9)).await.unwrap_err();
+        assert!(error.to_string().contains("gave 3072 bytes, promised were 9"));
+        let promised = MAX_WHOLE_STREAM_BYTES as u64 + 1;
+        for promised in [None, Some(promised)] {
+            let error = whole_stream(AT, source((64 << 10) + 1), promised)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge);
+            assert!(error.to_string().contains("upload it from a file"), "{error}");
+        }
     }
 
     #[test]

@@ -216,6 +216,32 @@ async fn small_uploads_are_one_request() {
 }
 
 #[tokio::test]
+async fn a_stream_goes_in_one_request_where_parts_are_not_allowed() {
+    let server = server(vec![]).await;
+    let pieces = [vec![1; PART], vec![2; PART + 1]].map(|piece| Ok(Bytes::from(piece)));
+    bucket_with(&server, "  disable_multipart: true\n")
+        .upload("k", UploadSource::stream(stream::iter(pieces)))
+        .await
+        .unwrap();
+    assert_eq!(steps(&server), [Step::Other]);
+    let requests = server.requests();
+    assert_eq!(requests.first().unwrap().body.len(), 2 * PART + 1);
+}
+
+/// A read-only root has no folder for temporary files.
+#[test]
+fn streams_need_no_temporary_folder() {
+    let test = "multipart::a_stream_goes_in_one_request_where_parts_are_not_allowed";
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env("TMPDIR", "/sabre/no/such/folder")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && printed.contains("1 passed"), "{printed}");
+}
+
+#[tokio::test]
 async fn a_dropped_upload_is_aborted_in_the_background_and_can_be_waited_for() {
     // The first try is answered with an error, so it takes a while.
     let server = server(vec![(Step::Abort, failure())]).await;
