@@ -32,15 +32,19 @@ mod app;
 mod content;
 pub mod groups;
 mod help;
+mod shown;
 mod spec;
 mod tokens;
 mod values;
 
+#[cfg(test)]
+mod canary;
 #[cfg(test)]
 mod tests;
 
 pub use address::{AddressError, BindError, ListenAddress};
 pub use app::{App, CliError, Parsed, parse_groups};
 pub use content::ContentError;
+pub use shown::without_userinfo;
 pub use spec::{CommandSpec, DurationSyntax, Example, FlagGroup, FlagSpec, Kind, Repeat, Status};
 pub use values::{FlagError, FlagValue, Flags};

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{
-    Flags, help,
+    Flags, help, shown,
     spec::{CommandSpec, FlagGroup, FlagSpec},
     tokens::{self, Request},
 };
@@ -173,7 +173,7 @@ impl App {
                 let hint = similar
                     .map(|similar| format!("; did you mean '{similar}'?"))
                     .unwrap_or_default();
-                format!("{what} '{wrong}'{hint}")
+                format!("{what} '{}'{hint}", shown::first_word(&wrong))
             }
             _ => error
                 .to_string()

@@ -7,6 +7,7 @@ use sabre_model::{duration, size, time::TimeOrDuration};
 
 use super::{
     ListenAddress, app,
+    shown::{REDACTED, without_userinfo},
     spec::{DurationSyntax, FlagGroup, FlagSpec, Kind, Repeat, Status},
 };
 
@@ -30,7 +31,7 @@ pub(super) struct Entry {
 pub struct FlagValue {
     /// Name without the dashes.
     pub name: String,
-    /// The value; `<REDACTED>` for a document given inline, which may hold secrets.
+    /// The value; `<REDACTED>` for a document given inline, and for name and password in an address.
     pub value: String,
     /// Whether it was on the command line.
     pub given: bool,
@@ -224,7 +225,8 @@ impl Flags {
         }
     }
 
-    /// All flags in order of their names, fit to be shown: documents given inline are redacted.
+    /// All flags in order of their names, fit to be shown: documents given inline and passwords in
+    /// addresses are redacted.
     pub fn shown(&self) -> Vec<FlagValue> {
         self.entries.values().flat_map(Entry::shown).collect()
     }
@@ -275,12 +277,12 @@ impl Entry {
             self.spec.default.to_owned()
         };
         if !matches!(self.spec.kind, Kind::Content) {
-            return vec![row(name.to_owned(), joined, given)];
+            return vec![row(name.to_owned(), without_userinfo(&joined), given)];
         }
         let value = if joined.is_empty() {
             String::new()
         } else {
-            "<REDACTED>".to_owned()
+            REDACTED.to_owned()
         };
         let file = self.file.clone().unwrap_or_default();
         vec![
@@ -291,7 +293,7 @@ impl Entry {
 }
 
 impl std::fmt::Debug for Entry {
-    /// Shows no inline document: it may hold secrets.
+    /// Shows no inline document and no password of an address.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_list().entries(self.shown()).finish()
     }
