@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sabre_runtime::{metrics::Gauge, probe::Probe};
+use sabre_runtime::{flags::without_userinfo, metrics::Gauge, probe::Probe};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -112,7 +112,7 @@ impl Heartbeat {
             match self.try_first_contact().await {
                 Ok(known) if known.external_labels.is_empty() => {
                     return Err(HeartbeatError::NoExternalLabels {
-                        url: self.client.base().to_string(),
+                        url: without_userinfo(self.client.base().as_str()),
                     });
                 }
                 Ok(known) => {
@@ -123,7 +123,8 @@ impl Heartbeat {
                 Err(reason) => {
                     self.up.set(0);
                     self.probe.set_not_ready(reason.clone());
-                    tracing::warn!(url = %self.client.base(), %reason, "waiting for Prometheus, next try in {pause:?}");
+                    let url = without_userinfo(self.client.base().as_str());
+                    tracing::warn!(url, %reason, "waiting for Prometheus, next try in {pause:?}");
                 }
             }
             tokio::time::sleep(pause).await;

@@ -12,7 +12,8 @@ pub struct HttpClientConfig {
     basic_auth: Option<BasicAuth>,
     bearer_token: Secret,
     bearer_token_file: Option<PathBuf>,
-    proxy_url: Option<String>,
+    /// May hold a name and a password.
+    proxy_url: Option<Secret>,
     tls_config: TlsConfig,
     transport_config: TransportConfig,
 }
@@ -128,8 +129,8 @@ impl HttpClientConfig {
                     .max(1),
             )
             .pool_idle_timeout(nanoseconds(transport.idle_conn_timeout));
-        if let Some(url) = self.proxy_url.as_deref().filter(|url| !url.is_empty()) {
-            builder = builder.proxy(Proxy::all(url).map_err(|error| err("proxy_url", error))?);
+        if let Some(Secret(url)) = self.proxy_url.as_ref().filter(|url| !url.0.is_empty()) {
+            builder = builder.proxy(Proxy::all(url.as_str()).map_err(|error| err("proxy_url", error))?);
         }
         let client = self
             .tls_config
