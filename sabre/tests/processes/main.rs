@@ -1,0 +1,12 @@
+//! What holds of the program as a process, whichever component it runs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod bare_root;
+mod canary;
+mod support;
