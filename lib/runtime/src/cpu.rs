@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::oneshot;
 
+use crate::trace::carried_call;
+
 /// Work that did not come to an end.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("work on another thread panicked: {0}")]
@@ -21,6 +23,7 @@ where
 {
     let (sender, receiver) = oneshot::channel();
     let span = tracing::Span::current();
+    let work = carried_call(work);
     rayon::spawn(move || {
         if sender.is_closed() {
             return;
@@ -45,6 +48,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     let span = tracing::Span::current();
+    let work = carried_call(work);
     let task = tokio::task::spawn_blocking(move || span.in_scope(work));
     task.await.map_err(|error| match error.try_into_panic() {
         Ok(panic) => WorkPanicked(panic_text(&*panic)),

@@ -29,6 +29,7 @@ use crate::{
     probe::Probe,
     request_log::RequestLog,
     server::accept::Acceptor,
+    trace::{self, Tracer},
 };
 pub use methods::code_name;
 
@@ -64,6 +65,7 @@ pub struct GrpcServer {
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     log: RequestLog,
+    tracer: Option<Tracer>,
 }
 
 /// A server that listens, and answers once it is served.
@@ -99,7 +101,15 @@ impl GrpcServer {
             services: Vec::new(),
             descriptors: Vec::new(),
             log: RequestLog::default(),
+            tracer: trace::installed(),
         }
+    }
+
+    /// Traces calls with this tracer, instead of that of the process.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Tracer) -> Self {
+        self.tracer = Some(tracer);
+        self
     }
 
     /// Adds a service.
@@ -140,7 +150,7 @@ impl GrpcServer {
             .service(health_service);
         self = self.with_reflection()?;
         let methods = methods::methods(registry, &self.services, &self.descriptors)?;
-        let calls = call::CallLayer::new(registry, methods, self.log);
+        let calls = call::CallLayer::new(registry, methods, self.log, self.tracer);
         let router = self.routes.routes().into_axum_router();
         let router = router.layer(snappy::SnappyLayer).layer(calls);
 

@@ -10,6 +10,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -24,6 +25,7 @@ use crate::{
     metrics::{CLASSIC_CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, Registry, wants_openmetrics},
     probe::{Probe, Verdict},
     server::accept::Acceptor,
+    trace::{self, Tracer},
 };
 pub use crate::{request_log::RequestLog, server::ServerError};
 pub use metrics::HttpMetrics;
@@ -51,6 +53,7 @@ pub struct HttpServer {
     router: Router,
     registry: Registry,
     probe: Probe,
+    tracer: Option<Tracer>,
 }
 
 /// A server that listens, and answers once it is served.
@@ -90,7 +93,15 @@ impl HttpServer {
             router,
             registry: registry.clone(),
             probe: probe.clone(),
+            tracer: trace::installed(),
         }
+    }
+
+    /// Traces requests with this tracer, instead of that of the process.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Tracer) -> Self {
+        self.tracer = Some(tracer);
+        self
     }
 
     /// Adds routes; see [`HttpMetrics::instrument`] for their metrics. Paths must differ from those that are there.
@@ -134,7 +145,11 @@ impl HttpServer {
     }
 
     fn into_router(self) -> Router {
-        self.router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        let router = self.router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+        match self.tracer {
+            Some(tracer) => router.layer(from_fn_with_state(tracer, trace::layer::traced)),
+            None => router,
+        }
     }
 }
 

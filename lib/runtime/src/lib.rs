@@ -49,6 +49,7 @@ pub mod request_log;
 mod server;
 pub mod shutdown;
 pub mod tls;
+pub mod trace;
 pub mod yaml;
 
 pub use cpu::{blocking, run_cpu};

@@ -13,7 +13,6 @@ pub const MEMORY_BUDGET: &str = "sabre.memory-budget";
 
 const LATER_TLS: &str =
     "TLS comes with a later version, terminate it in a sidecar proxy or the mesh until then";
-const NO_TRACES: &str = "traces are not exported yet";
 const GO_RUNTIME: &str = "there is no Go runtime, memory is bounded by --sabre.memory-budget";
 const TLS_DETAIL: &str = "it only matters with --grpc-server-tls-cert";
 
@@ -40,7 +39,12 @@ const PROCESS: &[FlagSpec] = &[
         "",
         "Bytes that buffers may hold in all, 60 % of the container's or machine's memory when it is not given",
     ),
-    FlagSpec::new("tracing.config", Kind::Content, "", "Where traces go").ignored(NO_TRACES),
+    FlagSpec::new(
+        "tracing.config",
+        Kind::Content,
+        "",
+        "Where traces go, as YAML: type and config; type OTLP is exported",
+    ),
     FlagSpec::new(
         "enable-auto-gomemlimit",
         Kind::Bool,

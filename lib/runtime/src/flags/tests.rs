@@ -637,7 +637,7 @@ fn the_table_can_be_walked_for_documentation() {
         .filter(|spec| matches!(spec.status, Status::Ignored(_)))
         .map(|spec| spec.name)
         .collect();
-    assert!(names.contains(&"chunk-pool-size") && names.contains(&"tracing.config"));
+    assert!(names.contains(&"chunk-pool-size") && names.contains(&"enable-auto-gomemlimit"));
 }
 
 #[test]

@@ -21,13 +21,14 @@ use tower_service::Service;
 
 use super::{
     messages::{MessageScan, Received},
-    methods::{Method, Methods},
+    methods::{Method, Methods, code_name},
 };
 use crate::{
     cpu::panic_text,
     metrics::{Counter, Registry},
     observed_body::ObservedBody,
     request_log::{Protocol, RequestLog},
+    trace::{Span, Tracer},
 };
 
 /// Wraps services in [`Calls`].
@@ -36,6 +37,7 @@ pub(super) struct CallLayer {
     methods: Methods,
     panics: Counter,
     log: RequestLog,
+    tracer: Option<Tracer>,
 }
 
 /// A service whose calls are watched.
@@ -53,6 +55,7 @@ struct Call {
     log: Option<RequestLog>,
     start: Instant,
     code: Code,
+    span: Span,
 }
 
 /// An answer on its way.
@@ -65,12 +68,35 @@ struct CallBody {
 }
 
 impl CallLayer {
-    pub(super) fn new(registry: &Registry, methods: Methods, log: RequestLog) -> Self {
+    pub(super) fn new(
+        registry: &Registry,
+        methods: Methods,
+        log: RequestLog,
+        tracer: Option<Tracer>,
+    ) -> Self {
         let panics = registry.counter(
             "grpc_req_panics_recovered_total",
             "Panics of gRPC calls that were recovered",
         );
-        Self { methods, panics, log }
+        Self {
+            methods,
+            panics,
+            log,
+            tracer,
+        }
+    }
+}
+
+impl CallLayer {
+    /// Health is asked every few seconds and tells nothing.
+    fn span(&self, method: &Method, headers: &HeaderMap) -> Span {
+        let (service, name) = (&method.service, &method.method);
+        match &self.tracer {
+            Some(tracer) if !service.starts_with("grpc.") => {
+                tracer.serve(format!("/{service}/{name}"), headers, false)
+            }
+            _ => Span::default(),
+        }
     }
 }
 
@@ -102,7 +128,7 @@ where
         // The service that said it is ready must be the one that is called.
         let spare = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, spare);
-        let call = Call::start(&self.layer, request.uri().path());
+        let call = Call::start(&self.layer, request.uri().path(), request.headers());
         let deadline = timeout_of(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout));
         let received = Received::new(call.method.received.clone());
         let request = request.map(|body| Body::new(ObservedBody::new(body, received)));
@@ -115,9 +141,10 @@ where
 }
 
 impl Call {
-    fn start(layer: &CallLayer, path: &str) -> Self {
+    fn start(layer: &CallLayer, path: &str, headers: &HeaderMap) -> Self {
         let method = Arc::clone(layer.methods.find(path));
         method.started.inc();
+        let span = layer.span(&method, headers);
         let log = layer.log.wants(Protocol::Grpc).then(|| layer.log.clone());
         if let Some(log) = &log {
             log.grpc_start(&method.service, &method.method);
@@ -128,6 +155,7 @@ impl Call {
             log,
             start: Instant::now(),
             code: Code::Cancelled,
+            span,
         }
     }
 
@@ -136,7 +164,7 @@ impl Call {
         inner: impl Future<Output = Result<Response, Infallible>> + Send,
         deadline: Option<Instant>,
     ) -> Response {
-        let guarded = AssertUnwindSafe(inner).catch_unwind();
+        let guarded = self.span.within(AssertUnwindSafe(inner).catch_unwind());
         let outcome = match deadline {
             Some(deadline) => match tokio::time::timeout_at(deadline, guarded).await {
                 Ok(outcome) => outcome,
@@ -183,6 +211,11 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.start.elapsed();
+        self.span
+            .attribute("rpc.grpc.status_code", i64::from(i32::from(self.code)));
+        if self.code != Code::Ok {
+            self.span.fail(code_name(self.code));
+        }
         self.method.count_handled(self.code);
         self.method.handling_seconds.observe(took.as_secs_f64());
         if let Some(log) = &self.log {
@@ -226,10 +259,12 @@ impl HttpBody for CallBody {
         {
             return Poll::Ready(Some(Ok(self.cut_off(&deadline_exceeded()))));
         }
-        let Some(inner) = &mut self.inner else {
+        let CallBody { inner, call, .. } = &mut *self;
+        let Some(inner) = inner else {
             return Poll::Ready(None);
         };
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(context)));
+        let poll = || Pin::new(inner).poll_frame(context);
+        let polled = catch_unwind(AssertUnwindSafe(|| call.span.call(poll)));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(frame)) => {

@@ -291,7 +291,12 @@ async fn the_deadline_of_the_client_ends_a_call_on_the_server() {
     let registry = Registry::new();
     let methods = methods::methods(&registry, &[Echo::NAME], &[descriptors()]).unwrap();
     let router = tonic::service::Routes::new(Echo::default()).into_axum_router();
-    let router = router.layer(call::CallLayer::new(&registry, methods, RequestLog::default()));
+    let router = router.layer(call::CallLayer::new(
+        &registry,
+        methods,
+        RequestLog::default(),
+        None,
+    ));
     for method in ["Hang", "Late"] {
         let request = http::Request::post(format!("/test.Echo/{method}")).header("grpc-timeout", "20S");
         let response = router

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 };
 
 use super::{Format, Sink, logfmt};
-use crate::clock;
+use crate::{clock, trace};
 
 /// Writes every event as one line into a [`Sink`]. Fields of the spans around it stand behind its own.
 #[derive(Debug)]
@@ -88,6 +88,9 @@ where
         event.record(&mut fields);
         for span in context.event_scope(event).into_iter().flatten() {
             fields.take_over(&span);
+        }
+        if let Some(id) = trace::trace_id() {
+            fields.0.push(("traceID", Value::Text(id)));
         }
         self.sink.write_line(&self.line(event.metadata(), fields));
     }
