@@ -10,7 +10,8 @@ use sabre_objstore::{Bucket, BucketExt, MemoryBucket, SharedBucket};
 use sabre_runtime::budget::Budget;
 use sabre_runtime::metrics::Registry;
 use sabre_testkit::blocks::{Block, BlockBuilder};
-use sabre_tsdb::chunk::{Sample, decode_samples};
+use sabre_tsdb::chunk::aggregate::{Aggregate, AggregateChunk};
+use sabre_tsdb::chunk::{Encoding, Sample, decode_samples};
 use sabre_tsdb::index::{IndexReader, SeriesEntry};
 use sabre_tsdb::meta::BlockMeta;
 use sabre_tsdb::segment::{ChunkRef, read_record};
@@ -33,6 +34,9 @@ pub(super) struct Fixture {
 
 /// All samples of a bucket, by external labels with those of the series over them.
 pub(super) type Samples = BTreeMap<Labels, Vec<Sample>>;
+
+/// All aggregates of a bucket, by resolution in milliseconds, labels, and place in [`Aggregate::ALL`].
+pub(super) type Aggregates = BTreeMap<(i64, Labels, usize), Vec<Sample>>;
 
 impl Fixture {
     pub(super) fn new() -> Self {
@@ -121,6 +125,29 @@ impl Fixture {
         all
     }
 
+    /// What downsampling made of them, decoded.
+    pub(super) async fn aggregates(&self) -> Aggregates {
+        let mut all = Aggregates::new();
+        for meta in self.blocks().await {
+            let resolution_ms = meta.resolution_ms();
+            if resolution_ms == 0 {
+                continue;
+            }
+            each_chunk(&*self.bucket, &meta, |labels, _, data| {
+                let chunk = AggregateChunk::parse(data).unwrap();
+                for (place, aggregate) in Aggregate::ALL.into_iter().enumerate() {
+                    if let Some(part) = chunk.get(aggregate) {
+                        let samples = decode_samples(part.encoding, part.data).unwrap();
+                        let key = (resolution_ms, labels.clone(), place);
+                        all.entry(key).or_default().extend(samples);
+                    }
+                }
+            })
+            .await;
+        }
+        all
+    }
+
     pub(super) fn metric(&self, line: &str) -> bool {
         self.registry.classic().contains(&format!("{line}\n"))
     }
@@ -128,17 +155,23 @@ impl Fixture {
 
 /// Adds the samples of a block.
 pub(super) async fn read_block(bucket: &dyn Bucket, meta: &BlockMeta, all: &mut Samples) {
+    each_chunk(bucket, meta, |labels, encoding, data| {
+        let encoding = Encoding::try_from(encoding).unwrap();
+        let samples = decode_samples(encoding, data).unwrap();
+        all.entry(labels.clone()).or_default().extend(samples);
+    })
+    .await;
+}
+
+/// Calls `visit` with the labels, the byte of encoding and the data of each chunk of a block.
+async fn each_chunk(bucket: &dyn Bucket, meta: &BlockMeta, mut visit: impl FnMut(&Labels, u8, &[u8])) {
     let id = meta.ulid;
     let index = bucket.get_all(&format!("{id}/index"), 1 << 30).await.unwrap();
     let reader = IndexReader::open(index).unwrap();
     let mut segments = Vec::new();
     for name in &meta.thanos.as_ref().unwrap().segment_files {
-        segments.push(
-            bucket
-                .get_all(&format!("{id}/chunks/{name}"), 1 << 30)
-                .await
-                .unwrap(),
-        );
+        let key = format!("{id}/chunks/{name}");
+        segments.push(bucket.get_all(&key, 1 << 30).await.unwrap());
     }
     let mut cursor = reader.all_series();
     let mut entry = SeriesEntry::default();
@@ -147,13 +180,11 @@ pub(super) async fn read_block(bucket: &dyn Bucket, meta: &BlockMeta, all: &mut 
             .labels(series_ref, &entry)
             .unwrap()
             .overlaid(&meta.ext_labels());
-        let samples = all.entry(labels).or_default();
         for chunk in &entry.chunks {
             let place = ChunkRef::from(chunk.chunk_ref);
             let bytes = &segments[place.segment() as usize][place.offset() as usize..];
             let record = read_record(bytes, 0).unwrap();
-            let encoding = sabre_tsdb::chunk::Encoding::try_from(record.encoding).unwrap();
-            samples.extend(decode_samples(encoding, record.data).unwrap());
+            visit(&labels, record.encoding, record.data);
         }
     }
 }

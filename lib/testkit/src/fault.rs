@@ -33,6 +33,9 @@ pub enum Fault {
     Crash,
     /// The process dies after the request took effect.
     CrashAfter,
+    /// The process dies in the middle of an upload in parts, which stays behind, begun and not finished; anywhere else
+    /// it dies before the request.
+    CrashMidway,
 }
 
 /// Wraps a bucket, writes down its requests, and lets chosen ones go wrong. Clones share everything.
@@ -41,6 +44,8 @@ pub struct FaultBucket {
     inner: SharedBucket,
     state: Arc<Mutex<State>>,
     crashed: watch::Sender<bool>,
+    /// Uploads that [`Fault::CrashMidway`] left behind; a bucket keeps them whatever becomes of the process.
+    left: Arc<Mutex<Vec<PendingUpload>>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +54,7 @@ struct State {
     rules: Vec<Rule>,
     latency: Duration,
     triggered: usize,
+    now_ms: i64,
 }
 
 /// One request that was made.
@@ -133,6 +139,7 @@ impl FaultBucket {
             inner,
             state: Arc::default(),
             crashed: watch::Sender::new(false),
+            left: Arc::default(),
         }
     }
 
@@ -144,6 +151,11 @@ impl FaultBucket {
     /// Lets every request take this long, in the time of tokio, which a test may pause.
     pub fn set_latency(&self, latency: Duration) {
         self.state.lock().latency = latency;
+    }
+
+    /// The time at which uploads that are left behind were begun, in milliseconds since the epoch.
+    pub fn set_now_ms(&self, now_ms: i64) {
+        self.state.lock().now_ms = now_ms;
     }
 
     /// Ends all faults and forgets the requests, as if the process had been started anew.
@@ -165,6 +177,11 @@ impl FaultBucket {
             .iter()
             .filter(|request| request.operation == operation)
             .count()
+    }
+
+    /// How many uploads [`Fault::CrashMidway`] left behind that nobody aborted yet.
+    pub fn left_behind(&self) -> usize {
+        self.left.lock().len()
     }
 
     /// How many requests went wrong so far: a test of "every request" ends when there is none.
@@ -212,6 +229,16 @@ impl FaultBucket {
         (fault, state.latency)
     }
 
+    fn leave_behind(&self, key: &str) {
+        let mut left = self.left.lock();
+        let id = format!("left-{}", left.len());
+        left.push(PendingUpload {
+            key: key.to_owned(),
+            id,
+            started_ms: self.state.lock().now_ms,
+        });
+    }
+
     async fn crash<T>(&self) -> T {
         self.crashed.send_replace(true);
         future::pending().await
@@ -232,6 +259,7 @@ impl FaultBucket {
             Some(Fault::Error(kind)) => Err(self.error(kind, operation, key)),
             Some(Fault::Hang) => future::pending().await,
             Some(Fault::Crash) => self.crash().await,
+            Some(Fault::CrashMidway) if operation != Operation::Upload => self.crash().await,
             fault => Ok(fault),
         }
     }
@@ -244,8 +272,10 @@ impl FaultBucket {
         request: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let fault = self.begin(operation, key).await?;
-        if fault == Some(Fault::Truncate) {
-            return Err(self.error(ErrorKind::Truncated, operation, key));
+        match fault {
+            Some(Fault::Truncate) => return Err(self.error(ErrorKind::Truncated, operation, key)),
+            Some(Fault::CrashMidway) => return self.crash().await,
+            _ => {}
         }
         let answer = request.await?;
         self.end(fault, operation, key).await?;
@@ -367,8 +397,17 @@ impl Bucket for FaultBucket {
     }
 
     async fn upload(&self, key: &str, source: UploadSource) -> Result<()> {
-        self.run(Operation::Upload, key, self.inner.upload(key, source))
-            .await
+        let fault = self.begin(Operation::Upload, key).await?;
+        match fault {
+            Some(Fault::Truncate) => return Err(self.error(ErrorKind::Truncated, Operation::Upload, key)),
+            Some(Fault::CrashMidway) => {
+                self.leave_behind(key);
+                return self.crash().await;
+            }
+            _ => {}
+        }
+        self.inner.upload(key, source).await?;
+        self.end(fault, Operation::Upload, key).await
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -387,11 +426,31 @@ impl Bucket for FaultBucket {
     }
 
     async fn pending_uploads(&self, prefix: &str) -> Result<Vec<PendingUpload>> {
-        self.inner.pending_uploads(prefix).await
+        let listing = self.inner.pending_uploads(prefix);
+        let mut pending = self.run(Operation::Iter, prefix, listing).await?;
+        let left = self.left.lock();
+        pending.extend(
+            left.iter()
+                .filter(|upload| upload.key.starts_with(prefix))
+                .cloned(),
+        );
+        Ok(pending)
     }
 
     async fn abort_upload(&self, upload: &PendingUpload) -> Result<()> {
-        self.inner.abort_upload(upload).await
+        let abort = async {
+            let known = {
+                let mut left = self.left.lock();
+                let before = left.len();
+                left.retain(|other| other.id != upload.id);
+                left.len() < before
+            };
+            match known {
+                true => Ok(()),
+                false => self.inner.abort_upload(upload).await,
+            }
+        };
+        self.run(Operation::Delete, &upload.key, abort).await
     }
 }
 
@@ -466,6 +525,26 @@ mod tests {
         bucket.heal();
         assert!(bucket.exists("c").await.unwrap());
         assert_eq!(bucket.until_crash(async { 7 }).await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_crash_midway_leaves_an_upload_behind() {
+        let bucket = bucket().await;
+        bucket.set_now_ms(7);
+        bucket.add(Rule::next(Operation::Upload, Fault::CrashMidway));
+        let upload = bucket.upload("dir/c", UploadSource::bytes(Bytes::from_static(b"c")));
+        assert!(bucket.until_crash(upload).await.is_none());
+        bucket.heal();
+        assert!(!bucket.exists("dir/c").await.unwrap());
+        assert!(bucket.pending_uploads("other/").await.unwrap().is_empty());
+        let pending = bucket.pending_uploads("dir/").await.unwrap();
+        assert_eq!((pending.len(), pending[0].started_ms), (1, 7));
+        bucket.abort_upload(&pending[0]).await.unwrap();
+        assert_eq!(bucket.left_behind(), 0);
+        assert!(bucket.pending_uploads("").await.unwrap().is_empty());
+        bucket.add(Rule::next(Operation::Upload, Fault::CrashMidway));
+        assert!(bucket.until_crash(bucket.put("d", Bytes::new())).await.is_none());
+        assert_eq!(bucket.left_behind(), 0, "a small object is one request");
     }
 
     #[tokio::test(start_paused = true)]
