@@ -7,6 +7,7 @@ use sabre_runtime::{
     logging,
     metrics::{BuildInfo, Registry},
     shutdown::Signals,
+    trace,
 };
 
 use crate::{demo, refusals};
@@ -50,7 +51,11 @@ pub(crate) fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error).context("start the runtime")),
     };
-    let result = runtime.block_on(run(parsed.command(), &parsed.flags));
+    let result = runtime.block_on(async {
+        let result = run(parsed.command(), &parsed.flags).await;
+        trace::flush().await;
+        result
+    });
     // Threads that still read files do not keep the process alive.
     runtime.shutdown_background();
     match result {
@@ -76,6 +81,7 @@ async fn run(words: &[&str], flags: &Flags) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         ..BuildInfo::default()
     });
+    trace::init(flags, &registry)?;
     let signals = Signals::listen()?;
     tracing::info!(command, version = env!("CARGO_PKG_VERSION"), "starting");
     match command {

@@ -17,7 +17,7 @@ use sabre_proto::{
     raw_body::{FrameReceiver, FrameSender, frame_channel},
     thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest},
 };
-use sabre_runtime::{budget::Budget, metrics::Registry};
+use sabre_runtime::{budget::Budget, metrics::Registry, trace::carried};
 use tokio::sync::{Notify, Semaphore};
 
 use self::recovery::{Attempt, Lost, tell};
@@ -163,7 +163,9 @@ impl StoreGateway {
         let query = SeriesQuery::from_wire(request)?;
         let (sender, receiver) = frame_channel(FRAMES_AHEAD);
         let gateway = self.clone();
-        tokio::spawn(async move { gateway.answer_series(query, now_ms, sender).await });
+        tokio::spawn(carried(async move {
+            gateway.answer_series(query, now_ms, sender).await;
+        }));
         Ok(receiver)
     }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use sabre_model::{BlockId, MatchKind, Matcher};
-use sabre_runtime::budget::{Budget, Reservation};
+use sabre_runtime::{
+    budget::{Budget, Reservation},
+    trace::carried,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -177,7 +180,7 @@ async fn from_series(call: Arc<LabelCall>, ask: Ask, opened: Opened) -> Result<T
     };
     let (sender, mut receiver) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
-    tasks.spawn(series.run(sender));
+    tasks.spawn(carried(series.run(sender)));
     loop {
         let batch = receiver.recv().await.unwrap_or_else(|| Err(ended_early()))?;
         if batch.is_empty() {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sabre_runtime::budget::{Budget, Reservation};
+use sabre_runtime::{
+    budget::{Budget, Reservation},
+    trace::carried,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -57,7 +60,12 @@ pub(crate) fn prefetch(tasks: &mut JoinSet<()>, batches: MergedReceiver, source:
     let slots = Arc::new(Semaphore::new(MIN_SLOTS));
     let (sender, pending) = mpsc::channel(MAX_SLOTS);
     let budget = source.context.budget.clone();
-    tasks.spawn(start_fetches(batches, source, Arc::clone(&slots), sender));
+    tasks.spawn(carried(start_fetches(
+        batches,
+        source,
+        Arc::clone(&slots),
+        sender,
+    )));
     Prefetched {
         pending,
         slots,
@@ -81,7 +89,7 @@ async fn start_fetches(
             Some(Err(error)) => Pending::Failed(error),
             Some(Ok(batch)) if batch.is_empty() => Pending::End,
             Some(Ok(batch)) => {
-                let task = tokio::spawn(source.clone().fetch(batch));
+                let task = tokio::spawn(carried(source.clone().fetch(batch)));
                 Pending::Batch(AbortOnDropHandle::new(task), slot)
             }
         };

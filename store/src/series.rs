@@ -11,6 +11,7 @@
 use std::{sync::Arc, time::Instant};
 
 use sabre_proto::raw_body::FrameSender;
+use sabre_runtime::trace::carried;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -182,7 +183,7 @@ pub(crate) fn start_merge(
             refs: refs.cursor(),
             context: context.clone(),
         };
-        tasks.spawn(series.run(sender));
+        tasks.spawn(carried(series.run(sender)));
         streams.push(receiver);
     }
     let (sender, receiver) = mpsc::channel(1);

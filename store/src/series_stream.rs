@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use sabre_runtime::budget::{Budget, Reservation};
+use sabre_runtime::{
+    budget::{Budget, Reservation},
+    trace::carried,
+};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -271,7 +274,7 @@ impl BlockSeries {
             Some(extent) => Source::Cache(part_of(&extent, plan)),
             None => {
                 let read = read(block, plan, self.context.clone());
-                Source::Bucket(AbortOnDropHandle::new(tokio::spawn(read)))
+                Source::Bucket(AbortOnDropHandle::new(tokio::spawn(carried(read))))
             }
         };
         Ok(Some(PendingRead { bytes, source }))

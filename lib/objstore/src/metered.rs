@@ -17,6 +17,7 @@ use futures::{
 use sabre_runtime::{
     clock,
     metrics::{Counter, DURATION_BUCKETS, Gauge, Histogram, Registry},
+    trace::Span,
 };
 use tokio::time::Instant;
 
@@ -50,6 +51,7 @@ struct Meter {
     seconds: Histogram,
     fetched_bytes: Counter,
     transferred_bytes: Histogram,
+    span_name: &'static str,
 }
 
 /// One operation under way.
@@ -58,6 +60,7 @@ struct Running {
     meter: Meter,
     begun: Instant,
     bytes: u64,
+    span: Span,
 }
 
 impl<B: Bucket> Metered<B> {
@@ -113,6 +116,7 @@ impl Meter {
         // 32 KiB, doubled up to 1 GiB.
         let sizes: [f64; 16] = std::array::from_fn(|n| f64::from(1_u32 << 15) * f64::from(1_u32 << n));
         Self {
+            span_name: span_name(operation),
             operations: counter(
                 "thanos_objstore_bucket_operations_total",
                 "Operations on the bucket",
@@ -144,6 +148,7 @@ impl Meter {
             meter: self.clone(),
             begun: Instant::now(),
             bytes: 0,
+            span: Span::child(self.span_name),
         }
     }
 
@@ -205,7 +210,8 @@ impl Meter {
 }
 
 impl Running {
-    fn end(self, is_success: bool) {
+    fn end(mut self, is_success: bool) {
+        self.span.attribute("size", self.bytes);
         if is_success {
             // What happens often moves less than 2^53 bytes.
             #[expect(clippy::cast_precision_loss, reason = "a histogram rounds anyhow")]
@@ -214,12 +220,32 @@ impl Running {
         self.end_without_bytes(is_success);
     }
 
-    fn end_without_bytes(self, is_success: bool) {
+    /// Says in a trace what it is about.
+    fn about(mut self, key: &str) -> Self {
+        self.span.attribute("name", key);
+        self
+    }
+
+    fn end_without_bytes(mut self, is_success: bool) {
         if is_success {
             self.meter.seconds.observe(self.begun.elapsed().as_secs_f64());
         } else {
             self.meter.failures.inc();
+            self.span.fail("the operation failed");
         }
+    }
+}
+
+/// As Thanos calls them.
+fn span_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Iter => "bucket_iter",
+        Operation::Get => "bucket_get",
+        Operation::GetRange => "bucket_getrange",
+        Operation::Exists => "bucket_exists",
+        Operation::Upload => "bucket_upload",
+        Operation::Delete => "bucket_delete",
+        Operation::Attributes => "bucket_attributes",
     }
 }
 
@@ -257,7 +283,7 @@ impl<B: Bucket> Bucket for Metered<B> {
     }
 
     async fn list(&self, prefix: &str, recursive: bool) -> Result<BoxStream<'_, Result<ListEntry>>> {
-        let running = self.iter.begin();
+        let running = self.iter.begin().about(prefix);
         match self.inner.list(prefix, recursive).await {
             Ok(listing) => Ok(Meter::follow(
                 running,
@@ -274,7 +300,7 @@ impl<B: Bucket> Bucket for Metered<B> {
     }
 
     async fn get(&self, key: &str) -> Result<GetBody> {
-        let running = self.get.begin();
+        let running = self.get.begin().about(key);
         match self.inner.get(key).await {
             Ok(body) => Ok(Meter::follow_body(running, body)),
             Err(error) => {
@@ -285,7 +311,7 @@ impl<B: Bucket> Bucket for Metered<B> {
     }
 
     async fn get_range(&self, key: &str, offset: u64, len: u64) -> Result<RangeBody> {
-        let mut running = self.get_range.begin();
+        let mut running = self.get_range.begin().about(key);
         let result = self.inner.get_range(key, offset, len).await;
         if let Ok(body) = &result {
             running.bytes = body.bytes.len() as u64;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sabre_model::Matcher;
-use sabre_runtime::budget::Budget;
+use sabre_runtime::{budget::Budget, trace::Span};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +108,13 @@ impl Engine {
             let _place = place;
             job.run()
         });
-        match tokio::time::timeout_at(deadline.into(), work).await {
+        let mut span = Span::child(request.times.span_name());
+        span.attribute("query", request.expression.as_str());
+        let outcome = span.within(tokio::time::timeout_at(deadline.into(), work)).await;
+        if !matches!(outcome, Ok(Ok(Ok(_)))) {
+            span.fail("the query failed");
+        }
+        match outcome {
             Ok(Ok(answer)) => {
                 let mut answer = answer?;
                 answer.statistics.queue_us = u64::try_from(queue.as_micros()).unwrap_or(u64::MAX);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use sabre_model::Labels;
 use sabre_proto::thanos::AggrChunk;
+use sabre_runtime::trace::carried;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -69,13 +70,13 @@ impl Select {
     pub(super) fn start(self, runtime: &tokio::runtime::Handle) -> Feed {
         let (sender, receiver) = mpsc::channel(PIECES);
         let cancelled = self.cancelled.clone();
-        runtime.spawn(async move {
+        runtime.spawn(carried(async move {
             tokio::select! {
                 () = cancelled.cancelled() => {}
                 () = self.run(&sender) => {}
                 () = sender.closed() => {}
             }
-        });
+        }));
         Feed {
             receiver,
             piece: Vec::new().into_iter(),

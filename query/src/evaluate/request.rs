@@ -89,3 +89,13 @@ pub struct RequestContext {
     /// What goes to every peer in metadata, such as the tenant.
     pub metadata: Vec<(String, String)>,
 }
+
+impl QueryTimes {
+    /// As Thanos calls the step of a trace.
+    pub(super) fn span_name(self) -> &'static str {
+        match self {
+            Self::Instant { .. } => "promql_instant_query",
+            Self::Range { .. } => "promql_range_query",
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! Calls to peers, under the names of gRPC clients in Go.
 
+use http::HeaderMap;
 use sabre_runtime::{
     grpc_server::code_name,
     metrics::{Counter, Counters, DURATION_BUCKETS, Histograms, Registry},
+    trace::Span,
 };
 use tokio::time::Instant;
 use tonic::Code;
@@ -27,6 +29,7 @@ pub(crate) struct CallMetrics {
     received: Counter,
     started: Instant,
     ended: bool,
+    span: Span,
 }
 
 impl ClientMetrics {
@@ -66,11 +69,25 @@ impl ClientMetrics {
             kind,
             started: Instant::now(),
             ended: false,
+            span: Span::client(path),
         }
     }
 }
 
 impl CallMetrics {
+    /// Notes whom the call is for.
+    pub(crate) fn about(mut self, address: &str) -> Self {
+        self.span.attribute("net.peer.name", address);
+        self
+    }
+
+    /// The headers by which the peer goes on with the trace.
+    pub(crate) fn trace_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        self.span.write_headers(&mut headers);
+        headers
+    }
+
     /// Notes a message.
     pub(crate) fn message(&self) {
         self.received.inc();
@@ -80,6 +97,11 @@ impl CallMetrics {
     pub(crate) fn end(&mut self, code: Code) {
         if std::mem::replace(&mut self.ended, true) {
             return;
+        }
+        let mut span = std::mem::take(&mut self.span);
+        span.attribute("rpc.grpc.status_code", i64::from(i32::from(code)));
+        if code != Code::Ok {
+            span.fail(code_name(code));
         }
         let labels = [self.method, SERVICE, self.kind];
         self.all

@@ -148,7 +148,7 @@ async fn ask<M: Message>(
         metadata: &request::metadata(options, reading.deadline),
         reserved,
         budget: &options.budget,
-        metrics: fanout.calls.start(path),
+        metrics: fanout.calls.start(path).about(asked.endpoint.address()),
     };
     let call = async {
         let mut call = messages::start(call, message).await?;

@@ -64,13 +64,13 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         mut metrics,
     } = call;
     let message = request.encode_to_vec();
-    let mut outcome = head(channel.clone(), path, &message, metadata).await;
+    let mut outcome = head(channel.clone(), path, &message, metadata, metrics.trace_headers()).await;
     // A connection that was closed while nobody looked is not the peer's failure: it is asked once more.
     if outcome
         .as_ref()
         .is_err_and(|status| status.code() == Code::Unavailable)
     {
-        outcome = head(channel, path, &message, metadata).await;
+        outcome = head(channel, path, &message, metadata, metrics.trace_headers()).await;
     }
     let (body, ended) = match outcome {
         Ok(answer) => answer,
@@ -99,8 +99,10 @@ async fn head(
     path: &'static str,
     message: &[u8],
     metadata: &[(String, String)],
+    trace: http::HeaderMap,
 ) -> Result<(Body, bool), Status> {
-    let request = http_request(path, message, metadata)?;
+    let mut request = http_request(path, message, metadata)?;
+    request.headers_mut().extend(trace);
     let answer = channel
         .oneshot(request)
         .await

@@ -200,7 +200,7 @@ impl Fanout {
             metadata: &request::metadata(options, reading.deadline),
             reserved,
             budget: &options.budget,
-            metrics: self.calls.start(SERIES),
+            metrics: self.calls.start(SERIES).about(&address),
         };
         let message = request::series(request, options, &asked.matchers);
         let call = messages::start(call, &message);

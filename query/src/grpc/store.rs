@@ -11,6 +11,7 @@ use sabre_proto::{
         LabelValuesResponse, SeriesRequest, StoreType, store_server::Store,
     },
 };
+use sabre_runtime::trace::carried;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
@@ -53,12 +54,12 @@ impl RawSeries for Services {
         let items = self.fanout.select(select, options).await;
         let items = items.map_err(|failure| source_status(&failure))?;
         let (sender, receiver) = frame_channel(FRAMES_AHEAD);
-        tokio::spawn(send(
+        tokio::spawn(carried(send(
             items,
             sender,
             request.response_batch_size,
             Arc::clone(&self.options),
-        ));
+        )));
         Ok(receiver)
     }
 }

@@ -249,8 +249,10 @@ fn refused() -> Vec<Row> {
         ("store", &["store"], "objstore.config"),
         ("store", &["store"], "index-cache.config"),
         ("store", &["store"], "store.caching-bucket.config"),
+        ("store", &["store"], "tracing.config"),
         ("compact", &["compact"], "objstore.config"),
         ("query", &["query"], "endpoint.sd-config"),
+        ("query", &["query"], "tracing.config"),
         ("tools", &["tools", "bucket", "ls"], "objstore.config"),
     ];
     let broken = [

@@ -10,3 +10,4 @@
 mod bare_root;
 mod canary;
 mod support;
+mod traces;

@@ -74,14 +74,22 @@ impl Component {
 
     /// Where it serves HTTP, or `None` if it ends before.
     pub(crate) async fn http_address(&mut self) -> Option<String> {
-        const MARK: &str = "msg=\"listening for HTTP\" address=";
+        self.address("msg=\"listening for HTTP\" address=").await
+    }
+
+    /// Where it serves gRPC, or `None` if it ends before.
+    pub(crate) async fn grpc_address(&mut self) -> Option<String> {
+        self.address("msg=\"listening for gRPC\" address=").await
+    }
+
+    async fn address(&mut self, mark: &str) -> Option<String> {
         for _ in 0..MAX_LOOKS {
             // Looked at before the log: what was written before the end is all that there will be.
             let has_ended = self.ended().is_some();
             let log = self.stderr();
             // Only whole lines have the whole address.
             let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            if let Some((_, address)) = lines.filter_map(|line| line.split_once(MARK)).next() {
+            if let Some((_, address)) = lines.filter_map(|line| line.split_once(mark)).next() {
                 return Some(address.trim().to_owned());
             }
             if has_ended {
@@ -89,7 +97,11 @@ impl Component {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        panic!("{} serves no HTTP and wrote:\n{}", self.what, self.stderr());
+        panic!(
+            "{} does not say where it serves and wrote:\n{}",
+            self.what,
+            self.stderr()
+        );
     }
 
     /// Waits until it says at the probe that it is ready, has ended, or has written what `is_enough` is content with.
