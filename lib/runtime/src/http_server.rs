@@ -1,6 +1,7 @@
 //! The HTTP server of every component: `/metrics`, `/-/healthy`, `/-/ready`, and whatever routes the component adds.
 
 mod metrics;
+mod profiles;
 #[cfg(test)]
 mod tests;
 
@@ -87,7 +88,8 @@ impl HttpServer {
         let router = Router::new()
             .route("/metrics", get(page))
             .with_state(registry.clone())
-            .merge(probes);
+            .merge(probes)
+            .merge(profiles::routes());
         Self {
             options,
             router,
