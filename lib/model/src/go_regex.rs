@@ -20,6 +20,7 @@ mod pieces;
 mod print;
 mod syntax;
 mod template;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use regex_syntax::hir::Hir;
 
 pub(crate) use error::shortened;
 pub use error::{RegexError, RegexErrorKind};
+pub(crate) use weight::program_weight;
 
 /// The longest expression.
 pub const MAX_PATTERN_BYTES: usize = 64 << 10;
@@ -106,6 +108,7 @@ pub struct GoRegex {
     pattern: String,
     regex: Regex,
     groups: Vec<Option<String>>,
+    weight: usize,
 }
 
 impl GoRegex {
@@ -113,8 +116,10 @@ impl GoRegex {
     pub fn new(pattern: impl Into<String>) -> Result<GoRegex, RegexError> {
         let pattern = pattern.into();
         let translated = translate(&pattern, Captures::Keep)?;
+        let weight = program_weight(&translated.to_hir(&pattern)?);
         let regex = translated.compile(&pattern)?;
         Ok(GoRegex {
+            weight,
             pattern,
             regex,
             groups: translated.groups,
@@ -124,6 +129,11 @@ impl GoRegex {
     /// The expression as given.
     pub fn pattern(&self) -> &str {
         &self.pattern
+    }
+
+    /// About how many states the compiled program has: what it took to compile, and takes to hold.
+    pub fn program_weight(&self) -> usize {
+        self.weight
     }
 
     /// Whether the whole text matches.

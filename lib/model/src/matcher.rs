@@ -139,6 +139,13 @@ impl Matcher {
         })
     }
 
+    /// About how many states the program has that was compiled for its expression; 0 if none was.
+    pub fn program_weight(&self) -> usize {
+        self.expression
+            .as_ref()
+            .map_or(0, |expression| expression.weight())
+    }
+
     /// A matcher for one value.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Matcher {
         Matcher {

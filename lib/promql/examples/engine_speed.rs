@@ -1,7 +1,7 @@
 //! How fast queries are evaluated: `cargo run --release -p sabre-promql --example engine_speed`.
 //!
-//! Series are encoded chunks in memory, scraped every 15 s; decoding is part of what is measured. Each line gives the
-//! best of three runs.
+//! Series are encoded chunks in memory, scraped every 15 s; decoding is part of what is measured. Each row gives the
+//! best of three runs, and the peak of its own memory.
 
 #![allow(
     clippy::print_stdout,
@@ -136,16 +136,22 @@ fn cpu_time() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn peak_resident() -> String {
+/// A size of `/proc/self/status` in bytes.
+fn status_bytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or_else(String::new, |size| size.trim().to_owned())
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() << 10
 }
 
-fn run(benchmark: &Benchmark, threads: usize) -> (Duration, Duration, u64, usize) {
+/// Forgets the peak, so that the next one is that of the next row alone.
+fn reset_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+fn run(benchmark: &Benchmark, threads: usize) -> (Duration, Duration, u64) {
     let mut best = Duration::MAX;
     let budget = ByteBudget::unlimited();
-    let mut rows = 0;
     let mut best_cpu = Duration::MAX;
     for _ in 0..3 {
         let options = EvalOptions {
@@ -166,30 +172,41 @@ fn run(benchmark: &Benchmark, threads: usize) -> (Duration, Duration, u64, usize
         .unwrap();
         best = best.min(start.elapsed());
         best_cpu = best_cpu.min(cpu_time() - cpu);
-        if let Value::Matrix(series) = result.value {
-            rows = series.len();
-        }
+        assert!(
+            matches!(result.value, Value::Matrix(series) if !series.is_empty()),
+            "an answer"
+        );
     }
-    (best, best_cpu, budget.peak(), rows)
+    (best, best_cpu, budget.peak())
 }
 
 fn main() {
+    println!(
+        "| query | data | threads | ms | ns per (series, step) | of CPU | charged MiB | peak MiB above the data | data MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for make in benchmarks() {
         let benchmark = make();
         let series = benchmark.storage.iter().count();
         let steps = benchmark.hours * HOUR_MS / benchmark.step_ms + 1;
-        println!("{} of {}", benchmark.query, benchmark.name);
         for threads in [1, 2] {
-            let (taken, cpu, peak, rows) = run(&benchmark, threads);
+            reset_peak();
+            let data = status_bytes("VmRSS:");
+            let (taken, cpu, charged) = run(&benchmark, threads);
+            let above = status_bytes("VmHWM:").saturating_sub(data);
             let pairs = series as f64 * steps as f64;
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             println!(
-                "  {threads} thread(s): {:7.1} ms; {:6.1} ns per series and step, {:6.1} ns of CPU; {:6.1} MiB charged, {rows} series out",
+                "| `{}` | {} | {threads} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} |",
+                benchmark.query,
+                benchmark.name,
                 taken.as_secs_f64() * 1e3,
                 taken.as_secs_f64() * 1e9 / pairs,
                 cpu.as_secs_f64() * 1e9 / pairs,
-                peak as f64 / f64::from(1 << 20),
+                mib(charged),
+                mib(above),
+                mib(data),
             );
         }
-        println!("  peak resident with the data: {}", peak_resident());
     }
 }

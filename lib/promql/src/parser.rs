@@ -33,6 +33,17 @@ pub const MAX_QUERY_BYTES: usize = 1 << 20;
 /// How deep expressions may nest; `1+1+1` nests as `(1+1)+1` does.
 pub const MAX_DEPTH: usize = 400;
 
+/// What all regular expressions of a query may weigh together, in states of their programs, each with
+/// [`REGEX_WEIGHT`] besides: a fraction of a second to compile, and some ten megabytes.
+pub const MAX_REGEX_WEIGHT: usize = 1 << 18;
+
+/// What an expression weighs that needs no program.
+const REGEX_WEIGHT: usize = 32;
+
+/// What is said where there are more.
+pub(crate) const TOO_MANY_REGEXES: &str =
+    "the regular expressions of the query are too many or too large together: use fewer or simpler ones";
+
 /// What is allowed in a query beyond what is stable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ParseOptions {
@@ -103,6 +114,7 @@ fn read<T>(
         depth: 0,
         last_end: 0,
         duration_operators: 0,
+        regex_weight: 0,
     };
     parse(&mut parser).map_err(|failure| failure.into_error(query))
 }
@@ -123,6 +135,8 @@ struct Parser<'a> {
     last_end: usize,
     /// How many operators between durations there were.
     duration_operators: usize,
+    /// What the expressions of all matchers weigh so far.
+    regex_weight: usize,
 }
 
 impl Nested {

@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use sabre_model::{Labels, Matcher};
 use sabre_promql::annotation::Severity;
 use sabre_promql::budget::ByteBudget;
+use sabre_promql::histogram::{FloatHistogram, Layout, Span};
 use sabre_promql::parser::MAX_DEPTH;
 use sabre_promql::source::{
     MemorySamples, MemoryStorage, Queryable, SampleBuffer, SelectHints, SeriesItem, SeriesSet, SourceError,
 };
+use sabre_promql::value::{SampleValue, Value};
 use sabre_promql::{EvalOptions, QueryError, query_instant, query_range};
 
 fn storage(series: usize) -> MemoryStorage {
@@ -313,24 +315,165 @@ fn times_that_make_no_sense_are_refused() {
     );
 }
 
+/// So many counters and so many native histograms, whose sums depend on the order of the summands.
+fn uneven(series: u32) -> MemoryStorage {
+    let mut storage = MemoryStorage::new();
+    for number in 0..series {
+        let third = f64::from(number) / 3.0;
+        let (mut counter, mut histogram) = (SampleBuffer::default(), SampleBuffer::default());
+        for sample in 0..20_u32 {
+            let t = i64::from(sample) * 15_000;
+            let value = f64::from(sample) * (third + 0.1);
+            counter.push(t, value);
+            let of = native(f64::from(sample + 1) * (third + 0.1));
+            histogram.histograms.push((t, Arc::new(of)));
+        }
+        for (name, samples) in [("c_total", counter), ("h", histogram)] {
+            let labels = [("__name__", name.to_owned()), ("n", format!("{number:04}"))];
+            let labels = Labels::from_pairs(labels).unwrap();
+            storage.insert(labels, MemorySamples::Decoded(Arc::new(samples)));
+        }
+    }
+    storage
+}
+
+/// A histogram with so much in each of two buckets.
+fn native(value: f64) -> FloatHistogram {
+    let layout = Layout {
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        ..Layout::default()
+    };
+    FloatHistogram {
+        layout: Arc::new(layout),
+        count: 2.0 * value,
+        sum: 3.0 * value,
+        positive: vec![value, value],
+        ..FloatHistogram::default()
+    }
+}
+
+/// Threads share batches of at most 65,536 places each: with 401 steps, 2,100 series are 7 batches of two threads, and
+/// 2 of seven.
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let storage = storage(150);
+    let storage = uneven(2100);
     let run = |query: &str, threads: usize| {
         let options = EvalOptions {
             threads,
             ..EvalOptions::default()
         };
-        let result = query_range(&storage, query, 0, 2_985_000, 47_000, &options).unwrap();
+        let result = query_range(&storage, query, 0, 6_000_000, 15_000, &options).unwrap();
+        let Value::Matrix(series) = &result.value else {
+            panic!("a matrix")
+        };
+        assert!(!series.is_empty(), "{query}");
+        // Shortest texts of floats tell all bits apart but those of NaN.
         format!("{:?}", result.value)
     };
     for query in [
-        "sum(rate(x_total[3m]) / 3)",
-        "avg(x_total / 7)",
-        "stddev(x_total / 7)",
-        "topk(3, x_total % 7)",
+        "sum(rate(c_total[1m]) / 3)",
+        "stddev(c_total / 7)",
+        "topk(3, c_total % 7)",
+        "sum(rate(h[1m]))",
+        "histogram_quantile(0.9, avg(h))",
     ] {
         let one = run(query, 1);
         assert!(one == run(query, 2) && one == run(query, 7), "{query}");
+    }
+}
+
+#[test]
+fn a_label_that_would_be_huge_is_refused_before_it_is_made() {
+    let mut storage = MemoryStorage::new();
+    let mut samples = SampleBuffer::default();
+    samples.push(0, 1.0);
+    let labels = [("__name__", "x".to_owned()), ("long", "v".repeat(1 << 16))];
+    let samples = MemorySamples::Decoded(Arc::new(samples));
+    storage.insert(Labels::from_pairs(labels).unwrap(), samples);
+    let budget = ByteBudget::new(4 << 20);
+    let options = EvalOptions {
+        budget: &budget,
+        ..EvalOptions::default()
+    };
+    let wide = "$1".repeat(1000);
+    let replaced = format!("label_replace(x, \"new\", \"{wide}\", \"long\", \"(.*)\")");
+    let joined = format!("label_join(x, \"new\", \"-\"{})", ",\"long\"".repeat(1000));
+    for query in [&replaced, &joined] {
+        let error = query_instant(&storage, query, 0, &options).unwrap_err();
+        let QueryError::Budget(over) = error else {
+            panic!("{error}")
+        };
+        assert!(over.wanted > 1000 << 16, "{over:?}");
+        assert_eq!(budget.used(), 0);
+    }
+    let query = "label_join(label_replace(x, \"a\", \"$1\", \"long\", \"(.*)\"), \"b\", \"\", \"a\")";
+    query_instant(&storage, query, 0, &options).unwrap();
+    assert_eq!(budget.used(), 0);
+}
+
+/// Each of them is small, and compiled once; together they would hold gigabytes.
+#[test]
+fn expressions_of_label_replace_are_bounded_together() {
+    let one = |n: usize| {
+        format!(
+            "label_replace(x_total, \"l{n}\", \"\", \"n\", \"\\\\pL{{{}}}\")",
+            n % 9 + 1
+        )
+    };
+    let many = |count: usize| {
+        let all: Vec<String> = (0..count).map(|n| format!("({})", one(n))).collect();
+        all.join(" or ")
+    };
+    let run = |count: usize| query_instant(&storage(1), &many(count), 0, &EvalOptions::default());
+    run(10).unwrap();
+    let error = run(300).unwrap_err();
+    assert!(error.to_string().contains("use fewer or simpler ones"), "{error}");
+}
+
+/// A function that renames late keeps the name while it can still be asked for.
+#[test]
+fn names_that_go_at_the_end_can_be_used_until_then() {
+    let storage = storage(2);
+    let run = |query: &str, delayed_name_removal: bool| {
+        let options = EvalOptions {
+            delayed_name_removal,
+            ..EvalOptions::default()
+        };
+        let result = query_instant(&storage, query, 600_000, &options)?;
+        let Value::Vector(samples) = result.value else {
+            panic!("a vector")
+        };
+        let texts = samples.iter().map(|sample| match &sample.value {
+            SampleValue::Float(value) => format!("{} {value}", sample.labels),
+            SampleValue::Histogram(_) => panic!("a float"),
+        });
+        Ok::<_, QueryError>(texts.collect::<Vec<_>>())
+    };
+    // Groups by name: at once there is none left.
+    let query = "count(sum by (__name__) (rate({__name__=~\"[xy]_total\",n=\"1\"}[5m])))";
+    assert_eq!(run(query, true).unwrap(), ["{} 2"]);
+    assert!(run(query, false).is_err());
+    // What is to go goes also from groups that have it.
+    let query = "topk(5, sum by (__name__, n) (x_total{n=\"1\"} * 2))";
+    assert_eq!(run(query, true).unwrap(), ["{n=\"1\"} 80"]);
+    // Two metrics without their names are one series twice, now or at the end.
+    let both = "rate({__name__=~\"[xy]_total\",n=\"1\"}[5m])";
+    for delayed in [false, true] {
+        let error = run(both, delayed).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "vector cannot contain metrics with the same labelset"
+        );
+    }
+    // A name that was set anew stays.
+    let renamed =
+        "label_replace(rate(x_total{n=\"1\"}[5m]), \"__name__\", \"rate:$1\", \"__name__\", \"(.+)\")";
+    let (late, early) = (run(renamed, true).unwrap(), run(renamed, false).unwrap());
+    assert!(late[0].starts_with("{__name__=\"rate:x_total\""), "{late:?}");
+    assert!(early[0].starts_with("{all=\"1\""), "{early:?}");
+    for query in ["-x_total", "x_total * 2", "x_total > bool 1", "abs(x_total)"] {
+        let plain = run(query, true).unwrap();
+        assert_eq!(plain, run(query, false).unwrap(), "{query}");
+        assert!(!plain[0].contains("x_total"), "{query}: {plain:?}");
     }
 }

@@ -4,7 +4,7 @@ use regex::Regex;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Hir, HirKind, Look};
 
-use crate::go_regex::{Captures, RegexError, translate};
+use crate::go_regex::{Captures, RegexError, program_weight, translate};
 
 use super::glob::Glob;
 use super::literals;
@@ -15,6 +15,8 @@ pub(super) struct Expression {
     plan: Plan,
     /// What all matching values start with; can be empty.
     prefix: String,
+    /// About how many states the program has that was compiled.
+    weight: usize,
 }
 
 /// How values are compared.
@@ -43,9 +45,11 @@ impl Expression {
             return Ok(Expression {
                 plan: Plan::Glob(glob),
                 prefix,
+                weight: 0,
             });
         }
         Ok(Expression {
+            weight: program_weight(&hir),
             plan: Plan::Regex(translated.compile(pattern)?),
             prefix: common_prefix(&hir),
         })
@@ -66,6 +70,7 @@ impl Expression {
         Expression {
             plan: Plan::Literals(literals),
             prefix,
+            weight: 0,
         }
     }
 
@@ -77,6 +82,10 @@ impl Expression {
             Plan::Glob(glob) => glob.is_match(value),
             Plan::Regex(regex) => value.starts_with(&self.prefix) && regex.is_match(value),
         }
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.weight
     }
 
     pub(super) fn literals(&self) -> Option<&[String]> {

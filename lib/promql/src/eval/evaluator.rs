@@ -1,6 +1,6 @@
 //! The evaluator, and what an expression is dispatched to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
 use super::invariant::{has_one_name, is_invariant};
@@ -16,6 +16,7 @@ use crate::budget::Reservation;
 use crate::error::{Evaluated, QueryError};
 use crate::float::scalar_binop;
 use crate::function::{Function, ValueType};
+use crate::parser::{MAX_REGEX_WEIGHT, TOO_MANY_REGEXES};
 use crate::source::Queryable;
 
 /// Takes rows one by one.
@@ -28,6 +29,8 @@ pub(crate) struct Evaluator<'e> {
     pub(super) shared: Shared<'e>,
     pub(super) times: QueryTimes,
     annotations: RefCell<Annotations>,
+    /// What the expressions compiled so far weigh.
+    regex_weight: Cell<usize>,
 }
 
 /// What stands around an expression, for the hints of selectors.
@@ -80,6 +83,7 @@ impl<'e> Evaluator<'e> {
             shared: Shared::new(expr),
             times: QueryTimes::new(expr, start_ms, end_ms, options.lookback_ms),
             annotations: RefCell::default(),
+            regex_weight: Cell::new(0),
         }
     }
 
@@ -99,6 +103,16 @@ impl<'e> Evaluator<'e> {
 
     pub(super) fn reservation(&self) -> Reservation<'e> {
         Reservation::none(self.options.budget)
+    }
+
+    /// Counts an expression that was compiled. A short query can hold thousands, and each may be a large program.
+    pub(super) fn count_regex(&self, weight: usize) -> Evaluated<()> {
+        let weight = self.regex_weight.get().saturating_add(weight);
+        self.regex_weight.set(weight);
+        match weight > MAX_REGEX_WEIGHT {
+            true => Err(QueryError::evaluation(TOO_MANY_REGEXES)),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn check_cancelled(&self) -> Evaluated<()> {

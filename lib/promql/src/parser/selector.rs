@@ -4,7 +4,7 @@ use sabre_model::selector::METRIC_NAME;
 use sabre_model::{MatchKind, Matcher};
 
 use super::primary::is_metric_name;
-use super::{Failure, Parsed, Parser};
+use super::{Failure, MAX_REGEX_WEIGHT, Parsed, Parser, REGEX_WEIGHT, TOO_MANY_REGEXES};
 use crate::ast::{Duration, VectorSelector};
 use crate::position::PosRange;
 use crate::token::{Kind, Operator, Token};
@@ -85,9 +85,16 @@ impl<'a> Parser<'a> {
         let value = self.expect(Kind::String);
         let value = value.map_err(|failure| failure.within(CONTEXT, "string"))?;
         let text = self.unquoted(value)?;
-        Matcher::new(kind, label, text).map_err(|error| {
-            let pos = PosRange::new(name.start, value.end());
-            Failure::at(pos, error.regex_error().to_string())
-        })
+        let pos = PosRange::new(name.start, value.end());
+        let matcher = Matcher::new(kind, label, text)
+            .map_err(|error| Failure::at(pos, error.regex_error().to_string()))?;
+        if kind.is_regex() {
+            let weight = matcher.program_weight().saturating_add(REGEX_WEIGHT);
+            self.regex_weight = self.regex_weight.saturating_add(weight);
+            if self.regex_weight > MAX_REGEX_WEIGHT {
+                return Err(Failure::at(pos, TOO_MANY_REGEXES));
+            }
+        }
+        Ok(matcher)
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::function::Function;
 
 fn error(query: &str) -> String {
     parse(query, ParseOptions::default()).unwrap_err().to_string()
@@ -231,33 +232,105 @@ fn wrong_types_are_named() {
     }
 }
 
+/// Refuses a query until this is enabled, and this alone enables it.
+fn is_gated(query: &str, gate: ParseOptions, wanted: &str) {
+    assert_eq!(error(query), wanted, "{query}");
+    let rest = ParseOptions {
+        experimental_functions: !gate.experimental_functions,
+        duration_expressions: !gate.duration_expressions,
+        extended_range_selectors: !gate.extended_range_selectors,
+    };
+    let refused = parse(query, rest).unwrap_err();
+    assert_eq!(refused.to_string(), wanted, "{query}");
+    assert!(parse(query, gate).is_ok(), "{query}");
+}
+
 #[test]
-fn what_is_experimental_is_refused_until_enabled() {
-    for (query, wanted) in [
-        (
-            "limitk(1, a)",
-            "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-        ),
-        ("info(a)", "1:1: parse error: function \"info\" is not enabled"),
-        (
-            "mad_over_time(a[5m])",
-            "1:1: parse error: function \"mad_over_time\" is not enabled",
-        ),
-        (
-            "a[5m+5m]",
-            "1:3: parse error: experimental duration expression is not enabled",
-        ),
-        (
-            "a anchored",
-            "1:1: parse error: anchored modifier is experimental and not enabled",
-        ),
-        (
-            "a[5m] smoothed",
-            "1:1: parse error: smoothed modifier is experimental and not enabled",
-        ),
+fn every_experimental_function_is_refused_until_enabled() {
+    let gate = ParseOptions {
+        experimental_functions: true,
+        ..ParseOptions::default()
+    };
+    // Those that Prometheus 3.9 calls experimental.
+    let calls = [
+        "double_exponential_smoothing(a[5m], 0.5, 0.5)",
+        "first_over_time(a[5m])",
+        "info(a)",
+        "mad_over_time(a[5m])",
+        "sort_by_label(a, \"b\")",
+        "sort_by_label_desc(a, \"b\")",
+        "ts_of_first_over_time(a[5m])",
+        "ts_of_last_over_time(a[5m])",
+        "ts_of_max_over_time(a[5m])",
+        "ts_of_min_over_time(a[5m])",
+    ];
+    let mut names = Vec::new();
+    for call in calls {
+        let name = call.split('(').next().unwrap();
+        is_gated(
+            call,
+            gate,
+            &format!("1:1: parse error: function \"{name}\" is not enabled"),
+        );
+        names.push(name);
+    }
+    let marked = Function::ALL.iter().filter(|f| f.signature().experimental);
+    assert_eq!(marked.map(|f| f.name()).collect::<Vec<_>>(), names);
+    for call in ["limitk(1, a)", "limit_ratio(0.5, a)", "limitk by (b) (1, a)"] {
+        let name = call.split(['(', ' ']).next().unwrap();
+        let wanted = format!(
+            "1:1: parse error: {name}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"
+        );
+        is_gated(call, gate, &wanted);
+    }
+}
+
+#[test]
+fn every_duration_expression_is_refused_until_enabled() {
+    let gate = ParseOptions {
+        duration_expressions: true,
+        ..ParseOptions::default()
+    };
+    for (query, at) in [
+        ("a[5m+5m]", "1:3"),
+        ("a[5m-1m]", "1:3"),
+        ("a[5m*2]", "1:3"),
+        ("a[5m/2]", "1:3"),
+        ("a[5m%2m]", "1:3"),
+        ("a[2^3]", "1:3"),
+        ("a[(5m)]", "1:4"),
+        ("a[5m:1m+1m]", "1:6"),
+        ("a offset (5m+1m)", "1:11"),
     ] {
-        assert_eq!(error(query), wanted, "{query}");
-        assert!(parse(query, ParseOptions::all()).is_ok(), "{query}");
+        is_gated(
+            query,
+            gate,
+            &format!("{at}: parse error: experimental duration expression is not enabled"),
+        );
+    }
+}
+
+#[test]
+fn every_modifier_of_ranges_is_refused_until_enabled() {
+    let gate = ParseOptions {
+        extended_range_selectors: true,
+        ..ParseOptions::default()
+    };
+    for query in [
+        "a anchored",
+        "a smoothed",
+        "a[5m] anchored",
+        "a[5m] smoothed",
+        "a smoothed offset 5m",
+        "a[5m] anchored @ 5",
+    ] {
+        let name = if query.contains("anchored") {
+            "anchored"
+        } else {
+            "smoothed"
+        };
+        let wanted = format!("1:1: parse error: {name} modifier is experimental and not enabled");
+        is_gated(query, gate, &wanted);
     }
 }
 
@@ -300,6 +373,53 @@ fn a_megabyte_takes_less_than_a_second() {
         let _ = parse(&query, ParseOptions::all());
         let taken = cpu_ns() - before;
         assert!(taken < 1_000_000_000, "{taken} ns for {}…", &query[..20]);
+    }
+}
+
+/// What an expression costs is counted, so that a query of many is refused long before all are compiled.
+#[test]
+fn a_megabyte_of_expressions_is_refused_by_what_they_weigh() {
+    let query = |pattern: &str, count: usize| {
+        let matchers: Vec<String> = (0..count).map(|_| format!("b=~\"{pattern}\"")).collect();
+        format!("a{{{}}}", matchers.join(","))
+    };
+    let refused = |query: &str| {
+        let error = parse(query, ParseOptions::default()).unwrap_err();
+        assert!(error.message().contains("use fewer or simpler ones"), "{error}");
+        // All before that place were compiled.
+        query[..error.pos().start].matches("=~").count()
+    };
+    for (pattern, most) in [
+        // Without a program, with a small one, with a large one.
+        ("x|y", 8200),
+        (".+x", 8200),
+        ("[ab]+x", 6600),
+        ("\\\\pL+", 130),
+        ("(\\\\pL{3}){3}", 20),
+    ] {
+        let long = query(pattern, (1 << 20) / (pattern.len() + 7));
+        let compiled = refused(&long);
+        assert!(compiled <= most, "{compiled} of {pattern}");
+        assert!(compiled > 5, "{compiled} of {pattern}");
+        // As many in selectors of their own.
+        let one = query(pattern, 1);
+        let all = vec![one.as_str(); most + 1];
+        refused(&format!("absent({})", balanced(&all)));
+    }
+    // What people ask.
+    let pods: Vec<String> = (0..2000).map(|n| format!("pod-{n}-.*")).collect();
+    parse(&query(&pods.join("|"), 3), ParseOptions::default()).unwrap();
+    parse(&query("api-[0-9a-f]+-.*", 300), ParseOptions::default()).unwrap();
+}
+
+/// All of them in one expression that is not deep.
+fn balanced(all: &[&str]) -> String {
+    match all {
+        [one] => (*one).to_owned(),
+        _ => {
+            let (left, right) = all.split_at(all.len() / 2);
+            format!("({}) or ({})", balanced(left), balanced(right))
+        }
     }
 }
 
@@ -358,6 +478,13 @@ const PIECES: &[&str] = &[
     "`z`",
     "5",
     "5m",
+    "Inf",
+    "NaN",
+    "0.0001",
+    "9223372036",
+    "1e300",
+    "step()",
+    ":",
     "0x1f",
     "1e3",
     ".5",

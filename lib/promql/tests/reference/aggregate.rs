@@ -135,9 +135,12 @@ fn check_picked(op: AggregateOp, param: &[f64]) -> Result<()> {
     if !has_nan && most < 1.0 {
         return Ok(());
     }
-    let out_of_range = least <= -(2f64.powi(63)) || most >= 2f64.powi(63);
-    if has_nan || out_of_range {
-        Err("no number of series".to_owned())
+    if has_nan {
+        Err("Parameter value is NaN".to_owned())
+    } else if least <= -(2f64.powi(63)) {
+        Err("underflows int64".to_owned())
+    } else if most >= 2f64.powi(63) {
+        Err("overflows int64".to_owned())
     } else {
         Ok(())
     }

@@ -13,7 +13,7 @@ fn floats(samples: &[(i64, Cell)], after: i64, up_to: i64) -> Result<Vec<(i64, f
         match cell {
             Cell::Float(value) if *t > after && *t <= up_to && !is_stale(*value) => floats.push((*t, *value)),
             Cell::Histogram(h) if *t > after && *t <= up_to && !is_stale(h.sum) => {
-                return Err("histograms cannot be extended".to_owned());
+                return Err("histograms".to_owned());
             }
             _ => {}
         }

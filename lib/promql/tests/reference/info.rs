@@ -116,7 +116,7 @@ impl Reference<'_> {
                         Some(*at)
                     }
                     Some((at, Cell::Histogram(h))) if *at > t - self.lookback && !is_stale(h.sum) => {
-                        return Err("an info metric with histograms".to_owned());
+                        return Err("this should be an info metric, with float samples".to_owned());
                     }
                     _ => None,
                 });
@@ -137,7 +137,7 @@ fn only_one_is_newest(infos: &[(Labels, Vec<Option<i64>>)], step: usize) -> Resu
         let Some(t) = seen[step] else { continue };
         let before = infos[..i].iter().filter(|(other, _)| same_key(other, labels));
         if before.filter_map(|(_, seen)| seen[step]).max() == Some(t) {
-            return Err("two info series are equally new".to_owned());
+            return Err("found duplicate series for info metric".to_owned());
         }
     }
     Ok(())
@@ -168,7 +168,7 @@ fn enriched(
                 .insert(name.clone(), value.clone())
                 .is_some_and(|old| old != *value)
             {
-                return Err("info series contradict each other".to_owned());
+                return Err("conflicting label: ".to_owned());
             }
         }
     }

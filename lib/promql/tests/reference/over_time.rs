@@ -42,7 +42,7 @@ pub(crate) fn apply(
         }
         Function::DoubleExponentialSmoothing => {
             if scalars.iter().any(|factor| *factor <= 0.0 || *factor >= 1.0) {
-                return Err("invalid factor".to_owned());
+                return Err("factor. Expected: 0 < ".to_owned());
             }
             return Ok(smoothed(&values, scalars[0], scalars[1]));
         }

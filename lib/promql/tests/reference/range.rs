@@ -106,7 +106,7 @@ impl Reference<'_> {
                 _ => false,
             };
             if !allowed {
-                return Err(format!("{:?} of an extended range", call.function));
+                return Err(format!("not with {}", call.function.name()));
             }
         }
         let mut rows = Vec::new();

@@ -27,6 +27,11 @@ fn check_name(name: &str, what: &str, call: &Call) -> Evaluated<()> {
     )))
 }
 
+/// What it takes to set a label of a row to so many bytes: the text, and the labels with it beside those without.
+fn set_bytes(row: &Row, length: usize) -> usize {
+    row.labels.heap_bytes().saturating_add(length.saturating_mul(2))
+}
+
 /// Sets a label of a row.
 fn set(row: &mut Row, label: &str, value: &str) {
     row.labels = with(&row.labels, label, value);
@@ -44,13 +49,23 @@ impl Evaluator<'_> {
                 "invalid regular expression in label_replace(): {pattern}"
             ))
         })?;
+        self.count_regex(regex.program_weight())?;
         check_name(target, "destination", call)?;
+        // Each reference of the template gives at most the whole value.
+        let references = template.bytes().filter(|byte| *byte == b'$').count();
+        let mut reserved = self.reservation();
         self.relabelled(call, grid, sink, |row| {
             let value = row.labels.get(source).unwrap_or("");
-            if let Some(caught) = regex.captures(value) {
-                let value = caught.expand(template);
-                set(row, target, &value);
-            }
+            let Some(caught) = regex.captures(value) else {
+                return Ok(());
+            };
+            let most = references
+                .saturating_mul(value.len())
+                .saturating_add(template.len());
+            reserved.set(set_bytes(row, most))?;
+            let value = caught.expand(template);
+            set(row, target, &value);
+            Ok(())
         })
     }
 
@@ -61,13 +76,18 @@ impl Evaluator<'_> {
             check_name(source, "source", call)?;
         }
         check_name(target, "destination", call)?;
+        let separators = separator.len().saturating_mul(sources.len());
+        let mut reserved = self.reservation();
         self.relabelled(call, grid, sink, |row| {
-            let values: Vec<&str> = sources
-                .iter()
-                .map(|source| row.labels.get(source).unwrap_or(""))
-                .collect();
+            let value_of = |source: &&str| row.labels.get(source).unwrap_or("");
+            let lengths = sources.iter().map(|source| value_of(source).len());
+            let length = lengths.fold(separators, usize::saturating_add);
+            let list = size_of::<&str>().saturating_mul(sources.len());
+            reserved.set(set_bytes(row, length).saturating_add(list))?;
+            let values: Vec<&str> = sources.iter().map(value_of).collect();
             let value = values.join(separator);
             set(row, target, &value);
+            Ok(())
         })
     }
 
@@ -76,7 +96,7 @@ impl Evaluator<'_> {
         call: &Call,
         grid: &Grid,
         sink: Sink<'_>,
-        change: impl Fn(&mut Row),
+        mut change: impl FnMut(&mut Row) -> Evaluated<()>,
     ) -> Evaluated<()> {
         let Some(vector) = call.args.first() else {
             return Ok(());
@@ -84,7 +104,7 @@ impl Evaluator<'_> {
         let around = Around::function(call.function);
         self.merged(grid, sink, |sink| {
             self.vector(vector, grid, &around, &mut |mut row| {
-                change(&mut row);
+                change(&mut row)?;
                 sink(row)
             })
         })
