@@ -61,7 +61,7 @@ pub async fn run(
     let mut refresher = Refresher::new(pool.clone(), sources, config.refresh, &registry);
     let fanout = Fanout::new(pool.clone(), config.fanout, &registry);
     let max_concurrent = config.engine.max_concurrent;
-    let engine = Arc::new(Engine::new(Arc::new(fanout.clone()), config.engine));
+    let engine = Arc::new(Engine::new(Arc::new(fanout.clone()), config.engine).with_metrics(&registry));
     let queries: Arc<dyn Queries> = Arc::new(Measured::new(engine, max_concurrent, &registry));
     let peer_limits = PeerLimits::of(&config.api);
     let api = HttpApi::new(Arc::clone(&queries), pool.clone(), config.api, &registry);
@@ -117,3 +117,6 @@ pub async fn run(
     });
     Ok(tasks.run().await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,8 @@ async fn queriers_stack_and_answer_and_end() {
     for name in [
         "thanos_query_concurrent_gate_queries_max 20",
         "prometheus_engine_queries 0",
+        "thanos_query_concurrent_selects_gate_selects_max 4",
+        "thanos_query_concurrent_selects_gate_selects_in_flight 0",
         "thanos_store_nodes_grpc_connections",
         "grpc_client_handled_total",
         "http_requests_total",

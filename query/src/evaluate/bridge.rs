@@ -11,10 +11,10 @@ use sabre_promql::source::{
 };
 use sabre_proto::thanos::{Aggr, Func, Grouping, QueryHints, Range, ShardInfo};
 use sabre_tsdb::chunk::aggregate::Aggregate;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, FedSeries, Feed, Select};
+use super::gate::SelectGate;
 use super::ledger::{Charge, Ledger};
 use super::plan::selector_resolution_ms;
 use crate::dedup::{DedupFunc, SampleOptions, samples};
@@ -34,7 +34,7 @@ pub(super) struct Bridge {
     pub(super) means: HistogramMeans,
     /// What every selector must ask for, whatever it says about that label.
     pub(super) enforced: Option<Matcher>,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) gate: SelectGate,
     pub(super) ledger: Arc<Ledger>,
     pub(super) cancelled: CancellationToken,
     pub(super) counters: Arc<Counters>,
@@ -134,7 +134,7 @@ impl Queryable for Bridge {
             source: Arc::clone(&self.source),
             request: self.request(matchers, hints),
             options: self.options.clone(),
-            places: Arc::clone(&self.places),
+            gate: self.gate.clone(),
             ledger: Arc::clone(&self.ledger),
             cancelled: self.cancelled.clone(),
         };

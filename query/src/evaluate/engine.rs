@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sabre_model::Matcher;
-use sabre_runtime::{budget::Budget, trace::Span};
+use sabre_runtime::{budget::Budget, metrics::Registry, trace::Span};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use super::answer::Answer;
 use super::bridge::{Bridge, Counters};
 use super::config::EngineConfig;
 use super::failure::{FailureKind, QueryFailure};
+use super::gate::{SelectGate, SelectMetrics};
 use super::job::Job;
 use super::ledger::Ledger;
 use super::plan::Plan;
@@ -28,6 +29,7 @@ pub struct Engine {
     pub(super) source: Arc<dyn StoreSource>,
     pub(super) config: EngineConfig,
     places: Arc<Semaphore>,
+    selects: Option<SelectMetrics>,
 }
 
 /// Tells the work that nobody waits for it, when this goes.
@@ -53,7 +55,16 @@ impl Engine {
                 config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS),
             )),
             config,
+            selects: None,
         }
+    }
+
+    /// Tells of its selects.
+    #[must_use]
+    pub fn with_metrics(mut self, registry: &Registry) -> Engine {
+        let most = self.config.max_concurrent_select;
+        self.selects = Some(SelectMetrics::register(most, registry));
+        self
     }
 
     /// Queries that run now, and the most that may.
@@ -87,7 +98,7 @@ impl Engine {
             dedup: self.dedups(&request.context).then_some(self.config.dedup_func),
             means: self.config.histogram_means,
             enforced: self.enforced(&request.context)?,
-            places: Arc::new(Semaphore::new(self.config.max_concurrent_select.clamp(1, 1000))),
+            gate: SelectGate::new(self.config.max_concurrent_select, self.selects.clone()),
             ledger,
             cancelled: waiting.token.clone(),
             counters: Arc::new(Counters::default()),

@@ -10,9 +10,10 @@ use futures::StreamExt;
 use sabre_model::Labels;
 use sabre_proto::thanos::AggrChunk;
 use sabre_runtime::trace::carried;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::SelectGate;
 use super::ledger::{Charge, Ledger};
 use crate::source::{SelectOptions, SelectRequest, SeriesItem, SourceFailure, StoreSource};
 
@@ -50,7 +51,7 @@ pub(super) struct Select {
     pub(super) request: SelectRequest,
     pub(super) options: SelectOptions,
     /// Selects that may run at a time.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) gate: SelectGate,
     pub(super) ledger: Arc<Ledger>,
     pub(super) cancelled: CancellationToken,
 }
@@ -86,7 +87,7 @@ impl Select {
     }
 
     async fn run(self, sender: &mpsc::Sender<Message>) {
-        let Ok(_place) = self.places.acquire().await else {
+        let Some(_place) = self.gate.enter().await else {
             return;
         };
         let mut pieces = match self.source.select(self.request, self.options).await {

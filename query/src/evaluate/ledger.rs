@@ -13,6 +13,12 @@ const STEP_BYTES: u64 = 1 << 20;
 /// What is held beyond what is in use goes back when it is more than this.
 const KEPT_BYTES: u64 = 16 * STEP_BYTES;
 
+/// The flag that says what one query may hold.
+const QUERY_FLAG: &str = "--sabre.query-memory";
+
+/// The flag that says what all of the process may hold.
+const PROCESS_FLAG: &str = "--sabre.memory-budget";
+
 /// What a query holds.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -60,9 +66,10 @@ impl Ledger {
             return format!("{over}, or raise {}", self.flag);
         }
         format!(
-            "query needs {} more bytes of memory for samples, and all that the process may take is in use: try again when \
-             other queries are done, or raise the memory budget of the process",
-            over.wanted
+            "query needs {} more bytes of memory for samples; {} allows it {} bytes, of which it holds {}, but others hold \
+             what is left of {PROCESS_FLAG}: try again when they are done, raise {PROCESS_FLAG}, or lower {QUERY_FLAG} so \
+             that one query leaves more to others",
+            over.wanted, self.flag, over.limit, over.used
         )
     }
 
@@ -167,11 +174,15 @@ mod tests {
         let ledger = ledger(&budget);
         let _others = budget.try_reserve(90).unwrap();
         let error = ledger.charge(20).unwrap_err();
-        assert!(
-            ledger
-                .refusal(&error)
-                .contains("all that the process may take is in use")
-        );
+        let refusal = ledger.refusal(&error);
+        for part in [
+            "needs 20 more bytes",
+            "--one allows it 100 bytes, of which it holds 0",
+            "left of --sabre.memory-budget",
+            "lower --sabre.query-memory",
+        ] {
+            assert!(refusal.contains(part), "{part} in {refusal}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod config;
 mod engine;
 mod failure;
 mod feed;
+mod gate;
 mod job;
 mod ledger;
 mod names;

@@ -166,6 +166,12 @@ impl Fanout {
                 matchers: matchers.iter().cloned().chain(besides).collect(),
             });
         }
+        // Where replicas say different things at the same times, the first one counts: which one that is must depend
+        // neither on who answers first nor on addresses, which change with every restart.
+        chosen.asked.sort_by(|a, b| {
+            let sets = a.peer.label_sets.cmp(&b.peer.label_sets);
+            sets.then_with(|| a.endpoint.address().cmp(b.endpoint.address()))
+        });
         Ok(Some(chosen))
     }
 

@@ -425,6 +425,26 @@ async fn only_those_are_asked_who_may_have_something() {
     assert!(world.stores[2].1.seen.lock().is_empty());
 }
 
+/// Which sample of replicas counts where they differ must not hang on who answers first, nor on addresses.
+#[tokio::test]
+async fn chunks_of_equal_times_come_in_the_order_of_the_labels_of_their_stores() {
+    let store = |replica: &str| {
+        let mut info = modern();
+        let set = labels(&format!(r#"replica="{replica}""#));
+        info.label_sets = vec![sabre_proto::convert::label_set(&set)];
+        FakeStore {
+            info: Some(info),
+            ..FakeStore::new(sent(&[series(r#"a="1""#, &[(5, 9, replica)])]))
+        }
+    };
+    for order in [["x", "y", "z"], ["z", "y", "x"], ["y", "z", "x"]] {
+        let world = World::new(order.map(store).into()).await;
+        for _ in 0..5 {
+            assert_eq!(world.all().await, [r#"{a="1"} 5-9x 5-9y 5-9z"#], "{order:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_limit_ends_the_merged_stream() {
     let world = World::new(vec![
