@@ -9,8 +9,9 @@ mod methods;
 pub(crate) mod snappy;
 #[cfg(test)]
 mod tests;
+mod tls;
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::response::IntoResponse;
 use hyper_util::{
@@ -28,10 +29,16 @@ use crate::{
     metrics::Registry,
     probe::Probe,
     request_log::RequestLog,
-    server::accept::Acceptor,
+    server::{
+        accept::{Acceptor, Tls},
+        certificate_end,
+        handshake::Handshakes,
+        reloads,
+    },
     trace::{self, Tracer},
 };
 pub use methods::code_name;
+pub use tls::GrpcTls;
 
 /// The largest message sent and received, as in Thanos.
 pub const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
@@ -55,6 +62,8 @@ pub struct GrpcOptions {
     pub grace: Duration,
     /// `--grpc-server-max-connection-age`; clients are asked to connect anew at this age, give or take a tenth.
     pub max_connection_age: Option<Duration>,
+    /// `--grpc-server-tls-cert` and its like.
+    pub tls: Option<GrpcTls>,
 }
 
 /// A server that is not listening yet.
@@ -78,16 +87,18 @@ pub struct BoundGrpcServer {
 }
 
 impl GrpcOptions {
-    /// Reads `--grpc-address`, `--grpc-grace-period` and `--grpc-server-max-connection-age`.
+    /// Reads `--grpc-address`, `--grpc-grace-period`, `--grpc-server-max-connection-age`, and the flags of TLS with
+    /// their files.
     ///
     /// # Errors
-    /// When a flag was not declared or its value is wrong.
+    /// When a flag was not declared, its value is wrong, or a file is of no use.
     pub fn from_flags(flags: &Flags) -> Result<Self, FlagError> {
         let age = flags.duration("grpc-server-max-connection-age")?;
         Ok(Self {
             address: flags.address("grpc-address")?,
             grace: flags.duration("grpc-grace-period")?,
             max_connection_age: (!age.is_zero()).then_some(age),
+            tls: GrpcTls::from_flags(flags)?,
         })
     }
 }
@@ -160,6 +171,7 @@ impl GrpcServer {
             name: "grpc",
             listener,
             protocol: protocol(),
+            tls: self.options.tls.as_ref().map(|files| under_tls(files, registry)),
             router,
             coalesce: true,
             max_connection_age: self.options.max_connection_age,
@@ -226,6 +238,23 @@ fn protocol() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     protocol
+}
+
+fn under_tls(files: &GrpcTls, registry: &Registry) -> Tls {
+    files.ready.count(&reloads(registry));
+    let ends_at = certificate_end(registry, "grpc");
+    let files = Arc::clone(&files.ready);
+    let source = move || {
+        let ready = files.current();
+        ends_at.set(ready.ends_at_seconds.unwrap_or_default() as i64);
+        Some(Arc::clone(&ready.config))
+    };
+    // Shown from the start, not from the first client on.
+    source();
+    Tls {
+        handshakes: Handshakes::new("grpc", Arc::new(source), registry),
+        http2: protocol(),
+    }
 }
 
 /// Never returns: the probe lives as long as the server.

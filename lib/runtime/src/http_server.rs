@@ -4,8 +4,9 @@ mod metrics;
 mod profiles;
 #[cfg(test)]
 mod tests;
+mod web;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -25,11 +26,18 @@ use crate::{
     flags::{FlagError, Flags, ListenAddress},
     metrics::{CLASSIC_CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, Registry, wants_openmetrics},
     probe::{Probe, Verdict},
-    server::accept::Acceptor,
+    server::{
+        accept::{Acceptor, Tls},
+        certificate_end,
+        handshake::Handshakes,
+        reloads,
+    },
     trace::{self, Tracer},
 };
 pub use crate::{request_log::RequestLog, server::ServerError};
 pub use metrics::HttpMetrics;
+use web::Guard;
+pub use web::WebFile;
 
 /// The longest body a handler reads whole, unless it says otherwise.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -37,6 +45,10 @@ const MAX_BODY_BYTES: usize = 16 << 20;
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// How long a head may take, and how long a connection may stay idle: longer than any sensible scrape interval.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(150);
+/// Requests at once on a connection of HTTP/2, which is spoken under TLS only.
+const MAX_STREAMS: u32 = 250;
+/// How long a silent connection of HTTP/2 has to answer a ping.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where and how HTTP is served.
 #[derive(Debug, Clone)]
@@ -45,6 +57,8 @@ pub struct HttpOptions {
     pub address: ListenAddress,
     /// `--http-grace-period`.
     pub grace: Duration,
+    /// `--http.config`: TLS, passwords, headers.
+    pub web: Option<WebFile>,
 }
 
 /// A server that is not listening yet.
@@ -66,14 +80,19 @@ pub struct BoundHttpServer {
 }
 
 impl HttpOptions {
-    /// Reads `--http-address` and `--http-grace-period`.
+    /// Reads `--http-address`, `--http-grace-period`, and `--http.config` with all files that it names.
     ///
     /// # Errors
-    /// When a flag was not declared or its value is wrong.
+    /// When a flag was not declared, its value is wrong, or a file is of no use.
     pub fn from_flags(flags: &Flags) -> Result<Self, FlagError> {
+        let web = match flags.text("http.config")? {
+            "" => None,
+            path => Some(WebFile::read(path).map_err(|problem| FlagError::new("http.config", problem))?),
+        };
         Ok(Self {
             address: flags.address("http-address")?,
             grace: flags.duration("http-grace-period")?,
+            web,
         })
     }
 }
@@ -120,17 +139,12 @@ impl HttpServer {
     pub async fn bind(self) -> Result<BoundHttpServer, ServerError> {
         let listener = self.options.address.bind("http-address").await?;
         let address = listener.local_addr().map_err(ServerError::Address)?;
-        let mut protocol = auto::Builder::new(TokioExecutor::new()).http1_only();
-        protocol
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(MAX_HEAD_BYTES);
         let probe = self.probe.clone();
         let acceptor = Acceptor {
             name: "http",
             listener,
-            protocol,
+            protocol: http1(),
+            tls: self.options.web.as_ref().and_then(|web| tls(web, &self.registry)),
             coalesce: false,
             max_connection_age: None,
             grace: self.options.grace,
@@ -148,8 +162,12 @@ impl HttpServer {
 
     fn into_router(self) -> Router {
         let router = self.router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-        match self.tracer {
+        let router = match self.tracer {
             Some(tracer) => router.layer(from_fn_with_state(tracer, trace::layer::traced)),
+            None => router,
+        };
+        match self.options.web {
+            Some(web) => router.layer(from_fn_with_state(Guard::new(web), Guard::handle)),
             None => router,
         }
     }
@@ -173,6 +191,48 @@ impl BoundHttpServer {
         };
         tokio::join!(self.acceptor.serve(stop.clone()), turn_away);
     }
+}
+
+fn http1() -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new()).http1_only();
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES);
+    protocol
+}
+
+fn http2() -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new()).http2_only();
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .keep_alive_interval(HEAD_TIMEOUT)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    protocol
+}
+
+/// TLS of the server, if the file asks for it. Reloads are counted also without.
+fn tls(web: &WebFile, registry: &Registry) -> Option<Tls> {
+    web.config().count(&reloads(registry));
+    web.config().current().tls.as_ref()?;
+    let ends_at = certificate_end(registry, "http");
+    let config = Arc::clone(web.config());
+    let source = move || {
+        let config = config.current();
+        let tls = config.tls.as_ref()?;
+        ends_at.set(tls.ends_at_seconds.unwrap_or_default() as i64);
+        Some(Arc::clone(&tls.config))
+    };
+    // Shown from the start, not from the first client on.
+    source();
+    Some(Tls {
+        handshakes: Handshakes::new("http", Arc::new(source), registry),
+        http2: http2(),
+    })
 }
 
 async fn healthy(State(probe): State<Probe>) -> Response {

@@ -1,4 +1,11 @@
-//! TLS of our own clients.
+//! TLS: that of our own clients here, that of our own servers in the modules below.
+
+pub(crate) mod client_auth;
+pub(crate) mod names;
+pub(crate) mod pem;
+pub(crate) mod server;
+#[cfg(test)]
+pub(crate) mod test_files;
 
 use std::sync::Arc;
 

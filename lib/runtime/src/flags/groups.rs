@@ -11,10 +11,7 @@ use crate::{budget::Budget, limits};
 /// The flag that sets the process' [`Budget`].
 pub const MEMORY_BUDGET: &str = "sabre.memory-budget";
 
-const LATER_TLS: &str =
-    "TLS comes with a later version, terminate it in a sidecar proxy or the mesh until then";
 const GO_RUNTIME: &str = "there is no Go runtime, memory is bounded by --sabre.memory-budget";
-const TLS_DETAIL: &str = "it only matters with --grpc-server-tls-cert";
 
 const LOGGING: &[FlagSpec] = &[
     FlagSpec::new(
@@ -78,9 +75,9 @@ const HTTP: &[FlagSpec] = &[
         "http.config",
         Kind::Text,
         "",
-        "File with TLS and basic authentication of the HTTP server",
-    )
-    .refused(LATER_TLS),
+        "File with TLS, basic authentication and headers of the HTTP server, in the shape of Prometheus' web \
+         configuration, read again when it changes",
+    ),
 ];
 
 const GRPC_SERVER: &[FlagSpec] = &[
@@ -106,36 +103,40 @@ const GRPC_SERVER: &[FlagSpec] = &[
         "grpc-server-tls-cert",
         Kind::Text,
         "",
-        "Certificate file of the gRPC server",
-    )
-    .refused(LATER_TLS),
+        "Certificate file of the gRPC server, which then speaks TLS; read again when it changes",
+    ),
     FlagSpec::new(
         "grpc-server-tls-key",
         Kind::Text,
         "",
-        "Key file of the gRPC server",
-    )
-    .refused(LATER_TLS),
+        "Key file of the gRPC server, read again when it changes",
+    ),
     FlagSpec::new(
         "grpc-server-tls-client-ca",
         Kind::Text,
         "",
-        "CA file that client certificates must come from",
-    )
-    .refused(LATER_TLS),
+        "CA file that client certificates must come from, read again when it changes",
+    ),
     FlagSpec::new(
         "grpc-server-tls-min-version",
-        Kind::Text,
+        Kind::Choice(&["1.0", "1.1", "1.2", "1.3"]),
         "1.3",
-        "Lowest TLS version",
+        "Lowest TLS version; nothing older than 1.2 is spoken",
+    ),
+    FlagSpec::new(
+        "grpc-server-tls-ciphers",
+        Kind::Text,
+        "",
+        "Cipher suites of TLS 1.2, best first, by Go's names; weak ones are left out",
     )
-    .ignored(TLS_DETAIL),
-    FlagSpec::new("grpc-server-tls-ciphers", Kind::Text, "", "Cipher suites")
-        .comma_lists()
-        .ignored(TLS_DETAIL),
-    FlagSpec::new("grpc-server-tls-curves", Kind::Text, "", "Curves")
-        .comma_lists()
-        .ignored(TLS_DETAIL),
+    .comma_lists(),
+    FlagSpec::new(
+        "grpc-server-tls-curves",
+        Kind::Text,
+        "",
+        "Curves, best first: X25519, CurveP256, CurveP384",
+    )
+    .comma_lists(),
 ];
 
 const OBJSTORE: FlagSpec = FlagSpec::new(

@@ -373,11 +373,6 @@ fn ignored_flags_are_noted_and_refused_ones_end_the_process() {
         store(&["--web.prefix-header=", "--no-web.special"]).is_ok(),
         "an empty value changes nothing"
     );
-    let error = store(&["--grpc-server-tls-cert=/cert"]).unwrap_err();
-    assert!(
-        error.contains("--grpc-server-tls-cert is not built yet"),
-        "{error}"
-    );
 }
 
 #[test]

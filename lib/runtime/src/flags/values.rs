@@ -300,7 +300,7 @@ impl std::fmt::Debug for Entry {
 }
 
 impl FlagError {
-    pub(super) fn new(flag: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(flag: &str, problem: impl Into<String>) -> Self {
         Self {
             flag: flag.to_owned(),
             problem: problem.into(),

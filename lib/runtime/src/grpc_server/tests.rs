@@ -422,6 +422,24 @@ async fn a_call_that_does_not_end_is_cut_off_after_the_grace_period() {
     assert!(stream.message().await.is_err());
 }
 
+#[tokio::test]
+async fn headers_that_are_too_long_are_refused() {
+    let server = start(&[]).await;
+    let mut request = Request::new(b"?".to_vec());
+    let long = "a".repeat(2 * MAX_HEADERS_BYTES as usize);
+    request.metadata_mut().insert("x", long.parse().unwrap());
+    let refused = match server.call("/test.Echo/Stream", request).await {
+        Ok(mut stream) => stream.message().await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+    assert_eq!(
+        server.code_of("/test.Echo/Stream").await,
+        Code::Ok,
+        "others go on"
+    );
+}
+
 #[test]
 fn an_age_of_zero_means_never() {
     let age = |text: &str| {

@@ -203,6 +203,7 @@ async fn a_body_that_is_too_long_is_refused() {
     let options = HttpOptions {
         address: ":0".parse().unwrap(),
         grace: Duration::ZERO,
+        web: None,
     };
     let length = Router::new().route("/body", post(async |body: Bytes| body.len().to_string()));
     let router = HttpServer::new(options, &registry, &Probe::new(&registry))
@@ -220,6 +221,30 @@ async fn a_body_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
+async fn an_address_of_ipv6_is_served() {
+    if tokio::net::TcpListener::bind("[::1]:0").await.is_err() {
+        return; // The machine has no IPv6.
+    }
+    let registry = Registry::new();
+    let flags = parse_groups(&[groups::http()], &["--http-address=[::1]:0"]).unwrap();
+    let options = HttpOptions::from_flags(&flags).unwrap();
+    let bound = HttpServer::new(options, &registry, &Probe::new(&registry))
+        .bind()
+        .await
+        .unwrap();
+    let (address, stop) = (bound.local_addr(), CancellationToken::new());
+    assert!(address.is_ipv6());
+    let task = tokio::spawn(bound.serve(stop.clone()));
+    assert!(
+        ask(address, "GET /-/healthy HTTP/1.1")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_taken_address_is_named_with_its_flag() {
     let server = start("1s", |_| Router::new()).await;
     let address = ListenAddress {
@@ -229,6 +254,7 @@ async fn a_taken_address_is_named_with_its_flag() {
     let options = HttpOptions {
         address,
         grace: Duration::ZERO,
+        web: None,
     };
     let error = HttpServer::new(options, &server.registry, &server.probe)
         .bind()

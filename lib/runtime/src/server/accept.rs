@@ -1,6 +1,15 @@
 //! Accepting connections, serving them, and letting them end in peace.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, service::service_fn};
@@ -9,6 +18,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
@@ -17,11 +27,17 @@ use tokio_util::{either::Either, sync::CancellationToken};
 use tonic::transport::server::TcpConnectInfo;
 use tower::ServiceExt as _;
 
-use super::coalesce::CoalescingIo;
+use super::{coalesce::CoalescingIo, handshake::Handshakes};
 use crate::metrics::Gauge;
 
 /// How long to wait after the system refused a connection, for example for want of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a client that has asked nothing so far has for its first request once the server stops.
+const FIRST_REQUEST_AT_STOP: Duration = Duration::from_secs(2);
+
+/// Connections that are taken from the system's queue at the end: as many as tokio lets it hold.
+const MAX_WAITING: usize = 1_024;
 
 /// A server that listens.
 #[derive(Debug)]
@@ -30,6 +46,8 @@ pub(crate) struct Acceptor {
     pub(crate) name: &'static str,
     pub(crate) listener: TcpListener,
     pub(crate) protocol: auto::Builder<TokioExecutor>,
+    /// None for plain text.
+    pub(crate) tls: Option<Tls>,
     pub(crate) router: Router,
     /// Whether small writes are gathered, see [`CoalescingIo`].
     pub(crate) coalesce: bool,
@@ -41,11 +59,20 @@ pub(crate) struct Acceptor {
     pub(crate) connections: Gauge,
 }
 
+/// TLS, and what is spoken under it.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    pub(crate) handshakes: Handshakes,
+    /// For clients that agree to `h2`; all others get the server's protocol.
+    pub(crate) http2: auto::Builder<TokioExecutor>,
+}
+
 /// What every connection needs.
 #[derive(Debug)]
 struct Shared {
     name: &'static str,
     protocol: auto::Builder<TokioExecutor>,
+    tls: Option<Tls>,
     router: Router,
     coalesce: bool,
     connections: Gauge,
@@ -62,6 +89,7 @@ impl Acceptor {
         let shared = Arc::new(Shared {
             name: self.name,
             protocol: self.protocol,
+            tls: self.tls,
             router: self.router,
             coalesce: self.coalesce,
             connections: self.connections,
@@ -82,7 +110,9 @@ impl Acceptor {
                 }
             }
         }
-        drop(self.listener);
+        for (stream, peer) in waiting(self.listener) {
+            open.spawn(Arc::clone(&shared).connection(stream, peer, None));
+        }
         let drained = timeout(self.grace, async { while open.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             let left = open.len();
@@ -106,7 +136,39 @@ impl Shared {
             return;
         }
         let local = stream.local_addr().ok();
+        let Some(tls) = &self.tls else {
+            return Box::pin(self.talk(stream, &self.protocol, local, peer, age)).await;
+        };
+        match tls.handshakes.shake(stream, &self.stop).await {
+            Ok(stream) => {
+                let protocol = match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => &tls.http2,
+                    _ => &self.protocol,
+                };
+                Box::pin(self.talk(stream, protocol, local, peer, age)).await;
+            }
+            Err(error) => {
+                tracing::debug!(server = self.name, %peer, %error, "TLS handshake came to nothing");
+            }
+        }
+    }
+
+    /// Answers requests on a connection until it ends.
+    async fn talk<S>(
+        &self,
+        stream: S,
+        protocol: &auto::Builder<TokioExecutor>,
+        local: Option<SocketAddr>,
+        peer: SocketAddr,
+        age: Option<Duration>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (has_asked, first_request) = (AtomicBool::new(false), CancellationToken::new());
         let service = service_fn(|mut request: Request<Incoming>| {
+            if !has_asked.swap(true, Ordering::Relaxed) {
+                first_request.cancel();
+            }
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(TcpConnectInfo {
                 local_addr: local,
@@ -118,12 +180,17 @@ impl Shared {
             true => Either::Left(CoalescingIo::new(stream)),
             false => Either::Right(stream),
         };
-        let mut connection = pin!(self.protocol.serve_connection(TokioIo::new(io), service));
+        let mut connection = pin!(protocol.serve_connection(TokioIo::new(io), service));
         let mut age = pin!(async {
             match age {
                 Some(age) => sleep(age).await,
                 None => std::future::pending().await,
             }
+        });
+        let mut told_to_stop = pin!(async {
+            self.stop.cancelled().await;
+            // Ended now, a client that has just connected would get no answer to what is on its way.
+            drop(timeout(FIRST_REQUEST_AT_STOP, first_request.cancelled()).await);
         });
         let mut ending = false;
         loop {
@@ -134,7 +201,7 @@ impl Shared {
                     }
                     return;
                 }
-                () = self.stop.cancelled(), if !ending => {}
+                () = told_to_stop.as_mut(), if !ending => {}
                 () = age.as_mut(), if !ending => {}
             }
             ending = true;
@@ -154,6 +221,25 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// Closes the listener and gives the connections that the system has taken for it: their clients believe that they are
+/// connected, and would have their requests cut off without an answer.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut taken = Vec::new();
+    // It does not block, before and after, so that the end of the queue is an error.
+    let Ok(listener) = listener.into_std() else {
+        return taken;
+    };
+    while taken.len() < MAX_WAITING
+        && let Ok((stream, peer)) = listener.accept()
+    {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        taken.extend(stream.ok().map(|stream| (stream, peer)));
+    }
+    taken
 }
 
 /// Spreads ages, so that clients that connected together do not all come back together.

@@ -281,6 +281,7 @@ async fn a_client_that_goes_away_ends_its_query() {
     let options = HttpOptions {
         address: "127.0.0.1:0".parse().unwrap(),
         grace: Duration::ZERO,
+        web: None,
     };
     let server = HttpServer::new(options, &registry, &Probe::new(&registry))
         .routes(api.routes(&HttpMetrics::new(&registry)))

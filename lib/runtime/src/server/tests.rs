@@ -1,0 +1,166 @@
+//! Connections at the edges: handshakes that go nowhere, and the end of the server.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use hyper_util::{rt::TokioExecutor, server::conn::auto};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    accept::{Acceptor, Tls},
+    handshake::Handshakes,
+};
+use crate::{
+    metrics::Registry,
+    tls::{
+        client_auth::ClientAuth,
+        names::Version,
+        pem::Source,
+        server::ServerTls,
+        test_files::{ask, certificate, nobody},
+    },
+};
+
+fn tls(registry: &Registry, max_under_way: usize) -> Tls {
+    let settings = ServerTls {
+        cert: Source::file("cert", certificate("server.pem")),
+        key: Source::file("key", certificate("server.key.pem")),
+        client_auth: ClientAuth::None,
+        client_ca: None,
+        client_names: Vec::new(),
+        version_setting: "min",
+        min_version: Version::Tls12,
+        max_version: Version::Tls13,
+        suites: None,
+        curves: None,
+        prefers_own_order: true,
+        protocols: &["http/1.1"],
+    };
+    let now = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000));
+    let config = settings.ready(now).unwrap().config;
+    let source = Arc::new(move || Some(Arc::clone(&config)));
+    Tls {
+        handshakes: Handshakes::new("test", source, registry).at_most(max_under_way),
+        http2: auto::Builder::new(TokioExecutor::new()),
+    }
+}
+
+/// An acceptor on a port of its own, with a grace period of an hour.
+async fn acceptor(registry: &Registry, tls: Option<Tls>) -> (Acceptor, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = Acceptor {
+        name: "test",
+        listener,
+        protocol: auto::Builder::new(TokioExecutor::new()).http1_only(),
+        tls,
+        router: Router::new().route("/", get(async || "hello")),
+        coalesce: false,
+        max_connection_age: None,
+        grace: Duration::from_secs(3_600),
+        connections: registry.gauge("connections", "Connections"),
+    };
+    (acceptor, address)
+}
+
+fn exports(registry: &Registry, line: &str) -> bool {
+    registry.classic().lines().any(|found| found == line)
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.read(&mut [0; 1]).await.unwrap_or(0) == 0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_shakes_hands_is_given_up() {
+    let registry = Registry::new();
+    let (acceptor, address) = acceptor(&registry, Some(tls(&registry, 9))).await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(acceptor.serve(stop.clone()));
+    let start = Instant::now();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    assert!(is_closed(&mut silent).await);
+    assert!(start.elapsed() >= Duration::from_secs(10));
+    assert!(exports(&registry, "connections 0"), "it holds no place any more");
+    assert!(exports(
+        &registry,
+        "sabre_tls_handshake_failures_total{server=\"test\",reason=\"timeout\"} 1"
+    ));
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_shakes_hands_does_not_hold_up_the_end() {
+    let registry = Registry::new();
+    let (acceptor, address) = acceptor(&registry, Some(tls(&registry, 9))).await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(acceptor.serve(stop.clone()));
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let start = Instant::now();
+    stop.cancel();
+    serving.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_flood_of_handshakes_that_go_nowhere_is_bounded_and_shuts_nobody_out() {
+    let registry = Registry::new();
+    let (acceptor, address) = acceptor(&registry, Some(tls(&registry, 4))).await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(acceptor.serve(stop.clone()));
+    let mut flood = Vec::new();
+    for _ in 0..20 {
+        flood.push(TcpStream::connect(address).await.unwrap());
+    }
+    // They come in the order in which they were made, and the oldest make room.
+    for silent in flood.iter_mut().take(16) {
+        assert!(is_closed(silent).await);
+    }
+    let answer = ask(address, "store.test", &nobody(), "GET / HTTP/1.1")
+        .await
+        .unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert!(exports(
+        &registry,
+        "sabre_tls_handshake_failures_total{server=\"test\",reason=\"crowded_out\"} 17"
+    ));
+    drop(flood);
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_the_system_has_let_in_is_answered_before_the_end() {
+    let registry = Registry::new();
+    let (acceptor, address) = acceptor(&registry, None).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        clients.push(client);
+    }
+    let stop = CancellationToken::new();
+    stop.cancel();
+    acceptor.serve(stop).await;
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"),
+            "{answer}"
+        );
+    }
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nobody else is let in"
+    );
+}
