@@ -72,6 +72,8 @@ pub(crate) async fn open(
                 }
                 Work::Planned(work) => expand(&selected.block, work, &selected.matchers, context).await?,
             };
+            context.stats.lazy_postings.add(u64::from(!deferred.is_empty()));
+            context.stats.empty_postings.add(u64::from(refs.len() == 0));
             // A request for few series touches no more of them than that.
             let touched = match most_series {
                 0 => refs.len() as u64,

@@ -10,6 +10,12 @@ const MAX_PAUSE_MS: i64 = 6 * 3_600_000;
 /// The pause after the first failure.
 const FIRST_PAUSE_MS: i64 = 60_000;
 
+/// The same for what may pass by itself, such as a bucket that is throttled.
+const MAX_PASSING_PAUSE_MS: i64 = 60_000;
+
+/// The pause after the first failure of that kind.
+const FIRST_PASSING_PAUSE_MS: i64 = 5_000;
+
 /// Failed blocks; each failure in a row doubles the pause.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
@@ -32,14 +38,21 @@ impl Backoff {
 
     /// Notes a failure and says how long the block is left alone, in milliseconds.
     pub(crate) fn failed(&mut self, block: BlockId, now_ms: i64) -> i64 {
+        self.pause(block, (FIRST_PAUSE_MS, MAX_PAUSE_MS), now_ms)
+    }
+
+    /// As [`Backoff::failed`] for a failure that may pass by itself: the pauses are shorter.
+    pub(crate) fn failed_for_now(&mut self, block: BlockId, now_ms: i64) -> i64 {
+        self.pause(block, (FIRST_PASSING_PAUSE_MS, MAX_PASSING_PAUSE_MS), now_ms)
+    }
+
+    fn pause(&mut self, block: BlockId, (first_ms, max_ms): (i64, i64), now_ms: i64) -> i64 {
         let failure = self.failed.entry(block).or_insert(Failure {
             in_a_row: 0,
             next_try_ms: 0,
         });
-        let doubled = FIRST_PAUSE_MS
-            .checked_shl(failure.in_a_row)
-            .filter(|pause| *pause > 0);
-        let pause_ms = doubled.unwrap_or(MAX_PAUSE_MS).min(MAX_PAUSE_MS);
+        let doubled = first_ms.checked_shl(failure.in_a_row).filter(|pause| *pause > 0);
+        let pause_ms = doubled.unwrap_or(max_ms).min(max_ms);
         failure.in_a_row = failure.in_a_row.saturating_add(1).min(32);
         failure.next_try_ms = now_ms.saturating_add(pause_ms);
         pause_ms
@@ -73,6 +86,11 @@ mod tests {
             assert!(backoff.failed(block, 0) <= MAX_PAUSE_MS);
         }
         assert_eq!(backoff.failed(block, 0), MAX_PAUSE_MS);
+        backoff.succeeded(block);
+        assert_eq!(backoff.failed_for_now(block, 0), FIRST_PASSING_PAUSE_MS);
+        for _ in 0..100 {
+            assert!(backoff.failed_for_now(block, 0) <= MAX_PASSING_PAUSE_MS);
+        }
         backoff.succeeded(block);
         assert!(backoff.allows(block, 0));
     }

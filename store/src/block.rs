@@ -9,7 +9,7 @@ use sabre_objstore::{Bucket, SharedBucket};
 use sabre_runtime::budget::Reservation;
 use sabre_tsdb::{Corruption, index::Version, meta::BlockMeta};
 
-use crate::{block_set::BlockSpan, ranges};
+use crate::{block_set::BlockSpan, ranges, segments::Segments};
 
 /// What is assumed of the largest series entry when the block does not say.
 const DEFAULT_SERIES_BYTES: u64 = 4 << 10;
@@ -47,8 +47,7 @@ pub(crate) struct BlockFacts {
     chunk_bytes: u32,
     /// What to ask for behind the start of the last series of a read.
     series_bytes: u64,
-    /// Names of the segments, in the order that chunk references count them.
-    segments: Vec<String>,
+    segments: Segments,
     buckets: Buckets,
 }
 
@@ -74,6 +73,8 @@ pub(crate) struct ServedBlock {
     /// What to ask for behind the start of the last series of a read.
     pub(crate) series_bytes: u64,
     index_key: String,
+    /// Names of the segments, in the order that chunk references count them.
+    segments: Vec<String>,
     facts: Arc<BlockFacts>,
     /// What the index-header takes.
     _memory: Reservation,
@@ -84,7 +85,7 @@ impl BlockFacts {
     pub(crate) fn new(
         buckets: Buckets,
         meta: &BlockMeta,
-        (segments, index_bytes): (Vec<String>, Option<u64>),
+        (segments, index_bytes): (Segments, Option<u64>),
         estimates: ReadEstimates,
     ) -> Self {
         let stats = meta.thanos.as_ref().map(|thanos| &thanos.index_stats);
@@ -111,11 +112,21 @@ impl BlockFacts {
             buckets,
         }
     }
+
+    /// Names of the segments; the bucket is asked if nothing told them yet.
+    pub(crate) async fn segment_names(&self) -> Result<Vec<String>, BlockError> {
+        self.segments.names(&self.buckets.bucket, self.span.id).await
+    }
 }
 
 impl ServedBlock {
     /// A block with its index-header and the memory that takes.
-    pub(crate) fn new(facts: Arc<BlockFacts>, header: IndexHeader, memory: Reservation) -> Self {
+    pub(crate) fn new(
+        facts: Arc<BlockFacts>,
+        segments: Vec<String>,
+        header: IndexHeader,
+        memory: Reservation,
+    ) -> Self {
         Self {
             span: facts.span,
             external: facts.external.clone(),
@@ -123,6 +134,7 @@ impl ServedBlock {
             series_bytes: facts.series_bytes,
             index_key: layout::key(facts.span.id, layout::INDEX_FILE),
             header,
+            segments,
             facts,
             _memory: memory,
         }
@@ -136,6 +148,12 @@ impl ServedBlock {
     /// Where in the index the series with this reference begins.
     pub(crate) fn series_offset(&self, reference: u32) -> u64 {
         self.header.index_version().series_offset(reference)
+    }
+
+    /// No series has a higher reference: it would lie behind the end of the index.
+    pub(crate) fn last_ref(&self) -> u32 {
+        let last = self.header.index_size_bytes() / self.series_alignment();
+        u32::try_from(last).unwrap_or(u32::MAX)
     }
 
     /// Series begin at multiples of this.
@@ -184,7 +202,7 @@ impl ServedBlock {
         start: u64,
         end: u64,
     ) -> Result<Bytes, BlockError> {
-        let segments = &self.facts.segments;
+        let segments = &self.segments;
         let Some(name) = usize::try_from(segment).ok().and_then(|at| segments.get(at)) else {
             let what = format!("the index refers to segment {segment} of {}", segments.len());
             return Err(BlockError::new(
@@ -200,9 +218,7 @@ impl ServedBlock {
 
     /// What errors call a segment.
     pub(crate) fn segment_file(&self, segment: u32) -> String {
-        let name = usize::try_from(segment)
-            .ok()
-            .and_then(|at| self.facts.segments.get(at));
+        let name = usize::try_from(segment).ok().and_then(|at| self.segments.get(at));
         format!("{}/{}", layout::CHUNKS_DIR, name.map_or("?", String::as_str))
     }
 

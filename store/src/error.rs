@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use sabre_block::{BlockError, Cause, layout};
+use sabre_block::{BlockError, Cause};
 use sabre_model::BlockId;
 use sabre_runtime::budget::BudgetError;
 use tonic::{Code, Status};
 
-use crate::limits::LimitExceeded;
+use crate::{handle::OpenError, limits::LimitExceeded};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,12 @@ pub enum RequestError {
     /// The postings of a block could not be read.
     #[error("expand matching postings: {0}")]
     Postings(BlockError),
+    /// The index-header of a block could not be opened.
+    #[error("open the index-header: {0}")]
+    Header(BlockError),
+    /// There was no memory for the index-header of a block.
+    #[error("no memory for {0}")]
+    HeaderMemory(String),
     /// Series or chunks of a block could not be read.
     #[error("receive series from {block}: {file}: {cause}", block = .0.block(), file = .0.file(), cause = .0.cause())]
     Block(BlockError),
@@ -61,36 +67,66 @@ impl RequestError {
     /// The block that failed and how, if it was a block.
     pub(crate) fn block(&self) -> Option<(BlockId, &BlockError)> {
         match self {
-            Self::Postings(error) | Self::Block(error) => Some((error.block(), error)),
+            Self::Postings(error) | Self::Block(error) | Self::Header(error) => Some((error.block(), error)),
             _ => None,
         }
     }
 
     /// The block whose bytes are broken, if that is why the request failed.
     pub(crate) fn broken_block(&self) -> Option<BlockId> {
+        if self.is_unopened() {
+            return None;
+        }
         let (block, error) = self.block()?;
         let is_unreadable = matches!(error.cause(), Cause::Invalid(_));
-        // What is wrong with an index-header as such is not the block's fault.
-        let is_broken = error.is_corrupt() || (is_unreadable && error.file() != layout::INDEX_HEADER_FILE);
-        is_broken.then_some(block)
+        (error.is_corrupt() || is_unreadable).then_some(block)
+    }
+
+    /// Whether an index-header could not be opened, for which the block is left alone for a while already.
+    pub(crate) fn is_unopened(&self) -> bool {
+        match self {
+            Self::Header(error) => !error.is_gone(),
+            Self::SetAside(_) => true,
+            _ => false,
+        }
     }
 
     /// The status a caller gets.
     pub(crate) fn status(&self, call: Call) -> Status {
         let code = match (self, call) {
             (Self::Invalid(_), _) => Code::InvalidArgument,
-            (Self::Limit(_) | Self::Budget(_) | Self::NoMemory { .. } | Self::TooLong(_), _) => {
-                Code::ResourceExhausted
-            }
+            (
+                Self::Limit(_)
+                | Self::Budget(_)
+                | Self::NoMemory { .. }
+                | Self::HeaderMemory(_)
+                | Self::TooLong(_),
+                _,
+            ) => Code::ResourceExhausted,
             (Self::Cancelled, _) => Code::Cancelled,
             (Self::Panic(_), _)
-            | (Self::Postings(_) | Self::Block(_) | Self::NoAggregate(_) | Self::SetAside(_), Call::Labels) => {
-                Code::Internal
-            }
-            (Self::Postings(_), Call::Series) => Code::Aborted,
+            | (
+                Self::Postings(_)
+                | Self::Header(_)
+                | Self::Block(_)
+                | Self::NoAggregate(_)
+                | Self::SetAside(_),
+                Call::Labels,
+            ) => Code::Internal,
+            (Self::Postings(_) | Self::Header(_), Call::Series) => Code::Aborted,
             (Self::Block(_) | Self::NoAggregate(_) | Self::SetAside(_), Call::Series) => Code::Unknown,
         };
         Status::new(code, self.to_string())
+    }
+}
+
+impl From<OpenError> for RequestError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Failed(error) => Self::Header(error),
+            OpenError::SetAside(reason) => Self::SetAside(reason),
+            OpenError::NoMemory(what) => Self::HeaderMemory(what),
+        }
     }
 }
 
@@ -136,8 +172,11 @@ mod tests {
         assert_eq!(RequestError::Block(broken).broken_block(), Some(block));
         let unknown = BlockError::invalid(block, "chunks/000001", "chunk at offset 8: encoding 77");
         assert_eq!(RequestError::Block(unknown).broken_block(), Some(block));
-        let memory = BlockError::invalid(block, layout::INDEX_HEADER_FILE, "no memory");
-        assert_eq!(RequestError::Postings(memory).broken_block(), None);
+        let memory = RequestError::HeaderMemory("the index-header of block x".to_owned());
+        assert_eq!((memory.broken_block(), memory.block().is_none()), (None, true));
+        for call in [Call::Series, Call::Labels] {
+            assert_eq!(memory.status(call).code(), Code::ResourceExhausted);
+        }
     }
 
     #[test]

@@ -215,8 +215,8 @@ impl StoreGateway {
                 .view()
                 .select_labels(*mint_ms, *maxt_ms, matchers, block_matchers);
             self.leave_out(&mut chosen, &mut lost, now_ms)?;
-            let selected = self.inner.syncer.open(chosen.clone()).await;
-            let outcome = match selected.map_err(RequestError::Postings) {
+            let selected = self.inner.syncer.open(chosen.clone(), now_ms).await;
+            let outcome = match selected {
                 Err(error) => Err(error),
                 Ok(selected) => {
                     let context = self.context("a request for labels", &query.removed_labels);
@@ -288,7 +288,9 @@ impl StoreGateway {
             if !tell(&lost.warnings, &mut told, sender).await? {
                 return Ok(());
             }
-            let outcome = self.attempt(rest, chosen.clone(), &mut progress, sender).await;
+            let outcome = self
+                .attempt((rest, now_ms), chosen.clone(), &mut progress, sender)
+                .await;
             let Err(error) = outcome else { return Ok(()) };
             let error = self.looked_at(error, now_ms);
             if !progress.can_resume() {
@@ -308,14 +310,13 @@ impl StoreGateway {
     /// Answers with these blocks, as far as it goes.
     async fn attempt(
         &self,
-        query: SeriesQuery,
+        (query, now_ms): (SeriesQuery, i64),
         chosen: Vec<Chosen>,
         progress: &mut Progress,
         sender: &FrameSender,
     ) -> Result<(), RequestError> {
         let blocks = chosen.len();
-        let selected = self.inner.syncer.open(chosen).await;
-        let selected = selected.map_err(RequestError::Postings)?;
+        let selected = self.inner.syncer.open(chosen, now_ms).await?;
         let context = self.context("a Series request", &query.removed_labels);
         let stats = Arc::clone(&context.stats);
         let metrics = &self.inner.metrics;

@@ -7,18 +7,23 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use sabre_block::{BlockError, HeaderLoader, layout};
+use sabre_block::{BlockError, Cause, HeaderLoader, index_header::SharedRoom};
 use sabre_model::{BlockId, Labels};
 use sabre_runtime::budget::Budget;
 
 use crate::{
     block::{BlockFacts, ServedBlock},
     block_set::BlockSpan,
+    header_room::HeaderRoom,
     metrics::StoreMetrics,
+    quarantine::Quarantine,
 };
 
 /// How long a block waits for the memory of its index-header.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often an index-header is tried with more memory: how much it takes is seen while it is read.
+const MEMORY_TRIES: usize = 8;
 
 /// Opens index-headers.
 #[derive(Debug)]
@@ -26,6 +31,19 @@ pub(crate) struct Opener {
     pub(crate) loader: HeaderLoader,
     pub(crate) budget: Budget,
     pub(crate) metrics: StoreMetrics,
+    /// Blocks whose index-header could not be opened.
+    pub(crate) unopened: Quarantine,
+}
+
+/// Why an index-header is not open.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// It was tried.
+    Failed(BlockError),
+    /// It was tried a while ago, and it is too early to try again; the text names the block.
+    SetAside(Arc<str>),
+    /// There was no memory for it; the text names the block.
+    NoMemory(String),
 }
 
 /// A block that is known.
@@ -46,6 +64,38 @@ pub(crate) struct BlockHandle {
 struct Open {
     block: Option<Arc<ServedBlock>>,
     used: Option<Instant>,
+}
+
+impl Opener {
+    /// Notes a failure: the block is left alone for a while. One that is gone is somebody else's matter, and memory
+    /// comes back.
+    fn note(&self, block: BlockId, error: &OpenError, now_ms: i64) {
+        match error {
+            OpenError::Failed(failure)
+                if failure.is_gone() || matches!(failure.cause(), Cause::Cancelled) =>
+            {
+                tracing::warn!(error = %failure, "an index-header cannot be opened");
+            }
+            OpenError::Failed(failure) => self.set_aside(block, failure, now_ms),
+            OpenError::SetAside(_) => {}
+            OpenError::NoMemory(reason) => tracing::error!(reason, "an index-header cannot be opened"),
+        }
+    }
+
+    /// Leaves a block alone for a while.
+    pub(crate) fn set_aside(&self, block: BlockId, failure: &BlockError, now_ms: i64) {
+        let reason = failure.to_string();
+        let pause_ms = self
+            .unopened
+            .put_again(block, &reason, failure.is_retryable(), now_ms);
+        tracing::error!(error = %failure, pause_ms, "block cannot be loaded, others are served without it");
+    }
+}
+
+impl From<BlockError> for OpenError {
+    fn from(error: BlockError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl BlockHandle {
@@ -71,8 +121,9 @@ impl BlockHandle {
         self.open.lock().block.is_some()
     }
 
-    /// The block with its index-header, which is opened, or built, if it is not open.
-    pub(crate) async fn open(&self, opener: &Opener) -> Result<Arc<ServedBlock>, BlockError> {
+    /// The block with its index-header, which is opened, or built, if it is not open. If that failed a while ago it is not
+    /// tried again before its time.
+    pub(crate) async fn open(&self, opener: &Opener, now_ms: i64) -> Result<Arc<ServedBlock>, OpenError> {
         if let Some(block) = self.used(Instant::now()) {
             return Ok(block);
         }
@@ -80,7 +131,35 @@ impl BlockHandle {
         if let Some(block) = self.used(Instant::now()) {
             return Ok(block);
         }
-        let block = Arc::new(self.load(opener).await?);
+        // Those that waited for the one that tried do not try once more each.
+        if let Some(reason) = opener.unopened.reason(self.id(), now_ms) {
+            return Err(OpenError::SetAside(reason));
+        }
+        self.load_and_note(opener, now_ms).await
+    }
+
+    /// As [`BlockHandle::open`] whatever was before.
+    pub(crate) async fn try_again(
+        &self,
+        opener: &Opener,
+        now_ms: i64,
+    ) -> Result<Arc<ServedBlock>, OpenError> {
+        let _one = self.loading.lock().await;
+        match self.used(Instant::now()) {
+            Some(block) => Ok(block),
+            None => self.load_and_note(opener, now_ms).await,
+        }
+    }
+
+    async fn load_and_note(&self, opener: &Opener, now_ms: i64) -> Result<Arc<ServedBlock>, OpenError> {
+        opener.metrics.header_loads.inc();
+        let loaded = self.load(opener).await;
+        if let Err(error) = &loaded {
+            opener.metrics.header_load_failures.inc();
+            opener.note(self.id(), error, now_ms);
+        }
+        let block = Arc::new(loaded?);
+        opener.unopened.healed(self.id(), now_ms);
         *self.open.lock() = Open {
             block: Some(Arc::clone(&block)),
             used: Some(Instant::now()),
@@ -114,22 +193,56 @@ impl BlockHandle {
         Some(block)
     }
 
-    async fn load(&self, opener: &Opener) -> Result<ServedBlock, BlockError> {
+    async fn load(&self, opener: &Opener) -> Result<ServedBlock, OpenError> {
+        let segments = self.facts.segment_names().await?;
         let Opener {
             loader,
             budget,
             metrics,
+            ..
         } = opener;
-        let loaded = loader.load(self.id(), self.facts.index_bytes).await?;
-        if let Some(build) = loaded.build {
-            metrics.header_build_duration.observe(build.as_secs_f64());
+        let mut room = HeaderRoom::new(budget, None);
+        for _ in 0..MEMORY_TRIES {
+            let shared = Arc::new(room);
+            let for_loader: SharedRoom = Arc::<HeaderRoom>::clone(&shared);
+            let loaded = loader
+                .load_within(self.id(), self.facts.index_bytes, &for_loader)
+                .await;
+            match loaded {
+                Err(error) if matches!(error.cause(), Cause::NoMemory { .. }) => {
+                    let needs_bytes = shared.more_than_asked();
+                    // Whoever waits for memory holds none of it.
+                    drop(shared.take_all());
+                    let memory = budget.reserve_within(needs_bytes, PATIENCE).await;
+                    room = HeaderRoom::new(budget, Some(memory.map_err(|error| self.no_memory(&error))?));
+                }
+                Err(error) => return Err(error.into()),
+                Ok(loaded) => {
+                    if let Some(build) = loaded.build {
+                        metrics.header_build_duration.observe(build.as_secs_f64());
+                    }
+                    metrics.header_load_duration.observe(loaded.open.as_secs_f64());
+                    let bytes = loaded.header.memory_bytes() as u64;
+                    let memory = shared.exactly(bytes).ok_or_else(|| {
+                        let what = format!(
+                            "it keeps {bytes} bytes, which are not free; raise --sabre.memory-budget"
+                        );
+                        self.no_memory(&what)
+                    })?;
+                    return Ok(ServedBlock::new(
+                        Arc::clone(&self.facts),
+                        segments,
+                        loaded.header,
+                        memory,
+                    ));
+                }
+            }
         }
-        metrics.header_load_duration.observe(loaded.open.as_secs_f64());
-        let bytes = loaded.header.memory_bytes() as u64;
-        let memory = budget.reserve_within(bytes, PATIENCE).await;
-        let memory = memory
-            .map_err(|error| BlockError::invalid(self.id(), layout::INDEX_HEADER_FILE, error.to_string()))?;
-        Ok(ServedBlock::new(Arc::clone(&self.facts), loaded.header, memory))
+        Err(self.no_memory(&"it needs more each time it is tried; raise --sabre.memory-budget"))
+    }
+
+    fn no_memory(&self, why: &dyn fmt::Display) -> OpenError {
+        OpenError::NoMemory(format!("the index-header of block {}: {why}", self.id()))
     }
 }
 

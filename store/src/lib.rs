@@ -6,7 +6,7 @@
 //!
 //! | question | here |
 //! |---|---|
-//! | which blocks are served | `sync`, `view`, `handle`, `backoff` |
+//! | which blocks are served | `sync`, `view`, `handle`, `header_room`, `segments`, `backoff`, `quarantine` |
 //! | which of them answer a request | `block_set`, `view` |
 //! | which series match | `postings_plan` (what to read), `postings_cost` (what not to), `postings` (reading it), `refs` |
 //! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `entries`, `label_table`, `warm` |
@@ -36,6 +36,7 @@ mod fetch;
 pub mod flags;
 mod gateway;
 mod handle;
+mod header_room;
 mod index_cache;
 mod key;
 mod label_calls;
@@ -57,6 +58,7 @@ mod ranges;
 mod refs;
 mod request;
 pub mod run;
+mod segments;
 mod series;
 mod series_decode;
 mod series_part;

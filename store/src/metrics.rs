@@ -48,6 +48,8 @@ pub struct StoreMetrics {
     pub(crate) block_drop_failures: Counter,
     pub(crate) header_build_duration: Histogram,
     pub(crate) header_load_duration: Histogram,
+    pub(crate) header_loads: Counter,
+    pub(crate) header_load_failures: Counter,
     pub(crate) header_unloads: Counter,
     pub(crate) gate_duration: Histogram,
     pub(crate) gate_in_flight: Gauge,
@@ -68,6 +70,9 @@ pub struct StoreMetrics {
     sent_chunk_size: Histograms<1>,
     pub(crate) successions: Counters<1>,
     pub(crate) blocks_set_aside: Gauge,
+    pub(crate) blocks_unopened: Gauge,
+    empty_postings: Counters<1>,
+    lazy_postings: Counter,
 }
 
 impl StoreMetrics {
@@ -103,6 +108,14 @@ impl StoreMetrics {
             header_load_duration: seconds(
                 "indexheader_load_duration_seconds",
                 "How long index-headers took to open",
+            ),
+            header_loads: counter(
+                "indexheader_lazy_load_total",
+                "Times that an index-header was to be opened",
+            ),
+            header_load_failures: counter(
+                "indexheader_lazy_load_failed_total",
+                "Times that an index-header could not be opened",
             ),
             header_unloads: counter(
                 "indexheader_lazy_unload_total",
@@ -197,6 +210,19 @@ impl StoreMetrics {
                 "Blocks that were gone while a request read them: replaced by others, or lost",
                 ["outcome"],
             ),
+            empty_postings: registry.counters(
+                &name("empty_postings_total"),
+                "Blocks of a request in which no series matched",
+                ["tenant"],
+            ),
+            lazy_postings: counter(
+                "lazy_expanded_postings_total",
+                "Blocks of a request of which postings lists were left out as not worth their bytes",
+            ),
+            blocks_unopened: registry.gauge(
+                "sabre_store_blocks_unopened",
+                "Blocks whose index-header could not be opened and is tried again after a while",
+            ),
             blocks_set_aside: registry.gauge(
                 "sabre_store_blocks_set_aside",
                 "Blocks that are broken and not read for a while",
@@ -265,6 +291,10 @@ impl StoreMetrics {
                 .with(labels)
                 .observe(number(fetched_bytes.get()));
         }
+        self.empty_postings
+            .with([DEFAULT_TENANT])
+            .inc_by(stats.empty_postings.get());
+        self.lazy_postings.inc_by(stats.lazy_postings.get());
         self.series_refetches
             .with([DEFAULT_TENANT])
             .inc_by(stats.series_refetches.get());

@@ -49,10 +49,11 @@ impl List {
         range_bytes(&self.range).saturating_sub(LIST_FRAME_BYTES) / REF_BYTES
     }
 
-    fn place(&self) -> ListPlace {
+    fn place(&self, last_ref: u32) -> ListPlace {
         ListPlace {
             offset: self.range.start,
             count: self.count(),
+            last_ref,
             name: self.name,
         }
     }
@@ -282,7 +283,7 @@ pub(crate) async fn expand(
         limits.bytes(Fetching::Postings, refs.size_bytes() as u64)?;
         return Ok(refs);
     }
-    let places: Vec<ListPlace> = work.lists().map(List::place).collect();
+    let places: Vec<ListPlace> = work.lists().map(|list| list.place(block.last_ref())).collect();
     let known = cache.postings(id, &places).await;
     let known_bytes: u64 = known.iter().flatten().map(|refs| refs.size_bytes() as u64).sum();
     limits.bytes(Fetching::Postings, known_bytes)?;

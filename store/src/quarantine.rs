@@ -1,5 +1,5 @@
-//! Blocks whose bytes turned out to be broken while a request read them: they are not read for a while, and every
-//! request that would need one is told.
+//! Blocks whose bytes turned out to be broken while a request read them, or whose index-header cannot be opened: they are
+//! not read for a while, and every request that would need one is told.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,7 +20,14 @@ pub(crate) struct Quarantine {
 #[derive(Debug, Default)]
 struct State {
     pauses: Backoff,
-    reasons: HashMap<BlockId, Arc<str>>,
+    reasons: HashMap<BlockId, Reason>,
+}
+
+#[derive(Debug)]
+struct Reason {
+    text: Arc<str>,
+    /// It may be over soon, as with a bucket that is throttled.
+    passes: bool,
 }
 
 /// A block that a request has to do without.
@@ -48,9 +55,63 @@ impl Quarantine {
             return None;
         }
         let pause_ms = state.pauses.failed(block, now_ms);
-        state.reasons.insert(block, reason.into());
+        let text = reason.into();
+        state.reasons.insert(block, Reason { text, passes: false });
         self.show(&state, now_ms);
         Some(pause_ms)
+    }
+
+    /// Sets a block aside whether it is already or not, for a shorter time if what is wrong passes by itself; says for how
+    /// many milliseconds.
+    pub(crate) fn put_again(&self, block: BlockId, reason: &str, passes: bool, now_ms: i64) -> i64 {
+        let mut state = self.state.lock();
+        let pause_ms = if passes {
+            state.pauses.failed_for_now(block, now_ms)
+        } else {
+            state.pauses.failed(block, now_ms)
+        };
+        let text = reason.into();
+        state.reasons.insert(block, Reason { text, passes });
+        self.show(&state, now_ms);
+        pause_ms
+    }
+
+    /// Nothing is wrong with a block any more.
+    pub(crate) fn healed(&self, block: BlockId, now_ms: i64) {
+        let mut state = self.state.lock();
+        if state.reasons.remove(&block).is_some() {
+            state.pauses.succeeded(block);
+            self.show(&state, now_ms);
+        }
+    }
+
+    /// Why a block is not to be read now.
+    pub(crate) fn reason(&self, block: BlockId, now_ms: i64) -> Option<Arc<str>> {
+        let state = self.state.lock();
+        let reason = state.reasons.get(&block)?;
+        (!state.pauses.allows(block, now_ms)).then(|| Arc::clone(&reason.text))
+    }
+
+    /// The blocks that may be tried again: their pause is over, or what was wrong may be over. `true` with those that
+    /// have to wait.
+    pub(crate) fn all(&self, now_ms: i64) -> Vec<(BlockId, bool)> {
+        let state = self.state.lock();
+        let waits = |(block, reason): (&BlockId, &Reason)| {
+            (*block, !reason.passes && !state.pauses.allows(*block, now_ms))
+        };
+        state.reasons.iter().map(waits).collect()
+    }
+
+    /// Whether a block is in it.
+    pub(crate) fn has(&self, block: BlockId) -> bool {
+        self.state.lock().reasons.contains_key(&block)
+    }
+
+    /// How many blocks are in it, and of how many what is wrong may pass.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        let passing = state.reasons.values().filter(|reason| reason.passes).count();
+        (state.reasons.len(), passing)
     }
 
     /// Takes those blocks out of `chosen` that are not to be read now.
@@ -68,7 +129,7 @@ impl Quarantine {
             };
             aside.push(SetAside {
                 block,
-                reason: Arc::clone(reason),
+                reason: Arc::clone(&reason.text),
             });
             false
         });
@@ -99,6 +160,7 @@ mod tests {
     use crate::{
         block::{BlockFacts, Buckets, ReadEstimates},
         handle::BlockHandle,
+        segments::Segments,
     };
 
     fn chosen(blocks: &[BlockId]) -> Vec<Chosen> {
@@ -115,7 +177,7 @@ mod tests {
             let facts = BlockFacts::new(
                 buckets.clone(),
                 &meta,
-                (Vec::new(), None),
+                (Segments::Unknown, None),
                 ReadEstimates::default(),
             );
             Chosen {

@@ -58,6 +58,11 @@ impl SeriesRefs {
         self.count
     }
 
+    /// The highest reference.
+    pub(crate) fn last(&self) -> Option<u32> {
+        self.clone().cursor().last()
+    }
+
     /// How much memory they take.
     pub(crate) fn size_bytes(&self) -> usize {
         self.deltas.len()

@@ -28,8 +28,11 @@ use crate::{config::StoreConfig, config_flags::index_cache, gateway::StoreGatewa
 /// The first sync is tried again for so long before the store gives up.
 const FIRST_SYNC_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The pause between two tries of the first sync.
+/// The pause before the second try of the first sync; the ones after it are longer.
 const FIRST_SYNC_PAUSE: Duration = Duration::from_secs(10);
+
+/// The longest pause between two tries of the first sync.
+const LONGEST_FIRST_SYNC_PAUSE: Duration = Duration::from_secs(80);
 
 /// A block that vanished brings the next sync forward, but syncs are never closer than this.
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
@@ -192,17 +195,77 @@ async fn keep_in_step(
 /// throttled or away is waited for, because a store that gives up and starts anew only adds to what throttles it.
 async fn first_sync(gateway: &StoreGateway) -> Result<SyncOutcome, SyncError> {
     let deadline = Instant::now() + FIRST_SYNC_PATIENCE;
+    let mut pause = FIRST_SYNC_PAUSE;
     loop {
         match gateway.sync(clock::now_ms()).await {
             Ok(outcome) => {
                 tracing::info!(?outcome, "first look at the bucket is done");
                 return Ok(outcome);
             }
-            Err(error) if error.0.is_retryable() || Instant::now() + FIRST_SYNC_PAUSE < deadline => {
+            Err(error) if error.0.is_retryable() => {
+                tracing::warn!(%error, pause_s = pause.as_secs(), "first sync failed, trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_FIRST_SYNC_PAUSE);
+            }
+            Err(error) if Instant::now() + FIRST_SYNC_PAUSE < deadline => {
                 tracing::warn!(%error, "first sync failed, trying again");
                 tokio::time::sleep(FIRST_SYNC_PAUSE).await;
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sabre_objstore::{ErrorKind, MemoryBucket, Operation};
+    use sabre_testkit::fault::{Fault, FaultBucket, Rule};
+
+    use super::*;
+
+    fn started(kind: ErrorKind) -> (FaultBucket, Probe, tempfile::TempDir, StoreGateway) {
+        let bucket = FaultBucket::new(Arc::new(MemoryBucket::new("test")));
+        bucket.add(Rule::next(Operation::Iter, Fault::Error(kind)).times(usize::MAX));
+        let (registry, data_dir) = (Registry::new(), tempfile::tempdir().unwrap());
+        let gateway = StoreGateway::new(
+            Arc::new(bucket.clone()),
+            StoreConfig::new(data_dir.path()),
+            Budget::unlimited(),
+            &registry,
+        );
+        (bucket, Probe::new(&registry), data_dir, gateway)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_is_away_for_hours_is_waited_for_and_asked_ever_more_seldom() {
+        let (bucket, probe, _data_dir, gateway) = started(ErrorKind::Unavailable);
+        let stop = CancellationToken::new();
+        let (its_probe, its_stop) = (probe.clone(), stop.clone());
+        let interval = Duration::from_secs(180);
+        let task = tokio::spawn(async move { keep_in_step(&gateway, &its_probe, interval, its_stop).await });
+        tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+        assert!(!task.is_finished() && !probe.is_ready());
+        let asked = bucket.count(Operation::Iter);
+        assert!((100..150).contains(&asked), "{asked} listings in three hours");
+        bucket.heal();
+        tokio::time::sleep(LONGEST_FIRST_SYNC_PAUSE).await;
+        while !probe.is_ready() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_pass_by_itself_ends_the_start_after_half_a_minute() {
+        let (bucket, probe, _data_dir, gateway) = started(ErrorKind::AccessDenied);
+        let outcome = keep_in_step(
+            &gateway,
+            &probe,
+            Duration::from_secs(180),
+            CancellationToken::new(),
+        );
+        assert!(outcome.await.is_err() && !probe.is_ready());
+        assert_eq!(bucket.count(Operation::Iter), 3);
     }
 }

@@ -32,6 +32,10 @@ pub(crate) struct RequestStats {
     pub(crate) postings: DataStats,
     pub(crate) series: DataStats,
     pub(crate) chunks: DataStats,
+    /// Blocks in which no series matched.
+    pub(crate) empty_postings: Count,
+    /// Blocks of which postings lists were left out.
+    pub(crate) lazy_postings: Count,
     pub(crate) series_refetches: Count,
     pub(crate) chunk_refetches: Count,
     /// Series in the answer.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use sabre_block::{
-    BlockError, ErrorClass, HeaderLoader, MetaFetcher, PageCache,
+    HeaderLoader, MetaFetcher, PageCache,
     fetcher::{FetcherMetrics, FetcherOptions, SyncError, View as BucketView},
     filter::FilterChain,
     index_header::HeaderOptions,
@@ -17,23 +17,19 @@ use sabre_block::{
     mark::MarkKind,
 };
 use sabre_model::BlockId;
-use sabre_objstore::{Bucket, ListEntry};
 use sabre_runtime::budget::{Budget, Reservation};
 use sabre_tsdb::meta::BlockMeta;
 
 use crate::{
-    backoff::Backoff,
     block::{BlockFacts, Buckets, ReadEstimates},
     config::{HeaderPolicy, StoreConfig},
     error::RequestError,
-    handle::{BlockHandle, Opener},
+    handle::{BlockHandle, OpenError, Opener},
     metrics::StoreMetrics,
     quarantine::{Quarantine, SetAside},
+    segments::Segments,
     view::{Chosen, Selected, View},
 };
-
-/// Most segments of a block that are listed; more than an index can refer to.
-const MAX_SEGMENTS: usize = 8192;
 
 /// How many index-headers of one request are opened at once.
 const PARALLEL_OPENS: usize = 16;
@@ -53,8 +49,6 @@ pub(crate) struct Syncer {
     metrics: StoreMetrics,
     _pages_memory: Option<Reservation>,
     view: RwLock<Arc<View>>,
-    /// Blocks that could not be loaded, which are not served.
-    backoff: Mutex<Backoff>,
     /// Blocks that are served and turned out to be broken.
     quarantine: Quarantine,
     state: tokio::sync::Mutex<State>,
@@ -120,6 +114,7 @@ impl Syncer {
             opener: Opener {
                 loader,
                 budget: budget.child("the index-headers of the served blocks"),
+                unopened: Quarantine::new(metrics.blocks_unopened.clone()),
                 metrics: metrics.clone(),
             },
             concurrency: config.block_sync_concurrency.max(1),
@@ -134,7 +129,6 @@ impl Syncer {
             metrics,
             _pages_memory: pages_memory,
             view: RwLock::new(Arc::new(View::default())),
-            backoff: Mutex::default(),
             state: tokio::sync::Mutex::new(State::default()),
         }
     }
@@ -155,40 +149,35 @@ impl Syncer {
             found.metas.iter().filter(is_new).cloned().collect()
         };
         let all = missing.len();
-        let missing: Vec<Arc<BlockMeta>> = {
-            let backoff = self.backoff.lock();
-            missing
-                .into_iter()
-                .filter(|meta| backoff.allows(meta.ulid, now_ms))
-                .collect()
-        };
-        outcome.failed = all - missing.len();
-        let mut added = Vec::new();
-        for (block, loaded) in self.load_all(missing, &found).await {
-            match loaded {
-                Ok(loaded) => {
-                    self.backoff.lock().succeeded(block);
-                    added.push(loaded);
-                }
-                Err(error) => {
-                    outcome.failed += 1;
-                    outcome.retryable += usize::from(error.is_retryable());
-                    self.failed(block, &error, now_ms);
-                }
-            }
+        let again = self.due_again(now_ms);
+        let loaded = self.load_all(missing, &found, now_ms).await;
+        let mut no_memory = 0;
+        let mut failed = 0;
+        for (block, error) in &loaded {
+            let Some(error) = error else { continue };
+            failed += 1;
+            no_memory += usize::from(matches!(error, OpenError::NoMemory(_)));
+            self.failed(block.id(), error, now_ms);
         }
-        outcome.added = added.len();
-        self.change(|blocks| blocks.extend(added.into_iter().map(|block| (block.id(), block))));
+        outcome.added = all.saturating_sub(failed);
+        // Whether they could be opened or not: a request that needs one is to be told of it.
+        self.change(|blocks| blocks.extend(loaded.into_iter().map(|(block, _)| (block.id(), block))));
+        no_memory += self.open_again(again, now_ms).await;
         let wanted: BTreeSet<BlockId> = found.metas.iter().map(|meta| meta.ulid).collect();
         if found.is_complete() {
             outcome.dropped = self.drop_all_but(&wanted).await;
-            self.backoff.lock().retain(|block| wanted.contains(&block));
+            self.opener
+                .unopened
+                .retain(|block| wanted.contains(&block), now_ms);
             self.quarantine.retain(|block| wanted.contains(&block), now_ms);
             if !std::mem::replace(&mut state.is_tidy, true) {
                 self.tidy(wanted).await;
             }
         }
-        outcome.served = self.view().blocks().len();
+        let (unopened, passing) = self.opener.unopened.counts();
+        outcome.failed = unopened + no_memory;
+        outcome.retryable = passing + no_memory;
+        outcome.served = self.view().blocks().len().saturating_sub(outcome.failed);
         self.metrics.blocks_last_loaded.set(now_ms as f64 / 1000.0);
         Ok(outcome)
     }
@@ -203,7 +192,9 @@ impl Syncer {
 
     /// Takes those of the blocks away that are broken and not to be read now.
     pub(crate) fn set_aside(&self, chosen: &mut Vec<Chosen>, now_ms: i64) -> Vec<SetAside> {
-        self.quarantine.set_aside(chosen, now_ms)
+        let mut aside = self.opener.unopened.set_aside(chosen, now_ms);
+        aside.extend(self.quarantine.set_aside(chosen, now_ms));
+        aside
     }
 
     /// Sets a block aside that a request found broken.
@@ -219,10 +210,10 @@ impl Syncer {
     }
 
     /// Opens the index-headers of the blocks that a request needs.
-    pub(crate) async fn open(&self, chosen: Vec<Chosen>) -> Result<Vec<Selected>, BlockError> {
+    pub(crate) async fn open(&self, chosen: Vec<Chosen>, now_ms: i64) -> Result<Vec<Selected>, RequestError> {
         // Mostly all of them are open, and nothing has to wait.
         let open = |chosen: Chosen| async move {
-            let block = chosen.block.open(&self.opener).await;
+            let block = chosen.block.open(&self.opener, now_ms).await;
             let matchers = chosen.matchers;
             block.map(|block| Selected { block, matchers })
         };
@@ -231,7 +222,7 @@ impl Syncer {
         while let Some(next) = opened.next().await {
             match next {
                 Ok(selected) => all.push(selected),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(all)
@@ -251,16 +242,42 @@ impl Syncer {
                 .cloned()
                 .collect()
         };
-        let open =
-            |block: Arc<BlockHandle>| async move { (block.id(), block.open(&self.opener).await.err()) };
-        let mut opened = stream::iter(closed).map(open).buffer_unordered(self.concurrency);
+        let open = |block: Arc<BlockHandle>| async move {
+            // Why one cannot be opened is noted and logged where it is tried.
+            let _ = block.open(&self.opener, now_ms).await;
+        };
+        stream::iter(closed)
+            .for_each_concurrent(self.concurrency, open)
+            .await;
+    }
+
+    /// The blocks whose index-header could not be opened and may be tried again.
+    fn due_again(&self, now_ms: i64) -> Vec<Arc<BlockHandle>> {
+        let view = self.view();
+        let all = self.opener.unopened.all(now_ms);
+        let due = all.into_iter().filter(|(_, waits)| !waits);
+        due.filter_map(|(block, _)| view.blocks().get(&block).cloned())
+            .collect()
+    }
+
+    /// Tries to open these, and says of how many there was no memory for the index-header.
+    async fn open_again(&self, blocks: Vec<Arc<BlockHandle>>, now_ms: i64) -> usize {
+        let open = |block: Arc<BlockHandle>| async move {
+            let error = block.try_again(&self.opener, now_ms).await.err();
+            (block.id(), error)
+        };
+        let mut opened = stream::iter(blocks).map(open).buffer_unordered(self.concurrency);
+        let mut no_memory = 0;
         while let Some((block, error)) = opened.next().await {
             let Some(error) = error else { continue };
+            no_memory += usize::from(matches!(error, OpenError::NoMemory(_)) && !self.is_unopened(block));
             self.failed(block, &error, now_ms);
-            if error.class() == ErrorClass::Corrupt {
-                self.quarantine.put(block, &error.to_string(), now_ms);
-            }
         }
+        no_memory
+    }
+
+    fn is_unopened(&self, block: BlockId) -> bool {
+        self.opener.unopened.has(block)
     }
 
     /// Closes index-headers that were not used for as long as the settings say, and says how many.
@@ -278,22 +295,23 @@ impl Syncer {
         closed
     }
 
-    /// Leaves a block alone for a while.
-    fn failed(&self, block: BlockId, error: &BlockError, now_ms: i64) {
+    /// Counts a block that could not be loaded. One whose index is gone although its meta.json is there is left alone for a
+    /// while, as others are already.
+    fn failed(&self, block: BlockId, error: &OpenError, now_ms: i64) {
         self.metrics.block_load_failures.inc();
-        let pause_ms = if error.is_retryable() {
-            0
-        } else {
-            self.backoff.lock().failed(block, now_ms)
-        };
-        tracing::error!(%error, pause_ms, "block cannot be loaded, others are served without it");
+        if let OpenError::Failed(failure) = error
+            && failure.is_gone()
+        {
+            self.opener.set_aside(block, failure, now_ms);
+        }
     }
 
     async fn load_all(
         &self,
         metas: Vec<Arc<BlockMeta>>,
         found: &BucketView,
-    ) -> Vec<(BlockId, Result<Arc<BlockHandle>, BlockError>)> {
+        now_ms: i64,
+    ) -> Vec<(Arc<BlockHandle>, Option<OpenError>)> {
         let present = Arc::new(self.headers_on_disk().await);
         let load = |meta: Arc<BlockMeta>| {
             let present = Arc::clone(&present);
@@ -313,11 +331,11 @@ impl Syncer {
                 self.metrics.block_loads.inc();
                 let started = Instant::now();
                 let is_present = present.contains(&meta.ulid);
-                let loaded = self.load(&meta, index_bytes, listed, is_present).await;
+                let loaded = self.load(&meta, (index_bytes, listed), is_present, now_ms).await;
                 self.metrics
                     .block_load_duration
                     .observe(started.elapsed().as_secs_f64());
-                (meta.ulid, loaded)
+                loaded
             }
         };
         stream::iter(metas)
@@ -332,34 +350,29 @@ impl Syncer {
     async fn load(
         &self,
         meta: &BlockMeta,
-        index_bytes: Option<u64>,
-        listed_segments: Option<Vec<String>>,
+        (index_bytes, listed_segments): (Option<u64>, Option<Vec<String>>),
         is_present: bool,
-    ) -> Result<Arc<BlockHandle>, BlockError> {
-        let named = meta
-            .thanos
-            .as_ref()
-            .map(|thanos| thanos.segment_files.clone())
-            .unwrap_or_default();
-        let segments = match (named.is_empty(), listed_segments) {
-            (false, _) => named,
-            (true, Some(listed)) => listed,
-            (true, None) => self.list_segments(meta.ulid).await?,
-        };
+        now_ms: i64,
+    ) -> (Arc<BlockHandle>, Option<OpenError>) {
+        let named = meta.thanos.as_ref().map(|thanos| thanos.segment_files.clone());
         let facts = BlockFacts::new(
             self.buckets.clone(),
             meta,
-            (segments, index_bytes),
+            (
+                Segments::new(named.unwrap_or_default(), listed_segments),
+                index_bytes,
+            ),
             self.estimates,
         );
-        let block = BlockHandle::new(facts, meta.compaction.sources.clone());
+        let block = Arc::new(BlockHandle::new(facts, meta.compaction.sources.clone()));
+        let mut error = None;
         if !is_present && !self.headers.download_lazily {
-            block.open(&self.opener).await?;
+            error = block.try_again(&self.opener, now_ms).await.err();
             if self.headers.is_lazy() {
                 block.close_unused(Instant::now() + Duration::from_secs(1));
             }
         }
-        Ok(Arc::new(block))
+        (block, error)
     }
 
     /// The blocks whose index-header an earlier process left on disk.
@@ -381,22 +394,6 @@ impl Syncer {
             blocks.filter(has_header).collect()
         });
         found.await.unwrap_or_default()
-    }
-
-    async fn list_segments(&self, block: BlockId) -> Result<Vec<String>, BlockError> {
-        let fail = |error: sabre_objstore::Error| BlockError::new(block, layout::CHUNKS_DIR, error);
-        let prefix = layout::key(block, layout::CHUNKS_DIR);
-        let mut entries = self.buckets.bucket.list(&prefix, false).await.map_err(fail)?;
-        let mut names = Vec::new();
-        while let Some(entry) = entries.next().await {
-            if let ListEntry::Object(object) = entry.map_err(fail)?
-                && let Some((_, name)) = object.key.rsplit_once('/')
-                && names.len() < MAX_SEGMENTS
-            {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
     }
 
     async fn drop_all_but(&self, wanted: &BTreeSet<BlockId>) -> usize {

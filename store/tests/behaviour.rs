@@ -473,7 +473,7 @@ fn toc(index: &[u8], field: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_cannot_be_loaded_is_left_out_and_tried_again() {
+async fn a_block_that_cannot_be_loaded_is_told_of_and_tried_again() {
     type Damage = fn(&mut Vec<(String, Vec<u8>)>);
     let table: [(&str, Damage); 4] = [
         ("index cut short", |f| file(f, "index").truncate(60)),
@@ -485,8 +485,33 @@ async fn a_block_that_cannot_be_loaded_is_left_out_and_tried_again() {
     ];
     for (what, change) in table {
         let store = damaged(change).await;
-        let answer = store.series(request(&[(Re, "__name__", ".*")])).await.unwrap();
-        assert_eq!(answer.series.len(), 1, "{what}: only the good block answers");
+        let warn = request(&[(Re, "__name__", ".*")]);
+        let abort = SeriesRequest {
+            partial_response_strategy: PartialResponseStrategy::Abort.into(),
+            ..warn.clone()
+        };
+        let bad = id(1).to_string();
+        for _ in 0..2 {
+            let answer = store.series(warn.clone()).await.unwrap();
+            assert_eq!(answer.series.len(), 1, "{what}: only the good block answers");
+            let [warning] = answer.warnings.as_slice() else {
+                panic!("{what}: {:?}", answer.warnings);
+            };
+            assert!(
+                warning.contains(&bad) && warning.contains("left out"),
+                "{what}: {warning}"
+            );
+            let status = store.series(abort.clone()).await.unwrap_err();
+            assert!(status.message().contains(&bad), "{what}: {status}");
+        }
+        let of_another_time = SeriesRequest {
+            min_time: 1_000_000,
+            ..abort.clone()
+        };
+        assert!(
+            store.series(of_another_time).await.is_ok(),
+            "{what}: it needs no block"
+        );
         let outcome = store.gateway.sync(common::NOW_MS + 1).await.unwrap();
         assert_eq!(
             (outcome.served, outcome.failed, outcome.added),

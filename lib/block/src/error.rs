@@ -29,6 +29,11 @@ pub enum Cause {
     Corrupt(Corruption),
     /// The block is not what it should be; the text says what, and what to do.
     Invalid(String),
+    /// So many bytes more were needed and are not free.
+    NoMemory {
+        /// How many.
+        bytes: u64,
+    },
     /// The work was stopped because the program ends.
     Cancelled,
 }
@@ -86,7 +91,7 @@ impl BlockError {
             Cause::Local(error) if error.kind() == io::ErrorKind::NotFound => ErrorClass::Gone,
             // A local file became shorter than it was.
             Cause::Local(error) if error.kind() == io::ErrorKind::UnexpectedEof => ErrorClass::Corrupt,
-            Cause::Cancelled => ErrorClass::Retryable,
+            Cause::Cancelled | Cause::NoMemory { .. } => ErrorClass::Retryable,
             Cause::Corrupt(_) => ErrorClass::Corrupt,
             Cause::Bucket(_) | Cause::Local(_) | Cause::Invalid(_) => ErrorClass::Permanent,
         }
@@ -135,7 +140,7 @@ impl StdError for BlockError {
         match &self.0.cause {
             Cause::Bucket(error) => error.source(),
             Cause::Local(error) => error.source(),
-            Cause::Corrupt(_) | Cause::Invalid(_) | Cause::Cancelled => None,
+            Cause::Corrupt(_) | Cause::Invalid(_) | Cause::NoMemory { .. } | Cause::Cancelled => None,
         }
     }
 }
@@ -147,6 +152,7 @@ impl fmt::Display for Cause {
             Self::Local(error) => error.fmt(f),
             Self::Corrupt(corruption) => corruption.fmt(f),
             Self::Invalid(what) => f.write_str(what),
+            Self::NoMemory { bytes } => write!(f, "no memory is free for {bytes} bytes more"),
             Self::Cancelled => f.write_str("stopped, because the program ends"),
         }
     }

@@ -77,7 +77,7 @@ impl StoreGateway {
         }
         match (error.broken_block(), error.block()) {
             (Some(block), _) => self.inner.syncer.found_broken(block, &error, now_ms),
-            (None, Some((block, cause))) if !cause.is_gone() => {
+            (None, Some((block, cause))) if !cause.is_gone() && !error.is_unopened() => {
                 tracing::error!(%block, %error, "a block cannot be read");
             }
             _ => {}
@@ -120,7 +120,7 @@ impl StoreGateway {
             self.inner.resync.notify_one();
             return if lost.is_partial_ok { Ok(()) } else { Err(error) };
         }
-        let is_broken = error.broken_block().is_some();
+        let is_broken = error.broken_block().is_some() || error.is_unopened();
         if is_broken && lost.is_partial_ok && lost.broken < MAX_BROKEN {
             lost.broken += 1;
             return Ok(());

@@ -54,6 +54,8 @@ enum Backend {
 pub(crate) struct ListPlace {
     pub(crate) offset: u64,
     pub(crate) count: u64,
+    /// No series of the block has a higher reference.
+    pub(crate) last_ref: u32,
     /// Only where a cache outside of the process wants it.
     pub(crate) name: Option<ListName>,
 }

@@ -40,15 +40,7 @@ impl RemoteIndexCache {
 
     pub(super) fn keep_expanded(&self, block: BlockId, matchers: &[Matcher], refs: &SeriesRefs) -> usize {
         let key = keys::expanded(block, matchers, self.codec.name());
-        let Ok(mut value) = self.codec.encode(refs) else {
-            return 0;
-        };
-        let sum = checksum(&key, &value);
-        value.extend_from_slice(&SEAL);
-        value.extend_from_slice(&sum.to_be_bytes());
-        let bytes = value.len();
-        self.cache.set_later(key, Bytes::from(value), self.ttl);
-        bytes
+        self.keep(key, refs)
     }
 
     pub(super) async fn postings(&self, block: BlockId, lists: &[ListPlace]) -> Vec<Option<SeriesRefs>> {
@@ -60,9 +52,12 @@ impl RemoteIndexCache {
         let asked: Vec<String> = keys.iter().flatten().cloned().collect();
         let hits = self.cache.get_multi(&asked).await;
         let decode = |(list, key): (&ListPlace, Option<String>)| {
-            let refs = self.codec.decode(hits.get(&key?)?, list.count)?;
-            // The index says how many there must be.
-            (refs.len() as u64 == list.count).then_some(refs)
+            let key = key?;
+            let refs = self.codec.decode(unsealed(&key, hits.get(&key)?)?, list.count)?;
+            // The index says how many there must be, and where it ends.
+            let is_right =
+                refs.len() as u64 == list.count && refs.last().is_none_or(|last| last <= list.last_ref);
+            is_right.then_some(refs)
         };
         lists.iter().zip(keys).map(decode).collect()
     }
@@ -75,9 +70,12 @@ impl RemoteIndexCache {
     }
 
     fn keep(&self, key: String, refs: &SeriesRefs) -> usize {
-        let Ok(value) = self.codec.encode(refs) else {
+        let Ok(mut value) = self.codec.encode(refs) else {
             return 0;
         };
+        let sum = checksum(&key, &value);
+        value.extend_from_slice(&SEAL);
+        value.extend_from_slice(&sum.to_be_bytes());
         let bytes = value.len();
         self.cache.set_later(key, Bytes::from(value), self.ttl);
         bytes
@@ -127,9 +125,11 @@ fn value_of(key: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// What a list of selected series ends with, before the checksum over its key and all that is before: a chunk of the
-/// framed stream that readers skip, Thanos among them. The index does not tell how long such a list must be, and a
-/// stream that is cut between two chunks looks whole; so what has no seal is not believed.
+/// What a list of series ends with, before the checksum over its key and all that is before: a chunk of the framed stream
+/// that readers skip, Thanos among them. Without it a list could be another key's, and a stream that is cut between two
+/// chunks looks whole. No later check makes up for that: a list of other series that is intersected with a true one
+/// leaves nothing, and nobody would miss what it should have left. So what has no seal is not believed, which is all that
+/// Thanos writes.
 const SEAL: [u8; 4] = [0x99, 4, 0, 0];
 
 /// What is before a seal that holds.

@@ -49,6 +49,7 @@ fn place(name: &str, value: &str, count: u64) -> ListPlace {
     ListPlace {
         offset: 64,
         count,
+        last_ref: u32::MAX,
         name: Some(ListName::new(name, value)),
     }
 }
@@ -165,6 +166,7 @@ async fn memory_gives_back_what_was_put_in() {
     let refs = SeriesRefs::from_sorted([4, 9, 1000]);
     let list = ListPlace {
         offset: 64,
+        last_ref: u32::MAX,
         count: 3,
         name: None,
     };
@@ -174,4 +176,38 @@ async fn memory_gives_back_what_was_put_in() {
     assert_eq!(cache.expanded_here(block(), &matchers()), Some(refs));
     let other = [Matcher::new(MatchKind::Neq, "a", "1").unwrap()];
     assert_eq!(cache.expanded_here(block(), &other), None);
+}
+
+#[tokio::test]
+async fn a_list_is_believed_under_its_own_key_and_with_a_seal_only() {
+    for codec in [Codec::Snappy, Codec::Zstd] {
+        let (cache, map, _) = remote(codec, EnabledItems::ALL);
+        let lists = [place("a", "1", 2), place("a", "2", 2)];
+        let refs = [[4, 9], [5, 7]].map(SeriesRefs::from_sorted);
+        for (list, refs) in lists.iter().zip(&refs) {
+            cache.keep_postings(block(), list, refs);
+        }
+        let own = cache.postings(block(), &lists).await;
+        assert_eq!(own, refs.clone().map(Some), "{codec:?}");
+        let behind = ListPlace {
+            last_ref: 8,
+            ..lists[0]
+        };
+        assert_eq!(
+            cache.postings(block(), &[behind]).await,
+            [None],
+            "a reference behind the index"
+        );
+        // Values that Thanos would write: the same without a seal.
+        let sealed = map.0.lock().clone();
+        for value in map.0.lock().values_mut() {
+            *value = value.slice(..value.len() - 8);
+        }
+        assert_eq!(cache.postings(block(), &lists).await, [None, None], "{codec:?}");
+        // Each under the key of the other.
+        let values: Vec<Bytes> = sealed.values().cloned().collect();
+        let swapped = sealed.keys().cloned().zip(values.into_iter().rev());
+        *map.0.lock() = swapped.collect();
+        assert_eq!(cache.postings(block(), &lists).await, [None, None], "{codec:?}");
+    }
 }

@@ -21,14 +21,14 @@ use crate::{
 
 const SERIES: usize = 400;
 
-async fn bucket() -> FaultBucket {
+pub(crate) async fn bucket() -> FaultBucket {
     let memory = Arc::new(MemoryBucket::new("test"));
     put(&*memory, block(1, 0, 1, SERIES)).await;
     put(&*memory, block(2, 1, 1, SERIES)).await;
     FaultBucket::new(memory as SharedBucket)
 }
 
-fn reads(bucket: &FaultBucket, part: &str) -> usize {
+pub(crate) fn reads(bucket: &FaultBucket, part: &str) -> usize {
     bucket
         .requests()
         .iter()
@@ -65,17 +65,23 @@ async fn store_with(bucket: &FaultBucket, index_cache: &str, caching: Option<&st
     }
 }
 
+/// A store whose index cache is at this address.
+pub(crate) async fn store_over(bucket: &FaultBucket, protocol: Protocol, address: &str) -> TestStore {
+    store_with(bucket, &document_of(protocol, address), None).await
+}
+
 fn document(protocol: Protocol, server: &CacheServer) -> String {
+    document_of(protocol, &server.address.to_string())
+}
+
+fn document_of(protocol: Protocol, address: &str) -> String {
     match protocol {
-        Protocol::Memcached => format!(
-            "type: MEMCACHED\nconfig:\n  addresses: [\"{}\"]\n",
-            server.address
-        ),
-        Protocol::Redis => format!("type: REDIS\nconfig:\n  addr: \"{}\"\n", server.address),
+        Protocol::Memcached => format!("type: MEMCACHED\nconfig:\n  addresses: [\"{address}\"]\n"),
+        Protocol::Redis => format!("type: REDIS\nconfig:\n  addr: \"{address}\"\n"),
     }
 }
 
-async fn is_right(store: &TestStore, what: &str) {
+pub(crate) async fn is_right(store: &TestStore, what: &str) {
     let answer = store
         .series(everything())
         .await
@@ -176,21 +182,59 @@ async fn a_shared_index_cache_that_dies_or_lies_does_no_harm() {
             *server.state.values.lock() = values;
             is_right(&store, what).await;
         }
-        // Each series under the key of another one.
-        let of_series = |key: &&String| key.starts_with("S:");
-        let mut keys: Vec<&String> = original.keys().filter(of_series).collect();
-        let values: Vec<&Vec<u8>> = keys.iter().filter_map(|key| original.get(*key)).collect();
-        keys.rotate_left(1);
-        let mut rotated = original.clone();
-        rotated.extend(keys.into_iter().cloned().zip(values.into_iter().cloned()));
-        *server.state.values.lock() = rotated;
-        is_right(&store, "series under other keys").await;
+        for (prefix, without) in [("S:", "?"), ("EP:", "?"), ("P:", "EP:")] {
+            // Each value under the key of another one; lists only count where no answer is known.
+            let is_one = |key: &&String| key.starts_with(prefix);
+            let mut keys: Vec<&String> = original.keys().filter(is_one).collect();
+            let values: Vec<&Vec<u8>> = keys.iter().filter_map(|key| original.get(*key)).collect();
+            assert!(keys.len() > 1, "{prefix}");
+            keys.rotate_left(1);
+            let mut rotated = original.clone();
+            rotated.extend(keys.into_iter().cloned().zip(values.into_iter().cloned()));
+            rotated.retain(|key, _| !key.starts_with(without));
+            *server.state.values.lock() = rotated;
+            is_right(&store, &format!("{prefix} under other keys")).await;
+        }
         server.mood(Mood::Says(b"nonsense\r\n".to_vec()));
         is_right(&store, "nonsense").await;
         server.mood(Mood::DiesInside);
         is_right(&store, "dying").await;
         drop(server);
         is_right(&store, "dead").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_equal_length_under_each_others_keys_select_no_wrong_series_and_lose_none() {
+    for protocol in [Protocol::Memcached, Protocol::Redis] {
+        let server = CacheServer::start(protocol).await.unwrap();
+        let bucket = bucket().await;
+        let store = store_with(&bucket, &document(protocol, &server), None).await;
+        // Every pod has one series a block, so that all of these lists are of the same length.
+        let pods = ["pod-00001", "pod-00002", "pod-00003", "pod-00004"];
+        let of = |pod| request(&[(Eq, "__name__", "requests_total"), (Eq, "pod", pod)]);
+        for pod in pods {
+            assert_eq!(store.series(of(pod)).await.unwrap().series.len(), 1);
+        }
+        settled(&server).await;
+        {
+            let mut values = server.state.values.lock();
+            values.retain(|key, _| key.starts_with("P:"));
+            let mut keys: Vec<String> = values.keys().cloned().collect();
+            let all: Vec<Vec<u8>> = keys.iter().filter_map(|key| values.get(key)).cloned().collect();
+            assert!(keys.len() >= 2 * pods.len(), "{keys:?}");
+            keys.rotate_left(1);
+            *values = keys.into_iter().zip(all).collect();
+        }
+        for pod in pods {
+            let answer = store.series(of(pod)).await.unwrap();
+            let found: Vec<_> = answer
+                .series
+                .iter()
+                .map(|(labels, _)| labels.get("pod"))
+                .collect();
+            assert_eq!(found, [Some(pod)], "{protocol:?}");
+        }
     }
 }
 

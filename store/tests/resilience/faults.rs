@@ -174,6 +174,7 @@ async fn faults_that_pass_are_not_noticed_behind_retries() {
         }
     }
     eprintln!("{runs} runs with a fault that passes");
+    assert!(runs > 0);
 }
 
 /// Waits until a request stalls, and a little longer.
@@ -208,6 +209,7 @@ async fn a_stalled_request_holds_memory_only_as_long_as_its_caller_waits() {
         );
     }
     eprintln!("{runs} runs with a request that stalls");
+    assert!(runs > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,6 +245,7 @@ async fn at_every_request_of_a_label_call() {
         }
     }
     eprintln!("{runs} runs with a fault at a request of a LabelValues call");
+    assert!(runs > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,4 +283,5 @@ async fn a_sync_that_goes_wrong_serves_what_it_can_and_never_less_than_before() 
         }
     }
     eprintln!("{runs} runs with a fault at a request of a sync");
+    assert!(runs > 0);
 }

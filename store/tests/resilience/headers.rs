@@ -6,14 +6,21 @@ use std::{
 };
 
 use sabre_objstore::{ErrorKind, MemoryBucket, Operation, SharedBucket};
+use sabre_proto::thanos::{PartialResponseStrategy, SeriesRequest};
 use sabre_runtime::{budget::Budget, metrics::Registry};
 use sabre_store::{HeaderPolicy, StoreConfig, StoreGateway};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
+use tonic::Code;
 
 use crate::{
     common::{NOW_MS, TestStore, start_with},
-    data::{block, everything, put, samples, truth},
+    data::{block, everything, everything_or_warn, put, samples, truth},
 };
+
+/// The name of the block of this number.
+fn bucket_block(number: u64) -> String {
+    block(number, 0, 1, 1).build().unwrap().meta.ulid.to_string()
+}
 
 const SERIES: usize = 20;
 
@@ -168,5 +175,88 @@ async fn a_header_that_is_broken_on_disk_is_made_again() {
     for entry in std::fs::read_dir(data_dir.path()).unwrap() {
         let header = entry.unwrap().path().join("index-header");
         assert!(!header.exists() || std::fs::metadata(&header).unwrap().len() > 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_opened_is_told_of_and_not_tried_by_every_request() {
+    let (bucket, store) = store(HeaderPolicy {
+        download_lazily: true,
+        ..HeaderPolicy::default()
+    })
+    .await;
+    let bad = bucket_block(1);
+    bucket.add(
+        Rule::next(Operation::GetRange, Fault::Error(ErrorKind::AccessDenied))
+            .on(&bad)
+            .times(usize::MAX),
+    );
+    let abort = SeriesRequest {
+        partial_response_strategy: PartialResponseStrategy::Abort.into(),
+        ..everything()
+    };
+    let at_once = (0..8).map(|_| store.series(abort.clone()));
+    for answer in futures::future::join_all(at_once).await {
+        let status = answer.unwrap_err();
+        assert!(status.message().contains(&bad), "{status}");
+    }
+    let answer = store.series(everything_or_warn()).await.unwrap();
+    assert!(
+        answer.warnings.iter().any(|warning| warning.contains(&bad)),
+        "{:?}",
+        answer.warnings
+    );
+    assert_eq!(samples(&answer).unwrap().len(), SERIES);
+    let tries = bucket
+        .requests()
+        .iter()
+        .filter(|request| request.key.starts_with(&bad) && request.key.ends_with("/index"))
+        .count();
+    assert_eq!(tries, 1, "eight requests at once and one behind them");
+    let text = store.registry.classic();
+    assert!(
+        text.contains("thanos_bucket_store_indexheader_lazy_load_failed_total 1\n"),
+        "{text}"
+    );
+    assert!(text.contains("sabre_store_blocks_unopened 1\n"), "{text}");
+    bucket.heal();
+    let later_ms = sabre_runtime::clock::now_ms() + 86_400_000;
+    let outcome = store.gateway.sync(later_ms).await.unwrap();
+    assert_eq!((outcome.served, outcome.failed), (4, 0));
+    let answer = store.series(abort).await.unwrap();
+    assert_eq!(samples(&answer).unwrap(), truth(4, SERIES));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_for_one_is_reserved_before_it_is_read_or_refused_with_figures() {
+    let memory = Arc::new(MemoryBucket::new("test"));
+    put(&*memory, block(1, 0, 1, 2000)).await;
+    let bucket = FaultBucket::new(memory as SharedBucket);
+    for cached in [true, false] {
+        bucket.heal();
+        let budget = Budget::new(16 << 10, "--sabre.memory-budget");
+        let store = start_with(Arc::new(bucket.clone()), budget, |config| {
+            config.cache_index_header = cached;
+            config.page_cache_bytes = 0;
+        })
+        .await;
+        for asked in 0..2 {
+            let status = store.series(everything()).await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted, "{asked}: {status}");
+            let text = status.message();
+            assert!(
+                text.contains(&bucket_block(1))
+                    && text.contains("16384")
+                    && text.contains("--sabre.memory-budget"),
+                "{text}"
+            );
+        }
+        let of_sections = bucket.requests();
+        let of_sections = of_sections
+            .iter()
+            .filter(|request| request.operation == Operation::GetRange && request.key.ends_with("/index"));
+        // The end of the index says how large the rest is.
+        assert_eq!(of_sections.count(), 3, "cached {cached}");
+        assert!(store.budget.usage().used_bytes <= 16 << 10);
     }
 }

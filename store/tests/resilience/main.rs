@@ -12,7 +12,8 @@ mod caches;
 #[path = "../common/mod.rs"]
 mod common;
 mod data;
+mod external;
 mod faults;
+mod gate;
 mod headers;
-mod hostile;
 mod succession;

@@ -26,11 +26,16 @@ const TAIL_BYTES: u64 = 64 << 10;
 const PART_BYTES: u64 = 4 << 20;
 /// How many of them run at once.
 const PARALLEL_PARTS: usize = 3;
+/// More than the two ends that a header has and the sections of an index have not.
+const ENDS_BYTES: u64 = 64;
 /// Magic number and version of an index; its symbols follow.
 const INDEX_HEADER_BYTES: u64 = INDEX_HEADER_LENGTH as u64;
 
 /// Takes the bytes of an index-header, in order.
 pub(super) trait Sink: Send {
+    /// Says how many there will be, and how many are on their way at once; makes room for them.
+    fn begin(&mut self, total_bytes: u64, window_bytes: u64) -> Result<(), Cause>;
+
     /// Takes the next bytes.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = std::io::Result<()>> + Send;
 }
@@ -55,8 +60,13 @@ pub(super) async fn write_header(
     let toc = index.toc()?;
     let symbols = 0..toc.series;
     let table = toc.postings_table..index.size_bytes;
-    let mut pieces = index.pieces([symbols, table]);
     let local = |error| BlockError::new(block, INDEX_HEADER_FILE, Cause::Local(error));
+    let total_bytes = [&symbols, &table].map(|range| range.end.saturating_sub(range.start));
+    let total_bytes = total_bytes.into_iter().fold(ENDS_BYTES, u64::saturating_add);
+    let window_bytes = total_bytes.min(PARALLEL_PARTS as u64 * PART_BYTES);
+    sink.begin(total_bytes, window_bytes)
+        .map_err(|cause| BlockError::new(block, INDEX_HEADER_FILE, cause))?;
+    let mut pieces = index.pieces([symbols, table]);
 
     let mut first = pieces.try_next().await?.unwrap_or_default();
     let header = first.split_to(first.len().min(INDEX_HEADER_LENGTH));

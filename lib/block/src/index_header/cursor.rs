@@ -12,6 +12,8 @@ use super::source::{Access, Source};
 pub(super) enum Fault {
     Io(io::Error),
     Corrupt(Corruption),
+    /// So many bytes more are not free.
+    NoMemory(u64),
 }
 
 /// A position in one section; no read leaves the section.

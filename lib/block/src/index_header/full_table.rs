@@ -8,6 +8,7 @@ use std::{
 use super::{
     cursor::{Fault, corrupt_at},
     format::{Layout, Section},
+    room::Ledger,
     source::Source,
     table::{ENTRY_TEXTS, SECTION, Visit},
 };
@@ -27,7 +28,7 @@ struct Entry {
 
 impl FullTable {
     /// Verifies the section and reads all of it.
-    pub(super) fn scan(source: &Source, layout: &Layout) -> Result<Self, Fault> {
+    pub(super) fn scan(source: &Source, layout: &Layout, ledger: &mut Ledger<'_>) -> Result<Self, Fault> {
         let section = Section::verify(source, SECTION, &layout.postings_table)?;
         let mut cursor = section.scan(source, SECTION);
         let mut names: BTreeMap<Box<str>, Vec<Entry>> = BTreeMap::new();
@@ -36,8 +37,15 @@ impl FullTable {
             if cursor.uvarint()? != ENTRY_TEXTS {
                 return Err(cursor.corrupt("an entry that is not a name and a value"));
             }
-            let name: Box<str> = cursor.text()?.into();
-            let value = cursor.text()?.into();
+            let name = cursor.text()?;
+            let is_new = !names.contains_key(name);
+            if is_new {
+                ledger.grow(name.len() + size_of::<(Box<str>, Vec<Entry>)>())?;
+            }
+            let name: Box<str> = name.into();
+            let value = cursor.text()?;
+            ledger.grow(value.len() + size_of::<Entry>() + size_of::<u64>())?;
+            let value = value.into();
             let start = cursor.uvarint()?;
             starts.push(start);
             names

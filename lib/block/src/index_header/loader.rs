@@ -14,7 +14,7 @@ use sabre_model::BlockId;
 use sabre_objstore::SharedBucket;
 
 use super::{
-    HeaderOptions, IndexHeader, PageCache,
+    AnyRoom, HeaderOptions, IndexHeader, PageCache, Room,
     build::{Sink, write_header},
 };
 use crate::{
@@ -50,6 +50,18 @@ struct TempFile {
     path: PathBuf,
     file: Arc<File>,
     is_done: bool,
+    /// Where the memory of what is on its way comes from.
+    room: Option<SharedRoom>,
+}
+
+/// Where the memory of headers comes from.
+pub type SharedRoom = Arc<dyn Room>;
+
+/// A header that is built in memory.
+#[derive(Debug)]
+struct MemorySink {
+    bytes: Vec<u8>,
+    room: SharedRoom,
 }
 
 impl HeaderLoader {
@@ -77,9 +89,21 @@ impl HeaderLoader {
     /// Opens the header of `block`. One that is missing, broken or made from an index of another size than
     /// `index_size_bytes` (from a listing; `None` if not known) is built again.
     pub async fn load(&self, block: BlockId, index_size_bytes: Option<u64>) -> Result<Loaded> {
+        self.load_within(block, index_size_bytes, &(Arc::new(AnyRoom) as SharedRoom))
+            .await
+    }
+
+    /// As [`HeaderLoader::load`], and takes memory from `room` before it uses it: for what is read of the index and for
+    /// what the header keeps.
+    pub async fn load_within(
+        &self,
+        block: BlockId,
+        index_size_bytes: Option<u64>,
+        room: &SharedRoom,
+    ) -> Result<Loaded> {
         if let Some(path) = self.path(block) {
             let started = Instant::now();
-            match self.open(block, path).await {
+            match self.open(block, path, room).await {
                 Ok(header) if index_size_bytes.is_none_or(|size| size == header.index_size_bytes()) => {
                     return Ok(Loaded {
                         header,
@@ -94,20 +118,32 @@ impl HeaderLoader {
                     "index-header belongs to another index, building it again"
                 ),
                 Err(error) if error.is_gone() => {}
-                Err(error) if matches!(error.cause(), Cause::Cancelled) => return Err(error),
+                Err(error) if matches!(error.cause(), Cause::Cancelled | Cause::NoMemory { .. }) => {
+                    return Err(error);
+                }
                 Err(error) => tracing::warn!(%error, "index-header cannot be used, building it again"),
             }
         }
-        self.build(block, index_size_bytes).await
+        self.build_within(block, index_size_bytes, room).await
     }
 
     /// Builds the header of `block` whatever is there, and puts it in its place.
     pub async fn build(&self, block: BlockId, index_size_bytes: Option<u64>) -> Result<Loaded> {
-        match self.build_once(block, index_size_bytes).await {
+        self.build_within(block, index_size_bytes, &(Arc::new(AnyRoom) as SharedRoom))
+            .await
+    }
+
+    async fn build_within(
+        &self,
+        block: BlockId,
+        index_size_bytes: Option<u64>,
+        room: &SharedRoom,
+    ) -> Result<Loaded> {
+        match self.build_once(block, index_size_bytes, room).await {
             // A bit may have flipped on the way: what is broken in the bucket will be broken again.
             Err(error) if error.is_corrupt() => {
                 tracing::warn!(%error, "index-header came out broken, building it once more");
-                self.build_once(block, index_size_bytes).await
+                self.build_once(block, index_size_bytes, room).await
             }
             outcome => outcome,
         }
@@ -138,20 +174,32 @@ impl HeaderLoader {
         cleaned.map_err(io::Error::other)?
     }
 
-    async fn open(&self, block: BlockId, path: PathBuf) -> Result<IndexHeader> {
-        let (pages, options) = (Arc::clone(&self.pages), self.options);
-        blocking::run_block(block, move || IndexHeader::open(block, &path, &pages, options)).await
+    async fn open(&self, block: BlockId, path: PathBuf, room: &SharedRoom) -> Result<IndexHeader> {
+        let (pages, options, room) = (Arc::clone(&self.pages), self.options, Arc::clone(room));
+        blocking::run_block(block, move || {
+            IndexHeader::open_within(block, &path, &pages, options, &*room)
+        })
+        .await
     }
 
-    async fn build_once(&self, block: BlockId, index_size_bytes: Option<u64>) -> Result<Loaded> {
+    async fn build_once(
+        &self,
+        block: BlockId,
+        index_size_bytes: Option<u64>,
+        room: &SharedRoom,
+    ) -> Result<Loaded> {
         let started = Instant::now();
         let Some(path) = self.path(block) else {
-            let mut bytes = Vec::new();
-            write_header(&*self.bucket, block, index_size_bytes, &mut bytes).await?;
+            let mut sink = MemorySink {
+                bytes: Vec::new(),
+                room: Arc::clone(room),
+            };
+            write_header(&*self.bucket, block, index_size_bytes, &mut sink).await?;
             let build = Some(started.elapsed());
             let (opening, options) = (Instant::now(), self.options);
             let header = blocking::run_block(block, move || {
-                IndexHeader::from_bytes(block, Bytes::from(bytes), options)
+                let MemorySink { bytes, room } = sink;
+                IndexHeader::from_bytes_within(block, Bytes::from(bytes), options, &*room)
             })
             .await?;
             return Ok(Loaded {
@@ -161,11 +209,12 @@ impl HeaderLoader {
             });
         };
         let mut file = TempFile::create(block, &path).await?;
+        file.room = Some(Arc::clone(room));
         write_header(&*self.bucket, block, index_size_bytes, &mut file).await?;
         let build = Some(started.elapsed());
         let opening = Instant::now();
         // Verified before it gets its name, so that a broken one never has it.
-        let header = self.open(block, file.path.clone()).await?;
+        let header = self.open(block, file.path.clone(), room).await?;
         let shown = path.display().to_string();
         let target = path.clone();
         blocking::run(block, &shown, move || Ok(file.publish(&target)?)).await?;
@@ -196,6 +245,7 @@ impl TempFile {
                 path,
                 file: Arc::new(file),
                 is_done: false,
+                room: None,
             })
         })
         .await
@@ -222,7 +272,19 @@ impl Drop for TempFile {
     }
 }
 
+/// Takes memory, or says how much there is not.
+fn take(room: &SharedRoom, bytes: u64) -> Result<(), Cause> {
+    match room.take(bytes) {
+        true => Ok(()),
+        false => Err(Cause::NoMemory { bytes }),
+    }
+}
+
 impl Sink for TempFile {
+    fn begin(&mut self, _: u64, window_bytes: u64) -> Result<(), Cause> {
+        self.room.as_ref().map_or(Ok(()), |room| take(room, window_bytes))
+    }
+
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         let file = Arc::clone(&self.file);
         let written = tokio::task::spawn_blocking(move || (&*file).write_all(&bytes)).await;
@@ -230,9 +292,16 @@ impl Sink for TempFile {
     }
 }
 
-impl Sink for Vec<u8> {
+impl Sink for MemorySink {
+    fn begin(&mut self, total_bytes: u64, window_bytes: u64) -> Result<(), Cause> {
+        take(&self.room, total_bytes.saturating_add(window_bytes))?;
+        self.bytes
+            .reserve_exact(usize::try_from(total_bytes).unwrap_or(0));
+        Ok(())
+    }
+
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.extend_from_slice(&bytes);
+        self.bytes.extend_from_slice(&bytes);
         Ok(())
     }
 }

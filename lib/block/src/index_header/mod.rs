@@ -12,6 +12,7 @@ mod format;
 mod full_table;
 mod loader;
 mod page_cache;
+mod room;
 mod sampled_table;
 mod source;
 mod symbols;
@@ -30,10 +31,11 @@ use bytes::Bytes;
 use sabre_model::BlockId;
 use sabre_tsdb::index::Version;
 
-use self::{cursor::Fault, format::Layout, source::Source, symbols::Symbols, table::Table};
+use self::{cursor::Fault, format::Layout, room::Ledger, source::Source, symbols::Symbols, table::Table};
 pub use self::{
-    loader::{HeaderLoader, Loaded},
+    loader::{HeaderLoader, Loaded, SharedRoom},
     page_cache::PageCache,
+    room::{AnyRoom, Room},
     symbols::SymbolMap,
 };
 use crate::error::{BlockError, Result};
@@ -69,6 +71,17 @@ impl IndexHeader {
     /// An error of class [`Corrupt`](crate::ErrorClass::Corrupt) or [`Gone`](crate::ErrorClass::Gone) says that it
     /// should be built again.
     pub fn open(block: BlockId, path: &Path, pages: &Arc<PageCache>, options: HeaderOptions) -> Result<Self> {
+        Self::open_within(block, path, pages, options, &AnyRoom)
+    }
+
+    /// As [`IndexHeader::open`], and takes the memory of what it keeps from `room` before it keeps it.
+    pub fn open_within(
+        block: BlockId,
+        path: &Path,
+        pages: &Arc<PageCache>,
+        options: HeaderOptions,
+        room: &dyn Room,
+    ) -> Result<Self> {
         let name = path.display().to_string();
         let fail = |error| BlockError::new(block, name.clone(), crate::Cause::Local(error));
         let file = File::open(path).map_err(fail)?;
@@ -78,13 +91,24 @@ impl IndexHeader {
             size_bytes,
             pages: pages.file(),
         };
-        Self::scan(block, name, source, options)
+        Self::scan(block, name, source, options, room)
     }
 
     /// Opens an index-header that is held in memory, with the same checks.
     pub fn from_bytes(block: BlockId, bytes: Bytes, options: HeaderOptions) -> Result<Self> {
+        Self::from_bytes_within(block, bytes, options, &AnyRoom)
+    }
+
+    /// As [`IndexHeader::from_bytes`], and takes the memory of what it keeps besides `bytes` from `room` before it
+    /// keeps it.
+    pub fn from_bytes_within(
+        block: BlockId,
+        bytes: Bytes,
+        options: HeaderOptions,
+        room: &dyn Room,
+    ) -> Result<Self> {
         let name = format!("{} in memory", crate::layout::INDEX_HEADER_FILE);
-        Self::scan(block, name, Source::Memory(bytes), options)
+        Self::scan(block, name, Source::Memory(bytes), options, room)
     }
 
     /// The block.
@@ -193,10 +217,17 @@ impl IndexHeader {
             .map_err(|fault| self.error(fault))
     }
 
-    fn scan(block: BlockId, name: String, source: Source, options: HeaderOptions) -> Result<Self> {
+    fn scan(
+        block: BlockId,
+        name: String,
+        source: Source,
+        options: HeaderOptions,
+        room: &dyn Room,
+    ) -> Result<Self> {
+        let mut ledger = Ledger::new(room);
         let parts = Layout::read(&source).and_then(|layout| {
-            let symbols = Symbols::scan(&source, &layout)?;
-            let table = Table::scan(&source, &layout, options.value_sampling)?;
+            let symbols = Symbols::scan(&source, &layout, &mut ledger)?;
+            let table = Table::scan(&source, &layout, options.value_sampling, &mut ledger)?;
             Ok((layout, symbols, table))
         });
         match parts {
@@ -230,6 +261,7 @@ impl From<Fault> for crate::Cause {
         match fault {
             Fault::Io(error) => Self::Local(error),
             Fault::Corrupt(corruption) => Self::Corrupt(corruption),
+            Fault::NoMemory(bytes) => Self::NoMemory { bytes },
         }
     }
 }

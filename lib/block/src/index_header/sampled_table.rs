@@ -12,6 +12,7 @@ use std::{
 use super::{
     cursor::{Cursor, Fault},
     format::{Layout, Section},
+    room::Ledger,
     source::{Access, Source},
     symbols::relative,
     table::{ENTRY_TEXTS, SECTION, Visit},
@@ -68,12 +69,17 @@ struct Search<'a, 'v> {
 
 impl SampledTable {
     /// Verifies the section and notes every `sampling`th position of a name; `None` if the table is not sorted.
-    pub(super) fn scan(source: &Source, layout: &Layout, sampling: u32) -> Result<Option<Self>, Fault> {
+    pub(super) fn scan(
+        source: &Source,
+        layout: &Layout,
+        sampling: u32,
+        ledger: &mut Ledger<'_>,
+    ) -> Result<Option<Self>, Fault> {
         let section = Section::verify(source, SECTION, &layout.postings_table)?;
         let mut cursor = section.scan(source, SECTION);
         let mut builder = Builder::default();
         for _ in 0..section.count {
-            if !builder.add(&mut cursor, section.entries.start, sampling.max(1))? {
+            if !builder.add(&mut cursor, (section.entries.start, sampling.max(1)), ledger)? {
                 return Ok(None);
             }
         }
@@ -218,7 +224,12 @@ impl SampledTable {
 
 impl Builder {
     /// Reads the next entry; false if it does not come after the one before.
-    fn add(&mut self, cursor: &mut Cursor<'_>, start: u64, sampling: u32) -> Result<bool, Fault> {
+    fn add(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        (start, sampling): (u64, u32),
+        ledger: &mut Ledger<'_>,
+    ) -> Result<bool, Fault> {
         let position = relative(cursor.position(), start);
         if cursor.uvarint()? != ENTRY_TEXTS {
             return Err(cursor.corrupt("an entry that is not a name and a value"));
@@ -228,6 +239,7 @@ impl Builder {
             Some(Ordering::Equal) => {}
             Some(Ordering::Greater) => return Ok(false),
             Some(Ordering::Less) | None => {
+                ledger.grow(name.len() + size_of::<Box<str>>() + size_of::<Label>())?;
                 self.names.push(name.into());
                 self.labels.push(Label {
                     first_sample: self.samples.len(),
@@ -247,6 +259,7 @@ impl Builder {
         self.last_value.extend_from_slice(value);
         cursor.uvarint()?;
         if label.values.is_multiple_of(sampling) {
+            ledger.grow(size_of::<u32>())?;
             self.samples.push(position);
         }
         label.values = label.values.saturating_add(1);

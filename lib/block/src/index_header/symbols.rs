@@ -7,6 +7,7 @@ use sabre_tsdb::index::Version;
 use super::{
     cursor::{Cursor, Fault, corrupt_at},
     format::{HEADER_BYTES, Layout, Section},
+    room::Ledger,
     source::{Access, Source},
 };
 
@@ -38,8 +39,15 @@ pub struct SymbolMap {
 
 impl Symbols {
     /// Verifies the section and notes the offsets.
-    pub(super) fn scan(source: &Source, layout: &Layout) -> Result<Self, Fault> {
+    pub(super) fn scan(source: &Source, layout: &Layout, ledger: &mut Ledger<'_>) -> Result<Self, Fault> {
         let section = Section::verify(source, SECTION, &layout.symbols)?;
+        // A symbol takes a byte at least, whatever the count says.
+        let count = u64::from(section.count).min(section.entries.end.saturating_sub(section.entries.start));
+        ledger.take(
+            count
+                .div_ceil(u64::from(SAMPLING))
+                .saturating_mul(2 * size_of::<u32>() as u64),
+        )?;
         let mut samples = Vec::new();
         let mut cursor = section.scan(source, SECTION);
         for i in 0..section.count {

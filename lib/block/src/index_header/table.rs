@@ -5,7 +5,8 @@ use std::ops::{ControlFlow, Range};
 use sabre_tsdb::index::Version;
 
 use super::{
-    cursor::Fault, format::Layout, full_table::FullTable, sampled_table::SampledTable, source::Source,
+    cursor::Fault, format::Layout, full_table::FullTable, room::Ledger, sampled_table::SampledTable,
+    source::Source,
 };
 
 pub(super) const SECTION: &str = "index-header postings offset table";
@@ -24,14 +25,19 @@ pub(super) enum Table {
 
 impl Table {
     /// Verifies the section and notes what lookups need.
-    pub(super) fn scan(source: &Source, layout: &Layout, sampling: u32) -> Result<Self, Fault> {
+    pub(super) fn scan(
+        source: &Source,
+        layout: &Layout,
+        sampling: u32,
+        ledger: &mut Ledger<'_>,
+    ) -> Result<Self, Fault> {
         let sampled = match layout.index_version {
             Version::V1 => None,
-            Version::V2 => SampledTable::scan(source, layout, sampling)?,
+            Version::V2 => SampledTable::scan(source, layout, sampling, ledger)?,
         };
         match sampled {
             Some(table) => Ok(Self::Sampled(table)),
-            None => FullTable::scan(source, layout).map(Self::Full),
+            None => FullTable::scan(source, layout, ledger).map(Self::Full),
         }
     }
 

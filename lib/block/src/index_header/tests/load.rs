@@ -1,6 +1,9 @@
 //! Headers come from disk if they can, and from the bucket if they must.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use sabre_model::Labels;
 use sabre_objstore::{Bucket, MemoryBucket};
@@ -154,4 +157,48 @@ async fn an_index_of_version_3_is_read_as_2() {
     let loaded = loader.load(block(), None).await.unwrap();
     assert_eq!(loaded.header.index_version(), sabre_tsdb::index::Version::V2);
     assert_eq!(fs::read(loader.path(block()).unwrap()).unwrap(), as_v2);
+}
+
+/// Room for so many bytes.
+#[derive(Debug)]
+struct SmallRoom(AtomicU64);
+
+impl Room for SmallRoom {
+    fn take(&self, bytes: u64) -> bool {
+        let take = |left: u64| left.checked_sub(bytes);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+    }
+}
+
+#[tokio::test]
+async fn memory_is_taken_before_a_header_is_built_and_kept() {
+    const ROOM_BYTES: u64 = 8 << 20;
+    let index = index_v2(&many_series(2000));
+    let bucket = bucket_with(&index).await;
+    for dir in [None, Some(tempfile::tempdir().unwrap())] {
+        let loader = loader(&bucket, dir.as_ref().map(|dir| dir.path()));
+        let size_bytes = Some(index.len() as u64);
+        let none: SharedRoom = Arc::new(SmallRoom(AtomicU64::new(0)));
+        let refused = loader.load_within(block(), size_bytes, &none).await.unwrap_err();
+        assert!(
+            matches!(refused.cause(), crate::Cause::NoMemory { bytes } if *bytes > 0),
+            "{refused}"
+        );
+        assert!(refused.is_retryable() && refused.to_string().contains("no memory is free for"));
+        let some = Arc::new(SmallRoom(AtomicU64::new(ROOM_BYTES)));
+        let shared: SharedRoom = Arc::<SmallRoom>::clone(&some);
+        let loaded = loader.load_within(block(), size_bytes, &shared).await.unwrap();
+        let taken = ROOM_BYTES - some.0.load(Ordering::Relaxed);
+        assert!(taken >= loaded.header.memory_bytes() as u64, "{taken} bytes");
+        if dir.is_some() {
+            // One that is on disk already is not opened without memory either.
+            let refused = loader.load_within(block(), size_bytes, &none).await.unwrap_err();
+            assert!(
+                matches!(refused.cause(), crate::Cause::NoMemory { .. }),
+                "{refused}"
+            );
+        }
+    }
 }
