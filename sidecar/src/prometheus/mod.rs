@@ -17,3 +17,4 @@ pub use http_config::{HttpClientConfig, HttpConfigError};
 pub use params::Selection;
 pub(crate) use params::seconds;
 pub use queue::ReadQueue;
+pub(crate) use queue::Turn;

@@ -96,6 +96,13 @@ impl ReadQueue {
     }
 }
 
+impl Turn {
+    /// Whether somebody waits for one.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.shared.state.lock().waiting.is_empty()
+    }
+}
+
 impl Shared {
     fn show(&self) {
         let state = self.state.lock();

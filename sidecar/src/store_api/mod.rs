@@ -4,6 +4,7 @@ mod answer;
 mod assemble;
 mod labels;
 mod limits;
+mod outlet;
 mod relabel;
 mod select;
 mod series;

@@ -20,6 +20,7 @@ use super::{
     answer::AnswerWriter,
     assemble::{AssembleError, Assembler, ReadChunk, ReadSeries, merge_equal},
     limits::Limits,
+    outlet::Outlet,
     relabel::Relabeler,
     select::selector,
 };
@@ -78,7 +79,7 @@ impl SeriesCall {
 
     async fn answer(&self, sender: &FrameSender) -> Result<(), Status> {
         // The turn before the memory: whoever waits for Prometheus holds none of it.
-        let _turn = match self.request.skip_chunks {
+        let turn = match self.request.skip_chunks {
             true => None,
             false => Some(self.client.read_turn(self.range_ms()).await),
         };
@@ -97,8 +98,16 @@ impl SeriesCall {
             if content_type
                 .starts_with("application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")
             {
-                self.streamed(response, &mut writer, sender, &mut reservation)
-                    .await?;
+                let outlet = Outlet {
+                    sender,
+                    turn: turn.as_ref(),
+                };
+                if !self
+                    .streamed(response, &mut writer, outlet, &mut reservation)
+                    .await?
+                {
+                    return Ok(());
+                }
             } else if content_type.starts_with("application/x-protobuf") {
                 self.sampled(response, &mut writer, &mut reservation).await?;
             } else {
@@ -110,6 +119,8 @@ impl SeriesCall {
         let last = writer.finish().inspect_err(|_| self.count_dropped(&writer))?;
         self.metrics.series_requested.observe(writer.series as f64);
         self.metrics.chunks_requested.observe(writer.chunks as f64);
+        // Prometheus has said all: the next one may ask while this caller still takes the end.
+        drop(turn);
         if !last.is_empty() {
             // A caller that has gone is no failure.
             let _ = sender.send(last).await;
@@ -147,13 +158,14 @@ impl SeriesCall {
             .unwrap_or_default()
     }
 
+    /// False if the caller has gone.
     async fn streamed(
         &self,
         response: reqwest::Response,
         writer: &mut AnswerWriter,
-        sender: &FrameSender,
+        outlet: Outlet<'_>,
         reservation: &mut Reservation,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let relabeler = self.relabeler();
         let needs_sort = relabeler.needs_sort(&self.known.label_names);
         let mut assembler = Assembler::new(relabeler, needs_sort);
@@ -181,12 +193,12 @@ impl SeriesCall {
                     decoder.held_bytes() + assembler.held_bytes() + writer.held_bytes(),
                 )?;
                 if let Some(piece) = writer.ready().inspect_err(|_| self.count_dropped(writer))?
-                    && sender.send(piece).await.is_err()
+                    && !outlet.send(piece).await?
                 {
-                    return Ok(());
+                    return Ok(false);
                 }
                 if writer.is_full() {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
@@ -196,7 +208,8 @@ impl SeriesCall {
         self.metrics.received_frames.observe(frames as f64);
         assembler
             .finish(&mut |series| writer.push(series))
-            .map_err(assemble_status)
+            .map_err(assemble_status)?;
+        Ok(true)
     }
 
     /// Prometheus before 2.13, and others that only know samples.

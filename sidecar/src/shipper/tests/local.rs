@@ -1,5 +1,7 @@
 //! What may be wrong with a local block, and what Prometheus does meanwhile.
 
+use sabre_objstore::Operation;
+
 use super::*;
 
 async fn sync(local: &Local, bucket: &SharedBucket) -> crate::shipper::SyncReport {
@@ -197,4 +199,106 @@ async fn an_upload_that_broke_off_is_completed_by_the_next_run() {
         .map(|request| request.key)
         .collect();
     assert_eq!(sent, [format!("{A}/index"), format!("{A}/meta.json")]);
+}
+
+#[tokio::test]
+async fn a_block_that_cannot_be_sent_holds_up_the_next_unless_uploads_may_be_out_of_order() {
+    for may in [false, true] {
+        let local = Local::new();
+        local.block(A, (0, 1), 1, 1).block(B, (1, 2), 1, 1);
+        let faulty = FaultBucket::new(memory());
+        faulty.add(
+            Rule::next(Operation::Upload, Fault::Error(ErrorKind::Unavailable))
+                .on(A)
+                .times(usize::MAX),
+        );
+        let bucket: SharedBucket = Arc::new(faulty.clone());
+        let shipper = local.shipper(&bucket, |config| config.policy.allow_out_of_order = may);
+        let stop = CancellationToken::new();
+        let outcome = shipper.sync(&labels(), &stop).await;
+        match outcome {
+            Err(error) => assert!(!may && error.to_string().contains(A), "{error}"),
+            Ok(report) => assert_eq!(
+                (may, report.shipped, report.failed),
+                (true, vec![id(B)], vec![id(A)])
+            ),
+        }
+        assert_eq!(local.uploaded().contains(&id(B)), may, "B is behind A");
+        faulty.heal();
+        shipper.sync(&labels(), &stop).await.unwrap();
+        assert_eq!(local.uploaded(), [id(A), id(B)].into());
+    }
+}
+
+/// A disk on which everything takes its time.
+#[derive(Debug, Default)]
+struct SlowDisk {
+    threads: parking_lot::Mutex<std::collections::HashSet<std::thread::ThreadId>>,
+}
+
+impl SlowDisk {
+    fn slowly(&self) -> RealDisk {
+        self.threads.lock().insert(std::thread::current().id());
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        RealDisk
+    }
+}
+
+impl Disk for SlowDisk {
+    fn names(&self, dir: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
+        self.slowly().names(dir)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.slowly().is_dir(path)
+    }
+
+    fn size_bytes(&self, path: &Path) -> std::io::Result<u64> {
+        self.slowly().size_bytes(path)
+    }
+
+    fn read(&self, path: &Path, max_bytes: u64) -> std::io::Result<Vec<u8>> {
+        self.slowly().read(path, max_bytes)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
+        self.slowly().read_at(path, offset, len)
+    }
+
+    fn create_dirs(&self, dir: &Path) -> std::io::Result<()> {
+        self.slowly().create_dirs(dir)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        self.slowly().write(path, bytes)
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.slowly().replace(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.slowly().link(from, to)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.slowly().remove_dir(dir)
+    }
+}
+
+/// The runtime has one thread: what waits for the disk there would keep everything else waiting, StoreAPI first.
+#[tokio::test(flavor = "current_thread")]
+async fn a_slow_disk_keeps_nothing_else_waiting() {
+    let (local, bucket) = (Local::new(), memory());
+    local.block(A, (0, 1), 1, 1).block(B, (1, 2), 1, 1);
+    let disk = Arc::new(SlowDisk::default());
+    let shipper = local.shipper_on(Arc::<SlowDisk>::clone(&disk), &bucket, |_| {});
+    let report = shipper.sync(&labels(), &CancellationToken::new()).await.unwrap();
+    assert_eq!(report.shipped, [id(A), id(B)]);
+    let threads = disk.threads.lock();
+    assert!(!threads.is_empty());
+    assert!(
+        !threads.contains(&std::thread::current().id()),
+        "the disk was read where futures run"
+    );
 }
