@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sabre_runtime::{budget::Budget, flags::Parsed};
+use sabre_runtime::{budget::Budget, flags::Parsed, grpc_server::GrpcOptions, http_server::HttpOptions};
 use serde::Deserialize;
 
-use super::{Facts, read};
+use super::{Facts, read, root};
 use crate::cli::app;
 
 #[derive(Deserialize)]
@@ -14,6 +14,8 @@ struct Arguments {
     variables: BTreeMap<String, String>,
     /// Files that are mounted.
     files: BTreeMap<String, String>,
+    /// Files that are mounted, and which of this repository they are.
+    copies: BTreeMap<String, String>,
     lists: Vec<List>,
 }
 
@@ -34,7 +36,7 @@ fn arrived(list: &List, all: &Arguments, root: &str) -> Vec<String> {
         for (name, value) in &all.variables {
             word = word.replace(&format!("$({name})"), value);
         }
-        for path in all.files.keys() {
+        for path in all.files.keys().chain(all.copies.keys()) {
             word = word.replace(&format!("={path}"), &format!("={root}{path}"));
         }
         words.push(word);
@@ -45,6 +47,12 @@ fn arrived(list: &List, all: &Arguments, root: &str) -> Vec<String> {
 /// What the component makes of the flags, as far as that is possible without opening anything.
 fn check(parsed: &Parsed) -> Result<(), String> {
     let flags = &parsed.flags;
+    if let ["sidecar" | "store" | "compact" | "query"] = parsed.command() {
+        HttpOptions::from_flags(flags).map_err(|error| error.to_string())?;
+    }
+    if let ["sidecar" | "store" | "query"] = parsed.command() {
+        GrpcOptions::from_flags(flags).map_err(|error| error.to_string())?;
+    }
     match parsed.command() {
         ["sidecar"] => sabre_sidecar::flags::SidecarConfig::from_flags(flags)
             .map(drop)
@@ -66,11 +74,17 @@ fn argument_lists_of_real_deployments_are_taken_or_refused_with_a_sentence() {
     let all: Arguments = read("arguments.json");
     let facts: Facts = read("thanos.json");
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().display().to_string();
-    for (path, text) in &all.files {
+    let base = dir.path().display().to_string();
+    let mount = |path: &str, text: &str| {
         let path = dir.path().join(path.trim_start_matches('/'));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+    };
+    for (path, text) in &all.files {
+        mount(path, text);
+    }
+    for (path, copied) in &all.copies {
+        mount(path, &std::fs::read_to_string(root().join(copied)).unwrap());
     }
     let is_missing = |said: &str| {
         let mut flags = facts
@@ -81,7 +95,7 @@ fn argument_lists_of_real_deployments_are_taken_or_refused_with_a_sentence() {
     };
     for list in &all.lists {
         let outcome = app()
-            .parse(arrived(list, &all, &root))
+            .parse(arrived(list, &all, &base))
             .map_err(|error| (error.exit_code, error.text))
             .and_then(|parsed| check(&parsed).map_err(|error| (1, error)));
         match (&list.refused, outcome) {
