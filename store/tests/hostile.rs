@@ -10,6 +10,7 @@
 
 mod common;
 #[path = "resilience/data.rs"]
+#[expect(dead_code, reason = "each test uses its part of it")]
 mod data;
 
 use std::{sync::Arc, time::Duration};
