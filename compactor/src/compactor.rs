@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
-use sabre_block::fetcher::{DiscoveryStrategy, FetcherMetrics, FetcherOptions, PartialBlock, PartialReason};
+use sabre_block::fetcher::{DiscoveryStrategy, FetcherMetrics, FetcherOptions};
 use sabre_block::filter::{FilterChain, TimePartition};
 use sabre_block::mark::MarkKind;
 use sabre_block::{MetaFetcher, View};
@@ -16,11 +17,11 @@ use sabre_runtime::metrics::Registry;
 use sabre_tsdb::merge::OverlapRule;
 
 use crate::Clock;
-use crate::error::PassError;
 use crate::execute::{JobContext, JobOptions};
 use crate::leftovers;
-use crate::metrics::{CompactorMetrics, gauge};
-use crate::plan::{BlockInfo, CompactionPlan, Policy};
+use crate::look::Looked;
+use crate::metrics::CompactorMetrics;
+use crate::plan::{BlockInfo, CompactionPlan, Group, Policy};
 use crate::quarantine::{Quarantine, Work};
 use crate::status::Board;
 
@@ -70,17 +71,19 @@ pub struct Compactor {
     pub(crate) metrics: CompactorMetrics,
     pub(crate) clock: Clock,
     pub(crate) board: Board,
-    fetcher: MetaFetcher,
-    quarantine: Mutex<Quarantine>,
-    overlaps: Mutex<BTreeMap<String, Vec<BlockId>>>,
+    pub(crate) fetcher: MetaFetcher,
+    pub(crate) quarantine: Mutex<Quarantine>,
+    pub(crate) overlaps: Mutex<BTreeMap<String, Vec<BlockId>>>,
+    /// What the looks at the bucket found.
+    pub(crate) looked: Mutex<Looked>,
+    /// Whether the process was told to stop at an error, and did.
+    pub(crate) has_halted: AtomicBool,
     /// Names of the results of compactions that failed, so that the next try writes over what the last one left.
     ids: Mutex<HashMap<Vec<BlockId>, [BlockId; 2]>>,
     /// Plans that failed although all their blocks were found sound.
     doubts: Mutex<BTreeSet<Vec<BlockId>>>,
     /// Blocks that an earlier run was writing when it stopped.
     own: Mutex<Vec<BlockId>>,
-    /// Blocks whose `meta.json` was found broken twice.
-    broken_metas: Mutex<BTreeSet<BlockId>>,
 }
 
 impl std::fmt::Debug for Compactor {
@@ -181,65 +184,17 @@ impl Compactor {
             fetcher,
             quarantine: Mutex::default(),
             overlaps: Mutex::default(),
+            looked: Mutex::default(),
+            has_halted: AtomicBool::new(false),
             ids: Mutex::default(),
             doubts: Mutex::default(),
             own: Mutex::default(),
-            broken_metas: Mutex::default(),
         }
     }
 
     /// The time, in milliseconds since the epoch.
     pub(crate) fn now_ms(&self) -> i64 {
         (self.clock)()
-    }
-
-    /// Looks at the bucket. A view that is not complete is an error: a block that is missing in it would come to lie
-    /// within a result.
-    pub(crate) async fn sync(&self) -> Result<View, PassError> {
-        let mut view = self.look().await?;
-        if self.has_new_broken_meta(&view) {
-            // A broken meta.json is read again before it is believed: without it nobody knows where the block is in
-            // time, and the group would go on across it.
-            view = self.look().await?;
-            self.believe_broken_metas(&view);
-        }
-        if let Some((block, error)) = view.failures.iter().next() {
-            let count = view.failures.len();
-            return Err(PassError::Sync(format!(
-                "{count} blocks could not be looked at, {block} among them: {error}"
-            )));
-        }
-        self.quarantine
-            .lock()
-            .retain(|block| view.listing.get(block).is_some());
-        self.show_trouble();
-        Ok(view)
-    }
-
-    async fn look(&self) -> Result<View, PassError> {
-        let synced = self.fetcher.sync(self.now_ms()).await;
-        let view = synced.map_err(|error| PassError::Sync(error.to_string()))?;
-        for (block, partial) in &view.partial {
-            let listed = view
-                .listing
-                .get(*block)
-                .is_some_and(|objects| objects.meta.is_some());
-            if listed && partial.reason == PartialReason::NoMeta {
-                return Err(PassError::Sync(format!(
-                    "meta.json of block {block} is listed but cannot be found, so it is not known what the block holds"
-                )));
-            }
-        }
-        Ok(view)
-    }
-
-    fn has_new_broken_meta(&self, view: &View) -> bool {
-        let believed = self.broken_metas.lock();
-        broken_metas(view).any(|block| !believed.contains(&block))
-    }
-
-    fn believe_broken_metas(&self, view: &View) {
-        *self.broken_metas.lock() = broken_metas(view).collect();
     }
 
     /// Leaves a block alone.
@@ -294,36 +249,13 @@ impl Compactor {
         self.show_trouble();
     }
 
-    /// What an operator has to look at, if there is anything.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        let quarantined = self.with_quarantine(|quarantine| {
-            let all = quarantine.iter();
-            all.map(|(block, _, entry)| format!("{block}: {}", entry.why))
-                .collect::<Vec<_>>()
-        });
-        let overlaps = self.overlaps.lock();
-        let overlapping = overlaps
-            .iter()
-            .map(|(group, blocks)| format!("{} blocks of group {group} overlap", blocks.len()));
-        let all: Vec<String> = quarantined.into_iter().chain(overlapping).collect();
-        (!all.is_empty()).then(|| all.join("; "))
-    }
-
-    fn show_trouble(&self) {
-        let (compaction, downsampling) = self.with_quarantine(|quarantine| {
-            let count = |work| quarantine.iter().filter(|(_, other, _)| *other == work).count();
-            (count(Work::Compaction), count(Work::Downsampling))
-        });
-        let overlapping: usize = self.overlaps.lock().values().map(Vec::len).sum();
-        let metrics = &self.metrics;
-        metrics.quarantined.with(["compaction"]).set(gauge(compaction));
-        metrics
-            .quarantined
-            .with(["downsampling"])
-            .set(gauge(downsampling));
-        metrics.overlapping.set(gauge(overlapping));
-        let is_stuck = compaction + downsampling + overlapping > 0;
-        metrics.halted.set(i64::from(is_stuck));
+    /// Forgets overlaps of groups that are not there any more.
+    pub(crate) fn forget_overlaps_of_others(&self, view: &View, groups: &[Group]) {
+        if view.is_complete() {
+            let is_there = |key: &str| groups.iter().any(|group| group.key == key);
+            self.overlaps.lock().retain(|key, _| is_there(key));
+        }
+        self.show_trouble();
     }
 
     /// Names for the results of a plan: those of the last try, if it failed.
@@ -379,12 +311,6 @@ impl Compactor {
             tracing::warn!(%error, "the folders of earlier runs could not be removed");
         }
     }
-}
-
-fn broken_metas(view: &View) -> impl Iterator<Item = BlockId> {
-    let broken =
-        |(_, partial): &(&BlockId, &PartialBlock)| matches!(partial.reason, PartialReason::CorruptMeta(_));
-    view.partial.iter().filter(broken).map(|(block, _)| *block)
 }
 
 /// Folder below the data folder for the local files of results.

@@ -19,6 +19,7 @@ pub mod flags;
 #[doc(hidden)]
 pub mod fuzz;
 mod leftovers;
+mod look;
 mod merge;
 mod metrics;
 mod pages;
@@ -31,6 +32,7 @@ mod source;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unclear;
 mod verify;
 
 use std::sync::Arc;

@@ -53,6 +53,7 @@ pub(crate) struct CompactorMetrics {
     pub(crate) consistency_delay: GaugeF64,
     pub(crate) quarantined: Gauges<1>,
     pub(crate) overlapping: Gauge,
+    pub(crate) unclear: Gauges<1>,
     pub(crate) waiting: Gauge,
     pub(crate) uploads_aborted: Counter,
     pub(crate) read_bytes: Counter,
@@ -143,6 +144,11 @@ impl CompactorMetrics {
             overlapping: registry.gauge(
                 "sabre_compact_overlapping_blocks",
                 "Blocks that are left alone because they overlap",
+            ),
+            unclear: registry.gauges(
+                "sabre_compact_unclear_blocks",
+                "Blocks whose files cannot be read or are not all there, so that nothing is done with them",
+                ["reason"],
             ),
             waiting: registry.gauge(
                 "sabre_compact_retention_waiting_blocks",

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
+use axum::http::{HeaderValue, header::CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 
 use crate::compactor::Compactor;
-use crate::status::{QuarantinedStatus, Status};
+use crate::status::{LeftAlone, QuarantinedStatus, Status, UnclearStatus};
 
 /// The page; it fetches the JSON and shows it.
 const PAGE: &str = include_str!("status.html");
@@ -34,11 +35,16 @@ async fn page() -> Html<&'static str> {
 }
 
 async fn status(State(compactor): State<Arc<Compactor>>) -> Response {
-    let status: Status = compactor.status();
-    Json(serde_json::json!({ "status": "success", "data": status })).into_response()
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], compactor.status_json()).into_response()
 }
 
 impl Compactor {
+    /// What the page and programs are shown.
+    pub(crate) fn status_json(&self) -> String {
+        serde_json::json!({ "status": "success", "data": self.status() }).to_string()
+    }
+
     /// Everything there is to show.
     pub(crate) fn status(&self) -> Status {
         let quarantined = self.with_quarantine(|quarantine| {
@@ -49,6 +55,15 @@ impl Compactor {
             });
             all.collect()
         });
-        self.board.status(quarantined, self.now_ms())
+        let unclear = self.unclear().into_iter().map(|(block, found)| UnclearStatus {
+            block: block.to_string(),
+            found,
+        });
+        let left = LeftAlone {
+            quarantined,
+            unclear: unclear.collect(),
+            halted: self.is_halted(),
+        };
+        self.board.status(left, self.now_ms())
     }
 }

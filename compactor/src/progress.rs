@@ -1,11 +1,10 @@
 //! How much there is left to do: Thanos' `todo` metrics, the plan on the status page, and lines or bars for people.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sabre_model::BlockId;
 use sabre_model::duration::format_model;
 use sabre_model::size::format_bytes;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,6 @@ use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::metrics::gauge;
 use crate::plan::{self, BlockInfo, groups, plan_downsampling, todo};
-use crate::quarantine::Work;
 use crate::status::RunningStatus;
 
 /// How often bars move.
@@ -26,15 +24,18 @@ impl Compactor {
     /// Counts what is left to do and shows the plan.
     pub(crate) async fn refresh_todo(&self) -> Result<(), PassError> {
         let view = self.sync().await?;
-        let blocks = BlockInfo::all(&view);
         let policy = &self.config.policy;
-        let mut excluded: BTreeSet<BlockId> = self.avoided(Work::Compaction);
-        excluded.extend(view.marks.no_compact.keys());
-        excluded.extend(view.marks.deletion.keys());
-        let left = todo(&groups(&blocks), &excluded, policy);
+        let restraint = self.restraint(&view);
+        let groups = groups(&BlockInfo::with_incomplete(&view), restraint.holds_gaps);
+        let left = todo(&groups, &restraint.not_compacted, policy);
         self.metrics.todo_compactions.set(gauge(left.compactions));
         self.metrics.todo_blocks.set(gauge(left.compaction_blocks));
-        let due = plan_downsampling(&blocks, &self.not_downsampled(&view), policy, self.now_ms());
+        let due = plan_downsampling(
+            &BlockInfo::all(&view),
+            &restraint.not_downsampled,
+            policy,
+            self.now_ms(),
+        );
         self.metrics.todo_downsample.set(gauge(due.len()));
         let retention = self.plan_retention(&view);
         let unmarked = retention.expired.iter();
@@ -121,4 +122,118 @@ fn message(job: &RunningStatus) -> String {
         format!(", {} left", format_model(left_ms / 1000 * 1000))
     });
     format!("{} samples/s{left}", job.samples_per_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use parking_lot::Mutex;
+    use sabre_objstore::MemoryBucket;
+    use sabre_runtime::budget::Budget;
+    use sabre_runtime::metrics::Registry;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+    use crate::compactor::CompactorConfig;
+    use crate::merge::JobProgress;
+    use crate::plan::{DownsamplePlan, tests::block};
+    use crate::status::Running;
+
+    /// Collects the lines of a log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            write!(self.0, "{}={value:?} ", field.name()).unwrap();
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().push(line.0);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_terminal_lines_tell_of_every_job_that_runs() {
+        let compactor = Compactor::new(
+            Arc::new(MemoryBucket::new("b")),
+            CompactorConfig::without_data_dir(),
+            Budget::unlimited(),
+            &Registry::new(),
+            Arc::new(|| 3_000),
+        );
+        let progress = Arc::new(JobProgress::default());
+        progress.read_bytes.store(25, Ordering::Relaxed);
+        progress.samples.store(500, Ordering::Relaxed);
+        let plan = DownsamplePlan {
+            block: block(1, 0, 48),
+            to_ms: 300_000,
+        };
+        let running = compactor
+            .board
+            .begin(Running::downsampling(&plan, &progress, 1_000));
+        let lines = Lines::default();
+        let _listening = tracing::subscriber::set_default(lines.clone());
+        let minute = async |guard| {
+            let told = compactor.log_lines(CancellationToken::new());
+            assert!(tokio::time::timeout(LINE_STEP * 2, told).await.is_err());
+            drop(guard);
+            std::mem::take(&mut *lines.0.lock())
+        };
+        let told = minute(Some(running)).await;
+        assert!(!told.is_empty());
+        for part in [
+            "under way",
+            "downsample",
+            "samples_per_second=250",
+            "left=",
+            "6s",
+            "25B",
+            "100B",
+        ] {
+            assert!(told[0].contains(part), "no {part} in {}", told[0]);
+        }
+        assert!(minute(None).await.is_empty(), "nothing runs");
+    }
+
+    #[test]
+    fn a_bar_says_how_fast_it_goes_and_what_is_left() {
+        let mut job = RunningStatus {
+            what: "compact",
+            name: "0@1".to_owned(),
+            blocks: Vec::new(),
+            size_bytes: 100,
+            read_bytes: 25,
+            samples: 500,
+            samples_per_second: 250,
+            running_ms: 2_000,
+            left_ms: Some(6_200),
+        };
+        assert_eq!(message(&job), "250 samples/s, 6s left");
+        let bar = new_bar(&job);
+        assert_eq!((bar.length(), bar.prefix().as_str()), (Some(100), "compact 0@1"));
+        job.left_ms = None;
+        assert_eq!(message(&job), "250 samples/s");
+    }
 }

@@ -105,11 +105,7 @@ fn spawn_helpers(tasks: &mut Tasks, compactor: &Arc<Compactor>, settings: &Compa
     if let Some(every) = settings.cleanup_interval {
         let (stop, cleaner) = (tasks.stop().clone(), Arc::clone(compactor));
         tasks.spawn("cleaning", async move {
-            repeat(every, &stop, "cleaning", || async {
-                cleaner.retain().await?;
-                cleaner.clean().await
-            })
-            .await;
+            repeat(every, &stop, "cleaning", || cleaner.tidy()).await;
             Ok(())
         });
     }
@@ -160,7 +156,6 @@ async fn work(
             Ok(()) => tracing::info!("iteration is done"),
             Err(error @ PassError::Halt(_)) => {
                 tracing::error!(%error, "halted; the process stays up for its metrics to be seen");
-                compactor.metrics.halted.set(1);
                 stop.cancelled().await;
                 return Ok(());
             }

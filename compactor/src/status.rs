@@ -83,6 +83,8 @@ pub(crate) struct Status {
     groups: Vec<GroupStatus>,
     running: Vec<RunningStatus>,
     quarantined: Vec<QuarantinedStatus>,
+    unclear: Vec<UnclearStatus>,
+    halted: bool,
     errors: Vec<ErrorStatus>,
     plan: String,
     planned_ms: i64,
@@ -95,6 +97,23 @@ pub(crate) struct QuarantinedStatus {
     pub(crate) work: crate::quarantine::Work,
     #[serde(flatten)]
     pub(crate) found: crate::quarantine::Quarantined,
+}
+
+/// A block that cannot be judged, as it is shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnclearStatus {
+    pub(crate) block: String,
+    #[serde(flatten)]
+    pub(crate) found: crate::unclear::Unclear,
+}
+
+/// What is left alone, as it is shown.
+#[derive(Debug, Default)]
+pub(crate) struct LeftAlone {
+    pub(crate) quarantined: Vec<QuarantinedStatus>,
+    pub(crate) unclear: Vec<UnclearStatus>,
+    /// Whether the process halted.
+    pub(crate) halted: bool,
 }
 
 impl Board {
@@ -147,13 +166,15 @@ impl Board {
     }
 
     /// Everything.
-    pub(crate) fn status(&self, quarantined: Vec<QuarantinedStatus>, now_ms: i64) -> Status {
+    pub(crate) fn status(&self, left: LeftAlone, now_ms: i64) -> Status {
         let running = self.running(now_ms);
         let shown = self.0.lock();
         Status {
             groups: shown.groups.clone(),
             running,
-            quarantined,
+            quarantined: left.quarantined,
+            unclear: left.unclear,
+            halted: left.halted,
             errors: shown.errors.iter().cloned().collect(),
             plan: shown.plan.clone(),
             planned_ms: shown.planned_ms,
@@ -264,7 +285,7 @@ mod tests {
         for n in 0..100 {
             board.error(n, n.to_string());
         }
-        let status = board.status(Vec::new(), 0);
+        let status = board.status(LeftAlone::default(), 0);
         assert_eq!(status.errors.len(), REMEMBERED_ERRORS);
         assert_eq!(status.errors[0].time_ms, 99);
     }

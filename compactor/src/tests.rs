@@ -5,3 +5,7 @@ mod bucket;
 mod faults;
 mod fixture;
 mod golden;
+mod halting;
+mod planning;
+mod running;
+mod unclear;

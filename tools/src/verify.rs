@@ -114,7 +114,7 @@ async fn read_blocks(
 
 fn overlapping(view: &View, out: &mut (dyn Write + Send)) -> Result<usize, ToolError> {
     let mut found = 0;
-    for group in groups(&BlockInfo::all(view)) {
+    for group in groups(&BlockInfo::all(view), false) {
         let mut rest: Vec<&BlockInfo> = group.blocks.iter().collect();
         loop {
             let run: Vec<BlockId> = overlapping_run(&rest).iter().map(|block| block.id()).collect();
@@ -141,7 +141,7 @@ fn overlapping(view: &View, out: &mut (dyn Write + Send)) -> Result<usize, ToolE
 /// Blocks of a group that are the same compaction done twice.
 fn duplicated(view: &View, out: &mut (dyn Write + Send)) -> Result<usize, ToolError> {
     let mut found = 0;
-    for group in groups(&BlockInfo::all(view)) {
+    for group in groups(&BlockInfo::all(view), false) {
         for (n, one) in group.blocks.iter().enumerate() {
             let others = group.blocks.iter().skip(n + 1);
             for other in others.filter(|other| is_same(&one.meta, &other.meta)) {

@@ -1,6 +1,6 @@
 //! Compaction: group by group, until no group has a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -17,7 +17,8 @@ use crate::execute::{Compacted, Compaction, compact, mark_for_deletion};
 use crate::merge::{JobError, JobProgress};
 use crate::metrics::CompactorMetrics;
 use crate::plan::{
-    BlockInfo, CompactionPlan, Group, GroupPlan, NewMark, due_from_result, groups, plan_garbage, plan_group,
+    BlockInfo, CompactionPlan, Group, GroupPlan, NewMark, Restraint, due_from_result, groups, plan_garbage,
+    plan_group,
 };
 use crate::quarantine::Work;
 use crate::source::Health;
@@ -50,15 +51,16 @@ impl Compactor {
         loop {
             let view = self.sync().await?;
             let tidied = first_error(self.delete_marked(&view).await, self.collect_garbage(&view).await);
-            let blocks = with_incomplete(&view);
-            self.set_impossible_apart(&blocks);
-            let groups: Vec<Group> = groups(&blocks);
+            let blocks = BlockInfo::with_incomplete(&view);
+            let restraint = self.restraint(&view);
+            let groups: Vec<Group> = groups(&blocks, restraint.holds_gaps);
+            self.forget_overlaps_of_others(&view, &groups);
             self.board.show_groups(&groups);
             let pending = groups
                 .iter()
                 .filter(|group| !memory.failed.contains_key(&group.key));
             let jobs: Vec<_> = pending
-                .map(|group| self.compact_named(&view, &blocks, group))
+                .map(|group| self.compact_named(&view, &blocks, &restraint, group))
                 .collect();
             let steps: Vec<(String, Step)> = stream::iter(jobs)
                 .buffer_unordered(self.config.compact_concurrency.max(1))
@@ -84,42 +86,31 @@ impl Compactor {
         }
     }
 
-    /// A block that ends before it begins was edited by hand: nobody knows where its data belongs.
-    fn set_impossible_apart(&self, blocks: &[BlockInfo]) {
-        let known = self.avoided(Work::Compaction);
-        for block in blocks {
-            let (begin, end) = (block.meta.min_time, block.meta.max_time);
-            if end < begin && !known.contains(&block.id()) {
-                let why = format!(
-                    "block {}: meta.json: it ends before it begins: {begin} to {end}",
-                    block.id()
-                );
-                self.set_apart(block.id(), Work::Compaction, why);
-            }
-        }
+    async fn compact_named(
+        &self,
+        view: &View,
+        blocks: &[BlockInfo],
+        restraint: &Restraint,
+        group: &Group,
+    ) -> (String, Step) {
+        let step = self.compact_group(view, blocks, restraint, group).await;
+        (group.key.clone(), step)
     }
 
-    /// Blocks that are not to be compacted: those with a mark, those found broken, and those that lack a file.
-    fn not_compacted(&self, view: &View) -> BTreeSet<BlockId> {
-        let mut excluded = self.avoided(Work::Compaction);
-        excluded.extend(view.marks.no_compact.keys());
-        excluded.extend(view.marks.deletion.keys());
-        excluded.extend(view.incomplete_metas.iter().map(|meta| meta.ulid));
-        excluded
-    }
-
-    async fn compact_named(&self, view: &View, blocks: &[BlockInfo], group: &Group) -> (String, Step) {
-        (group.key.clone(), self.compact_group(view, blocks, group).await)
-    }
-
-    async fn compact_group(&self, view: &View, blocks: &[BlockInfo], group: &Group) -> Step {
+    async fn compact_group(
+        &self,
+        view: &View,
+        blocks: &[BlockInfo],
+        restraint: &Restraint,
+        group: &Group,
+    ) -> Step {
         let resolution = CompactorMetrics::resolution(group.resolution_ms);
         self.metrics.runs_started.with([&resolution]).inc();
         let GroupPlan {
             compaction,
             marks,
             overlaps,
-        } = plan_group(group, &self.not_compacted(view), &self.config.policy);
+        } = plan_group(group, &restraint.not_compacted, &self.config.policy);
         let overlapping: Vec<BlockId> = overlaps.into_iter().flat_map(|overlap| overlap.blocks).collect();
         let is_overlap = !overlapping.is_empty();
         self.note_overlaps(&group.key, overlapping);
@@ -334,13 +325,4 @@ impl Compactor {
             .observe(started.elapsed().as_secs_f64());
         outcome
     }
-}
-
-/// The blocks that count, and those that lack a file: these are never compacted, but keep their place in time.
-pub(super) fn with_incomplete(view: &View) -> Vec<BlockInfo> {
-    let mut blocks = BlockInfo::all(view);
-    for meta in &view.incomplete_metas {
-        blocks.push(BlockInfo::new(Arc::clone(meta), view));
-    }
-    blocks
 }

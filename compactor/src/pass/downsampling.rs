@@ -1,13 +1,11 @@
 //! Downsampling of blocks that are due.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt};
 use sabre_block::View;
-use sabre_model::BlockId;
 
 use super::iteration::first_error;
 use crate::compactor::Compactor;
@@ -30,7 +28,7 @@ impl Compactor {
             let view = self.sync().await?;
             let due = plan_downsampling(
                 &BlockInfo::all(&view),
-                &self.not_downsampled(&view),
+                &self.restraint(&view).not_downsampled,
                 &self.config.policy,
                 self.now_ms(),
             );
@@ -44,15 +42,6 @@ impl Compactor {
             }
         }
         outcome
-    }
-
-    /// Blocks that are not to be downsampled: those with a mark, and those found broken by either work.
-    pub(crate) fn not_downsampled(&self, view: &View) -> BTreeSet<BlockId> {
-        let mut excluded = self.avoided(Work::Downsampling);
-        excluded.extend(self.avoided(Work::Compaction));
-        excluded.extend(view.marks.no_downsample.keys());
-        excluded.extend(view.marks.deletion.keys());
-        excluded
     }
 
     async fn downsample_one(&self, view: &View, plan: &DownsamplePlan) -> Result<(), PassError> {
@@ -90,8 +79,9 @@ impl Compactor {
                         "block is downsampled"
                     ),
                     None => {
-                        let why = "nothing is left of it by downsampling".to_owned();
-                        self.set_apart(source, Work::Downsampling, why);
+                        // It holds stale markers alone: that is no fault, and would be the same the next time.
+                        tracing::info!(%source, resolution_ms = plan.to_ms, "block has nothing to downsample");
+                        self.nothing_due_from(source);
                     }
                 }
                 Ok(())

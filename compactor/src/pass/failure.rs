@@ -13,6 +13,15 @@ use crate::plan::{BlockInfo, CompactionPlan, Group, NewMark};
 use crate::quarantine::Work;
 use crate::source::Defect;
 
+/// What became of a block that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It has a mark in the bucket now.
+    Marked,
+    /// This process leaves it alone.
+    SetApart,
+}
+
 impl Compactor {
     /// Deals with a failed compaction.
     pub(super) async fn handle_failure(
@@ -45,7 +54,7 @@ impl Compactor {
         error: &JobError,
     ) -> Step {
         tracing::warn!(group = group.key, %error, "a block seems broken, it is read again");
-        let mut guilty = false;
+        let (mut is_mended, mut is_guilty) = (false, false);
         for source in &plan.sources {
             if !suspects.contains(&source.id()) {
                 continue;
@@ -53,18 +62,21 @@ impl Compactor {
             match verify_block(&self.context, view, &source.meta).await {
                 Ok(_) => {}
                 Err(found) => match Class::of(&found) {
-                    Class::Suspect(_) => {
-                        guilty = true;
-                        if let Err(error) = self.convict(source, &found).await {
-                            return Step::Failed(error);
-                        }
-                    }
+                    Class::Suspect(_) => match self.convict(source, &found).await {
+                        Ok(Verdict::Marked) => is_mended = true,
+                        Ok(Verdict::SetApart) => is_guilty = true,
+                        Err(error) => return Step::Failed(error),
+                    },
                     _ => return Step::Failed(PassError::Retry(found.to_string())),
                 },
             }
         }
-        if guilty {
+        if is_guilty {
             return self.set_apart_or_halt(error);
+        }
+        if is_mended {
+            // The mark is what there is to do: Thanos goes on then, too.
+            return Step::Again;
         }
         if self.is_first_doubt(plan) {
             tracing::warn!(group = group.key, %error, "the blocks are sound, the compaction is done again");
@@ -81,7 +93,7 @@ impl Compactor {
     }
 
     /// Leaves a broken block alone, or marks it where Thanos would.
-    async fn convict(&self, source: &BlockInfo, found: &JobError) -> Result<(), PassError> {
+    async fn convict(&self, source: &BlockInfo, found: &JobError) -> Result<Verdict, PassError> {
         let out_of_order = defect(found).is_some_and(|(_, defect)| defect == Defect::OutOfOrderChunks);
         if out_of_order && self.config.marks_out_of_order {
             let mark = NewMark {
@@ -89,10 +101,11 @@ impl Compactor {
                 reason: NoCompactReason::OutOfOrderChunk,
                 details: found.to_string(),
             };
-            return self.mark_no_compact(&mark).await;
+            self.mark_no_compact(&mark).await?;
+            return Ok(Verdict::Marked);
         }
         self.set_apart(source.id(), Work::Compaction, found.to_string());
-        Ok(())
+        Ok(Verdict::SetApart)
     }
 
     fn set_apart_or_halt(&self, error: &JobError) -> Step {

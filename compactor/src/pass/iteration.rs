@@ -3,6 +3,7 @@
 use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::plan::{self, Action, PlanInput};
+use crate::quarantine::Quarantine;
 
 impl Compactor {
     /// Compacts until nothing is left, downsamples, retains and cleans. What fails does not keep the rest from being
@@ -11,8 +12,10 @@ impl Compactor {
     /// # Errors
     /// The first failure; blocks that are left alone are one.
     pub(crate) async fn iterate(&self) -> Result<(), PassError> {
+        self.forget_unseen();
         let mut outcome = self.compact_all().await;
         if let Err(PassError::Halt(_)) = &outcome {
+            self.halt();
             return outcome;
         }
         if self.config.policy.downsamples {
@@ -20,6 +23,7 @@ impl Compactor {
         }
         outcome = first_error(outcome, self.retain().await);
         outcome = first_error(outcome, self.clean().await);
+        outcome = first_error(outcome, self.all_were_seen());
         let trouble = match self.trouble() {
             Some(trouble) => Err(PassError::Trouble(trouble)),
             None => Ok(()),
@@ -36,6 +40,15 @@ impl Compactor {
         outcome
     }
 
+    /// What goes on beside the iterations: marks what is past its retention, and deletes what is due. After a halt nothing
+    /// is marked any more, as Thanos does it: an operator looks at the bucket first.
+    pub(crate) async fn tidy(&self) -> Result<(), PassError> {
+        if !self.is_halted() {
+            self.retain().await?;
+        }
+        self.clean().await
+    }
+
     /// Everything that is to be done, as a plan. Nothing is written.
     ///
     /// # Errors
@@ -44,12 +57,13 @@ impl Compactor {
         let view = self.sync().await.map_err(|error| error.to_string())?;
         let pending = self.context.bucket.pending_uploads("").await;
         let pending = pending.map_err(|error| error.to_string())?;
-        let avoided = self.with_quarantine(crate::quarantine::Quarantine::reasons);
         Ok(plan::plan_all(&PlanInput {
             view: &view,
             pending: &pending,
             own: &self.own_leftovers(),
-            avoided: &avoided,
+            avoided: &self.with_quarantine(Quarantine::reasons),
+            unclear: &self.unclear_reasons(),
+            restraint: &self.restraint(&view),
             policy: &self.config.policy,
             now_ms: self.now_ms(),
         }))

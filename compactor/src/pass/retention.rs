@@ -1,18 +1,14 @@
 //! Retention: blocks past their time are marked.
 
-use std::collections::BTreeSet;
-
 use sabre_block::{View, mark};
-use sabre_model::BlockId;
 use sabre_model::duration::{GoDuration, format_go};
 
-use super::compaction::with_incomplete;
 use super::iteration::first_error;
 use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::execute::mark_for_deletion;
 use crate::metrics::gauge;
-use crate::plan::{BlockInfo, RetentionPlan, final_ranges, groups, plan_retention};
+use crate::plan::{BlockInfo, RetentionPlan, groups, retention_of};
 
 impl Compactor {
     /// Marks the blocks that are past their retention, except those from which an aggregate is still due.
@@ -50,14 +46,8 @@ impl Compactor {
 
     /// What retention says of a view.
     pub(crate) fn plan_retention(&self, view: &View) -> RetentionPlan {
-        let finals = final_ranges(view, &groups(&with_incomplete(view)), &self.config.policy);
-        let never: BTreeSet<BlockId> = view.marks.no_downsample.keys().copied().collect();
-        plan_retention(
-            &BlockInfo::all(view),
-            &finals,
-            &never,
-            &self.config.policy,
-            self.now_ms(),
-        )
+        let restraint = self.restraint(view);
+        let groups = groups(&BlockInfo::with_incomplete(view), restraint.holds_gaps);
+        retention_of(view, &groups, &restraint, &self.config.policy, self.now_ms())
     }
 }

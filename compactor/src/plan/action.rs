@@ -60,6 +60,15 @@ pub enum Action {
         /// When it is tried again, in milliseconds since the epoch.
         until_ms: i64,
     },
+    /// Nobody can tell where a block belongs, or what marks it has: it is left alone, and so is each gap it may fill.
+    LeaveUnclear {
+        /// The block.
+        block: BlockId,
+        /// Bytes of it.
+        size_bytes: u64,
+        /// What was found.
+        why: String,
+    },
     /// A marked block is deleted.
     Delete {
         /// The block.

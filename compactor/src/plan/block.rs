@@ -43,6 +43,15 @@ impl BlockInfo {
             .collect()
     }
 
+    /// The blocks that count, and those that lack a file: these are never worked on, but keep their place in time.
+    pub fn with_incomplete(view: &View) -> Vec<Self> {
+        let mut blocks = Self::all(view);
+        for meta in &view.incomplete_metas {
+            blocks.push(Self::new(Arc::clone(meta), view));
+        }
+        blocks
+    }
+
     /// The name of the block.
     pub fn id(&self) -> BlockId {
         self.meta.ulid

@@ -33,7 +33,9 @@ pub fn plan_cleaning(
 ) -> CleaningPlan {
     let mut plan = CleaningPlan::default();
     for (block, mark) in &view.marks.deletion {
-        if !is_of_others(view, *block) && filter::is_expired(mark, delete_delay_ms, now_ms) {
+        // Of what could not be looked at nobody knows whose it is.
+        let is_unknown = view.failures.contains_key(block);
+        if !is_unknown && !is_of_others(view, *block) && filter::is_expired(mark, delete_delay_ms, now_ms) {
             plan.marked.push((*block, mark.deletion_time_s));
         }
     }
@@ -58,7 +60,13 @@ pub fn plan_cleaning(
 }
 
 /// Blocks that others make superfluous and that have no deletion mark yet.
+///
+/// There are none while the marks of a block that counts cannot be read: if it is marked for deletion itself, nothing is
+/// superfluous because of it.
 pub fn plan_garbage(view: &View) -> Vec<BlockId> {
+    if view.failures.keys().any(|block| view.meta(*block).is_some()) {
+        return Vec::new();
+    }
     let duplicates = view
         .dropped
         .iter()

@@ -17,10 +17,13 @@ pub struct Group {
     pub labels: Labels,
     /// Its blocks by begin, then by name.
     pub blocks: Vec<BlockInfo>,
+    /// Whether nothing is compacted across a gap between blocks: one whose `meta.json` cannot be read may belong there.
+    pub holds_gaps: bool,
 }
 
-/// Puts blocks into groups, sorted by key.
-pub fn groups(blocks: &[BlockInfo]) -> Vec<Group> {
+/// Puts blocks into groups, sorted by key. For `holds_gaps` see [`Group`]: it is the same for all, as nobody knows of which
+/// group such a block is.
+pub fn groups(blocks: &[BlockInfo], holds_gaps: bool) -> Vec<Group> {
     let mut by_identity: BTreeMap<(i64, Labels), Vec<BlockInfo>> = BTreeMap::new();
     for block in blocks {
         by_identity
@@ -36,6 +39,7 @@ pub fn groups(blocks: &[BlockInfo]) -> Vec<Group> {
             resolution_ms,
             labels,
             blocks,
+            holds_gaps,
         });
     }
     groups.sort_by(|a, b| a.key.cmp(&b.key));

@@ -83,7 +83,7 @@ impl CompactionPlan {
 }
 
 /// Plans the next compaction of a group, without the blocks that are `excluded`: those with a mark, and those that
-/// were found broken.
+/// were found broken; and not across gaps that a block may fill of which nothing is known.
 pub fn plan_group(group: &Group, excluded: &BTreeSet<BlockId>, policy: &Policy) -> GroupPlan {
     let mut plan = GroupPlan::default();
     if group.blocks.len() < 2 {
@@ -102,7 +102,7 @@ pub fn plan_group(group: &Group, excluded: &BTreeSet<BlockId>, policy: &Policy) 
                 is_excluded: excluded.contains(&block.id()),
             })
             .collect();
-        let sources = ladder::next(&candidates, &policy.ranges_ms);
+        let sources = ladder::next(&candidates, &policy.ranges_ms, group.holds_gaps);
         if sources.is_empty() {
             return plan;
         }

@@ -27,7 +27,13 @@ impl Candidate<'_> {
 ///
 /// Blocks that overlap come first and by themselves. Then the newest block, whatever it is, is left alone: late
 /// blocks may still come to its side.
-pub(super) fn next<'a>(candidates: &[Candidate<'a>], ranges_ms: &[i64]) -> Vec<&'a BlockInfo> {
+///
+/// If it `holds_gaps`, nothing is planned across one.
+pub(super) fn next<'a>(
+    candidates: &[Candidate<'a>],
+    ranges_ms: &[i64],
+    holds_gaps: bool,
+) -> Vec<&'a BlockInfo> {
     let free: Vec<&BlockInfo> = candidates
         .iter()
         .filter(|candidate| !candidate.is_excluded)
@@ -40,7 +46,7 @@ pub(super) fn next<'a>(candidates: &[Candidate<'a>], ranges_ms: &[i64]) -> Vec<&
     let Some((_newest, older)) = candidates.split_last() else {
         return Vec::new();
     };
-    let by_range = next_by_range(older, ranges_ms);
+    let by_range = next_by_range(older, ranges_ms, holds_gaps);
     if !by_range.is_empty() {
         return by_range;
     }
@@ -67,13 +73,13 @@ pub fn overlapping_run<'a>(blocks: &[&'a BlockInfo]) -> Vec<&'a BlockInfo> {
 }
 
 /// The first aligned range, shortest first, whose blocks are complete: they fill it, or time has gone on.
-fn next_by_range<'a>(older: &[Candidate<'a>], ranges_ms: &[i64]) -> Vec<&'a BlockInfo> {
+fn next_by_range<'a>(older: &[Candidate<'a>], ranges_ms: &[i64], holds_gaps: bool) -> Vec<&'a BlockInfo> {
     let Some(high_time) = older.last().map(Candidate::min_time) else {
         return Vec::new();
     };
     for range_ms in ranges_ms.iter().skip(1) {
         for part in split_by_range(older, *range_ms) {
-            let plan = plan_of_part(part, *range_ms, high_time);
+            let plan = plan_of_part(part, *range_ms, high_time, holds_gaps);
             if !plan.is_empty() {
                 return plan;
             }
@@ -82,7 +88,12 @@ fn next_by_range<'a>(older: &[Candidate<'a>], ranges_ms: &[i64]) -> Vec<&'a Bloc
     Vec::new()
 }
 
-fn plan_of_part<'a>(part: &[Candidate<'a>], range_ms: i64, high_time: i64) -> Vec<&'a BlockInfo> {
+fn plan_of_part<'a>(
+    part: &[Candidate<'a>],
+    range_ms: i64,
+    high_time: i64,
+    holds_gaps: bool,
+) -> Vec<&'a BlockInfo> {
     let (Some(first), Some(last)) = (part.first(), part.last()) else {
         return Vec::new();
     };
@@ -91,7 +102,9 @@ fn plan_of_part<'a>(part: &[Candidate<'a>], range_ms: i64, high_time: i64) -> Ve
     if has_failed || part.len() < 2 || (!fills && last.max_time() > high_time) {
         return Vec::new();
     }
-    let runs = part.split(|one| one.is_excluded);
+    let free = part.split(|one| one.is_excluded);
+    let runs =
+        free.flat_map(|run| run.chunk_by(|one, next| !holds_gaps || next.min_time() <= one.max_time()));
     let mut long_enough = runs.filter(|run| run.len() > 1);
     let run = long_enough.next().unwrap_or_default();
     run.iter().map(|one| one.block).collect()

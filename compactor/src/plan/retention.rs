@@ -9,6 +9,7 @@ use super::block::BlockInfo;
 use super::downsample::{Covered, is_wanted, target_resolution};
 use super::group::Group;
 use super::policy::Policy;
+use super::restraint::Restraint;
 use super::simulate::simulate;
 
 /// A block past its time that stays, because an aggregate that outlives it is still to be made from it.
@@ -31,7 +32,9 @@ pub struct RetentionPlan {
 
 /// The range in milliseconds that each block will be part of when all is well: marked ones are left out, as marks are what
 /// somebody decided. A block that was found broken, or overlaps others, counts as if it were mended: it and its neighbours
-/// could still be compacted and downsampled then, and must not be deleted for a fault that somebody has yet to look at.
+/// could still be compacted and downsampled then, and must not be deleted for a fault that somebody has yet to look at. The
+/// same goes for blocks beside which one may belong whose `meta.json` cannot be read: together they may fill the longest
+/// range there is.
 pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy) -> BTreeMap<BlockId, i64> {
     let marks = &view.marks;
     let marked: BTreeSet<BlockId> = (marks.no_compact.keys())
@@ -42,10 +45,42 @@ pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy) -> BTreeMap<
         vertical: true,
         ..policy.clone()
     };
-    let finals = groups
-        .iter()
-        .map(|group| simulate(group, &marked, &when_well).finals);
-    finals.flatten().collect()
+    let mut finals = BTreeMap::new();
+    for group in groups {
+        let well = Group {
+            holds_gaps: false,
+            ..group.clone()
+        };
+        finals.extend(simulate(&well, &marked, &when_well).finals);
+        finals.extend(beside_unplaced(group, &marked, policy));
+    }
+    finals
+}
+
+/// The longest range, for blocks that may come to lie in one with a block of which nothing is known.
+fn beside_unplaced(group: &Group, marked: &BTreeSet<BlockId>, policy: &Policy) -> Vec<(BlockId, i64)> {
+    if !group.holds_gaps {
+        return Vec::new();
+    }
+    let longest_ms = policy.ranges_ms.iter().copied().max().unwrap_or(0);
+    let unmarked = group.blocks.iter().filter(|block| !marked.contains(&block.id()));
+    unmarked
+        .map(|block| (block.id(), longest_ms.max(block.range_ms())))
+        .collect()
+}
+
+/// Plans retention of the blocks of a view.
+pub fn retention_of(
+    view: &View,
+    groups: &[Group],
+    restraint: &Restraint,
+    policy: &Policy,
+    now_ms: i64,
+) -> RetentionPlan {
+    let mut blocks = BlockInfo::all(view);
+    blocks.retain(|block| !restraint.not_retained.contains(&block.id()));
+    let finals = final_ranges(view, groups, policy);
+    plan_retention(&blocks, &finals, &restraint.never_downsampled, policy, now_ms)
 }
 
 /// Plans retention.

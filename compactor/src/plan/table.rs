@@ -114,6 +114,17 @@ fn row(action: &Action, now_ms: i64) -> Row {
             when: format!("tried again {}", format_rfc3339_ms(*until_ms)),
             size_bytes: block.size_bytes,
         },
+        Action::LeaveUnclear {
+            block,
+            size_bytes,
+            why,
+        } => Row {
+            what: "leave unclear block",
+            blocks: block.to_string(),
+            why: why.clone(),
+            when: "looked at by every sync".to_owned(),
+            size_bytes: *size_bytes,
+        },
         deleting => deletion_row(deleting, now_ms),
     }
 }

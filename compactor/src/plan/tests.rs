@@ -53,7 +53,7 @@ pub(crate) fn at_resolution(block: BlockInfo, resolution_ms: i64) -> BlockInfo {
 }
 
 pub(crate) fn one_group(blocks: &[BlockInfo]) -> Group {
-    let mut found = groups(blocks);
+    let mut found = groups(blocks, false);
     assert_eq!(found.len(), 1);
     found.remove(0)
 }

@@ -1,6 +1,6 @@
 //! Everything that is to be done to a bucket, as of one sync.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sabre_block::View;
 use sabre_model::BlockId;
@@ -10,9 +10,10 @@ use super::action::{Action, MarkReason};
 use super::block::BlockInfo;
 use super::cleaning::{plan_cleaning, plan_garbage};
 use super::downsample::plan_downsampling;
-use super::group::groups;
+use super::group::{Group, groups};
 use super::policy::Policy;
-use super::retention::{final_ranges, plan_retention};
+use super::restraint::Restraint;
+use super::retention::retention_of;
 use super::simulate::{is_size_mark, simulate};
 
 /// What planning looks at.
@@ -26,6 +27,10 @@ pub struct PlanInput<'a> {
     pub own: &'a [BlockId],
     /// Blocks found broken, with what was found and when they are tried again.
     pub avoided: &'a BTreeMap<BlockId, (String, i64)>,
+    /// Blocks that cannot be judged, with what was found.
+    pub unclear: &'a BTreeMap<BlockId, String>,
+    /// What is left alone.
+    pub restraint: &'a Restraint,
     /// The settings.
     pub policy: &'a Policy,
     /// The time, in milliseconds since the epoch.
@@ -39,12 +44,11 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         view,
         pending,
         own,
-        avoided,
         policy,
         now_ms,
+        ..
     } = *input;
-    let blocks = BlockInfo::all(view);
-    let mut actions = avoid(&blocks, avoided);
+    let mut actions = left_alone(input);
     for block in plan_garbage(view) {
         actions.push(Action::MarkForDeletion {
             block,
@@ -52,18 +56,11 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
             reason: MarkReason::Garbage,
         });
     }
-    let deleted = view.marks.deletion.keys();
-    let kept_out = view
-        .marks
-        .no_compact
-        .keys()
-        .chain(avoided.keys())
-        .chain(deleted.clone());
-    let excluded: BTreeSet<BlockId> = kept_out.copied().collect();
+    let blocks = BlockInfo::with_incomplete(view);
+    let groups = groups(&blocks, input.restraint.holds_gaps);
     let mut final_blocks = Vec::new();
-    let groups = groups(&blocks);
     for group in &groups {
-        let simulated = simulate(group, &excluded, policy);
+        let simulated = simulate(group, &input.restraint.not_compacted, policy);
         actions.extend(simulated.marks.into_iter().map(Action::MarkNoCompact));
         for overlap in simulated.overlaps {
             let group = group.key.clone();
@@ -75,18 +72,25 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         }
         final_blocks.extend(simulated.blocks);
     }
-    let never: BTreeSet<BlockId> = view.marks.no_downsample.keys().copied().collect();
-    let undue: BTreeSet<BlockId> = never
-        .iter()
-        .chain(avoided.keys())
-        .chain(deleted)
-        .copied()
-        .collect();
-    let due = plan_downsampling(&final_blocks, &undue, policy, now_ms);
+    // A block that lacks a file counts for no aggregate either.
+    final_blocks.retain(|block| !view.incomplete_metas.iter().any(|meta| meta.ulid == block.id()));
+    let due = plan_downsampling(&final_blocks, &input.restraint.not_downsampled, policy, now_ms);
     actions.extend(due.into_iter().map(Action::Downsample));
-    let finals = final_ranges(view, &groups, policy);
-    let retention = plan_retention(&blocks, &finals, &never, policy, now_ms);
-    actions.extend(retention.kept.into_iter().map(Action::Wait));
+    actions.extend(retention(input, &groups));
+    actions.extend(cleaning(view, pending, own, policy, now_ms));
+    actions
+}
+
+fn retention(input: &PlanInput<'_>, groups: &[Group]) -> Vec<Action> {
+    let PlanInput {
+        view,
+        restraint,
+        policy,
+        now_ms,
+        ..
+    } = *input;
+    let retention = retention_of(view, groups, restraint, policy, now_ms);
+    let mut actions: Vec<Action> = retention.kept.into_iter().map(Action::Wait).collect();
     for block in retention.expired {
         if view.marks.deletion.contains_key(&block.id()) {
             continue;
@@ -98,7 +102,19 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
             reason: MarkReason::Retention(kept_ms),
         });
     }
-    actions.extend(cleaning(view, pending, own, policy, now_ms));
+    actions
+}
+
+/// What is left alone, and named so that an operator sees it.
+fn left_alone(input: &PlanInput<'_>) -> Vec<Action> {
+    let mut actions = avoid(&BlockInfo::all(input.view), input.avoided);
+    for (block, why) in input.unclear {
+        actions.push(Action::LeaveUnclear {
+            block: *block,
+            size_bytes: size_of(input.view, *block),
+            why: why.clone(),
+        });
+    }
     actions
 }
 
@@ -151,7 +167,7 @@ impl Action {
     /// Whether an operator has to look at it.
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::LeaveOverlap { .. } | Self::Avoid { .. } => true,
+            Self::LeaveOverlap { .. } | Self::Avoid { .. } | Self::LeaveUnclear { .. } => true,
             Self::MarkNoCompact(mark) => !is_size_mark(mark),
             _ => false,
         }

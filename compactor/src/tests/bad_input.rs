@@ -182,7 +182,7 @@ async fn blocks_that_overlap_are_left_alone() {
 }
 
 /// A block whose one series has two chunks that overlap.
-fn out_of_order(n: u64) -> sabre_testkit::blocks::Block {
+pub(super) fn out_of_order(n: u64) -> sabre_testkit::blocks::Block {
     let labels = Labels::from_pairs([("__name__", "disorder")]).unwrap();
     let begin = START_MS + 2 * HOUR_MS;
     let chunk = |from_s: i64| {
@@ -282,7 +282,8 @@ async fn metas_edited_by_hand_stop_no_other_block() {
             *bytes = edit.to_vec();
         })
         .await;
-        fixture.iterate().await.unwrap();
+        let outcome = fixture.iterate().await;
+        assert!(is_trouble(&outcome), "{outcome:?}");
         let levels = levels(&fixture).await;
         assert_eq!(levels[..2], [(0, 8, 2), (8, 16, 2)], "{levels:?}");
         assert!(fixture.view().await.listing.get(ids[9]).is_some());

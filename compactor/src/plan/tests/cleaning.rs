@@ -1,6 +1,6 @@
 //! Cleaning, garbage, and the whole plan as a table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sabre_block::{
     View,
@@ -120,6 +120,11 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
         pending: &[],
         own: &[],
         avoided: &avoided,
+        unclear: &BTreeMap::from([(id(22), "meta.json: no JSON".to_owned())]),
+        restraint: &Restraint {
+            not_compacted: BTreeSet::from([id(4), id(20)]),
+            ..Restraint::default()
+        },
         policy: &policy,
         now_ms: 400 * HOUR_MS,
     };
@@ -130,6 +135,8 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
         "bytes",
         "leave broken block",
         "index: broken",
+        "leave unclear block",
+        "meta.json: no JSON",
         "leave overlap",
         "compact",
         "downsample",
@@ -140,6 +147,6 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
-    assert_eq!(actions.iter().filter(|action| action.is_trouble()).count(), 2);
+    assert_eq!(actions.iter().filter(|action| action.is_trouble()).count(), 3);
     assert_eq!(render(&[], 0), "nothing to do");
 }

@@ -74,7 +74,7 @@ fn retained(blocks: &[BlockInfo], raw_h: i64, five_h: i64, hour_h: i64, now_h: i
         ..Policy::default()
     };
     let mut finals = BTreeMap::new();
-    for group in groups(blocks) {
+    for group in groups(blocks, false) {
         finals.extend(simulate(&group, &BTreeSet::new(), &policy).finals);
     }
     let plan = plan_retention(blocks, &finals, &BTreeSet::new(), &policy, now_h * HOUR_MS);

@@ -210,10 +210,32 @@ fn labels_and_resolutions_make_groups_sorted_by_key() {
         other,
         at_resolution(block(4, 0, 2), RESOLUTION_5M_MS),
     ];
-    let found = groups(&blocks);
+    let found = groups(&blocks, false);
     assert_eq!(found.len(), 3);
     assert!(found.is_sorted_by(|a, b| a.key < b.key));
     let eu = found.iter().find(|group| group.blocks.len() == 2).unwrap();
     assert_eq!(eu.key, "0@1319708470537487294");
     assert_eq!(numbers(eu.blocks.iter().map(BlockInfo::id)), [1, 2]);
+}
+
+#[test]
+fn nothing_is_planned_across_a_gap_that_a_block_may_fill() {
+    let blocks = [
+        block(1, 0, 2),
+        block(2, 4, 6),
+        block(3, 6, 8),
+        block(4, 8, 10),
+        block(5, 10, 12),
+    ];
+    let next = |holds_gaps| {
+        let group = Group {
+            holds_gaps,
+            ..one_group(&blocks)
+        };
+        let plan = plan_group(&group, &BTreeSet::new(), &Policy::default());
+        let sources = plan.compaction.map(|plan| plan.sources).unwrap_or_default();
+        numbers(sources.iter().map(BlockInfo::id))
+    };
+    assert_eq!(next(false), [1, 2, 3], "a gap is no obstacle by itself");
+    assert_eq!(next(true), [2, 3]);
 }

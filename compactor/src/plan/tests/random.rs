@@ -28,7 +28,7 @@ proptest! {
     ) {
         let policy = Policy { vertical, ..Policy::default() };
         let excluded: BTreeSet<BlockId> = marked.into_iter().map(id).collect();
-        for group in groups(&blocks) {
+        for group in groups(&blocks, false) {
             let plan = plan_group(&group, &excluded, &policy);
             let Some(compaction) = &plan.compaction else { continue };
             let ids: BTreeSet<BlockId> = compaction.sources.iter().map(BlockInfo::id).collect();

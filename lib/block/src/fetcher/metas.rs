@@ -59,6 +59,12 @@ impl MetaCache {
         }
     }
 
+    /// Forgets the broken ones, so that they are read again.
+    pub(super) fn forget_broken(&mut self) {
+        self.memory
+            .retain(|_, known| matches!(known.content, Content::Meta(_)));
+    }
+
     /// Fills `metas`, `partial` and `failures` of a view by its listing. `metas` are sorted by id.
     pub(super) async fn sync(
         &mut self,

@@ -123,6 +123,11 @@ impl MetaFetcher {
         }
     }
 
+    /// Lets the next sync read every broken `meta.json` again: what came the first time may not be what is there.
+    pub async fn forget_broken_metas(&self) {
+        self.memory.lock().await.metas.forget_broken();
+    }
+
     /// Looks at the bucket as of `now_ms`, by which the filters judge ages.
     pub async fn sync(&self, now_ms: i64) -> Result<View, SyncError> {
         let mut memory = self.memory.lock().await;

@@ -84,6 +84,60 @@ fn place(value: f64) -> i64 {
     if bits < 0 { i64::MIN - bits } else { bits }
 }
 
+/// How far the average of `count` samples may lie outside of their least and greatest.
+///
+/// The format has no averages: readers divide the sum by the count, and the sum must have the bytes that Thanos writes,
+/// which adds one sample after the other without compensation. Each of `count - 1` additions and the division errs by
+/// half a unit in the last place of what it makes, so the error grows with the number of samples: relative to the
+/// greatest of them it is `count` times half the distance from 1 to the next float. That is less than four units in the
+/// last place for up to five samples, and no more can be promised of longer windows.
+fn most_error(count: f64, min: f64, max: f64) -> f64 {
+    count * (f64::EPSILON / 2.0) * min.abs().max(max.abs()) * (1.0 + 1e-9)
+}
+
+/// The average of each window of a series that is always `value`.
+fn averages_of_constant(value: f64, step_ms: i64, samples: i64) -> Vec<(f64, f64)> {
+    let begin = 1_767_225_600_000;
+    let samples: Vec<(i64, f64)> = (0..samples).map(|n| (begin + n * step_ms, value)).collect();
+    let hours = hour(&five(&float_series(&samples)));
+    let (count, sum) = (all(&hours, Aggregate::Count), all(&hours, Aggregate::Sum));
+    count
+        .iter()
+        .zip(&sum)
+        .map(|(count, sum)| (count.1, sum.1 / count.1))
+        .collect()
+}
+
+#[test]
+fn the_average_of_a_long_window_errs_by_more_than_four_units_and_no_more_than_its_length_allows() {
+    let mut most = 0;
+    for value in [0.1, 0.3, -0.7, 1e9 / 3.0, 1.1e-300] {
+        for (count, average) in averages_of_constant(value, 1_000, 3 * 3_600) {
+            most = most.max((place(average) - place(value)).abs());
+            let error = most_error(count, value, value);
+            assert!(
+                (average - value).abs() <= error,
+                "{average} of {count} times {value}"
+            );
+        }
+    }
+    assert!(most > 4, "{most}: then the bound of short windows holds for all");
+}
+
+#[test]
+fn the_average_of_a_short_window_errs_by_four_units_at_most() {
+    for value in [0.1, 0.3, -0.7, 1e9 / 3.0, 1.1e-300] {
+        for samples in 1..=5 {
+            for (_, average) in averages_of_constant(value, 60_000, samples) {
+                assert!(
+                    (place(average) - place(value)).abs() <= 4,
+                    "{average} of {samples} times {value}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn counts_add_up_and_counters_grow_as_much(samples in counter()) {
@@ -112,12 +166,14 @@ proptest! {
             prop_assert_eq!(min.iter().map(|(_, value)| *value).fold(f64::MAX, f64::min), least);
             for (((count, sum), min), max) in count.iter().zip(&sum).zip(&min).zip(&max) {
                 prop_assert!(count.0 == sum.0 && sum.0 == min.0 && min.0 == max.0);
-                // Every addition may err by a unit: of more samples no sum without compensation keeps to four.
                 let average = sum.1 / count.1;
                 if count.1 <= 5.0 {
                     prop_assert!(place(average) >= place(min.1) - 4, "{average} < {}", min.1);
                     prop_assert!(place(average) <= place(max.1) + 4, "{average} > {}", max.1);
                 }
+                let error = most_error(count.1, min.1, max.1);
+                prop_assert!(average >= min.1 - error, "{average} < {} - {error}", min.1);
+                prop_assert!(average <= max.1 + error, "{average} > {} + {error}", max.1);
             }
         }
     }

@@ -1,0 +1,226 @@
+//! Looking at the bucket: what is there, what cannot be judged, and what is left alone because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use sabre_block::View;
+use sabre_block::fetcher::PartialReason;
+use sabre_model::BlockId;
+
+use crate::compactor::Compactor;
+use crate::error::PassError;
+use crate::metrics::gauge;
+use crate::plan::{BlockInfo, Restraint};
+use crate::quarantine::Work;
+use crate::unclear::{AllUnclear, Reason, has_unplaced, unclear};
+
+/// What looks at the bucket found.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// The blocks that could not be judged by the last look.
+    unclear: AllUnclear,
+    /// Blocks whose `meta.json` was found broken twice.
+    broken_metas: BTreeSet<BlockId>,
+    /// Blocks of which downsampling leaves nothing, as this process found out.
+    nothing_due: BTreeSet<BlockId>,
+    /// What could not be looked at since [`Compactor::forget_unseen`], in words.
+    unseen: Option<String>,
+}
+
+impl Compactor {
+    /// Looks at the bucket.
+    ///
+    /// A block that cannot be judged stops no other: it is left alone, and so is every place where it may belong, by
+    /// [`Compactor::restraint`].
+    ///
+    /// # Errors
+    /// A bucket that cannot be listed.
+    pub(crate) async fn sync(&self) -> Result<View, PassError> {
+        let mut view = self.look().await?;
+        if self.has_new_broken_meta(&view) {
+            // It is read again before it is believed.
+            self.fetcher.forget_broken_metas().await;
+            view = self.look().await?;
+            self.looked.lock().broken_metas = broken_metas(&view).collect();
+        }
+        self.note_unclear(&view);
+        let is_there =
+            |block: BlockId| view.listing.get(block).is_some() || view.failures.contains_key(&block);
+        self.quarantine.lock().retain(is_there);
+        self.looked.lock().nothing_due.retain(|block| is_there(*block));
+        self.set_impossible_apart(&BlockInfo::with_incomplete(&view));
+        self.show_trouble();
+        Ok(view)
+    }
+
+    async fn look(&self) -> Result<View, PassError> {
+        let synced = self.fetcher.sync(self.now_ms()).await;
+        synced.map_err(|error| PassError::Sync(error.to_string()))
+    }
+
+    fn has_new_broken_meta(&self, view: &View) -> bool {
+        let looked = self.looked.lock();
+        broken_metas(view).any(|block| !looked.broken_metas.contains(&block))
+    }
+
+    /// Remembers what cannot be judged, and tells of what is new.
+    fn note_unclear(&self, view: &View) {
+        let now_ms = self.now_ms();
+        let mut looked = self.looked.lock();
+        let found = unclear(view, &looked.unclear, now_ms);
+        for (block, unclear) in &found {
+            if looked.unclear.get(block).map(|known| &known.why) != Some(&unclear.why) {
+                let why = format!("{block}: {}", unclear.why);
+                tracing::error!(%block, error = unclear.why, "block cannot be judged, it and the places it may fill are left alone");
+                self.board.error(now_ms, why);
+            }
+        }
+        let mut unread = found
+            .iter()
+            .filter(|(_, unclear)| unclear.reason == Reason::Unreadable);
+        if let Some((block, unclear)) = unread.next() {
+            looked.unseen = Some(format!(
+                "{} blocks could not be looked at, {block} among them: {}; the others were worked on, except across gaps \
+                 where these may belong",
+                unread.count().saturating_add(1),
+                unclear.why
+            ));
+        }
+        looked.unclear = found;
+    }
+
+    /// Begins to watch for blocks that cannot be seen.
+    pub(crate) fn forget_unseen(&self) {
+        self.looked.lock().unseen = None;
+    }
+
+    /// Whether every block could be looked at since [`Compactor::forget_unseen`].
+    pub(crate) fn all_were_seen(&self) -> Result<(), PassError> {
+        match self.looked.lock().unseen.take() {
+            Some(unseen) => Err(PassError::Sync(unseen)),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers that downsampling leaves nothing of a block.
+    pub(crate) fn nothing_due_from(&self, block: BlockId) {
+        self.looked.lock().nothing_due.insert(block);
+    }
+
+    /// Blocks that cannot be judged, with what was found.
+    pub(crate) fn unclear_reasons(&self) -> BTreeMap<BlockId, String> {
+        let looked = self.looked.lock();
+        let all = looked.unclear.iter();
+        all.map(|(block, unclear)| (*block, unclear.why.clone()))
+            .collect()
+    }
+
+    /// All blocks that cannot be judged.
+    pub(crate) fn unclear(&self) -> AllUnclear {
+        self.looked.lock().unclear.clone()
+    }
+
+    /// What is left alone now. The same for the loop, for what is counted, and for what is shown.
+    pub(crate) fn restraint(&self, view: &View) -> Restraint {
+        let marks = &view.marks;
+        let unread = view.failures.keys().copied();
+        let deleted = marks.deletion.keys().copied();
+        let incomplete = view.incomplete_metas.iter().map(|meta| meta.ulid);
+        let mut never_downsampled = self.looked.lock().nothing_due.clone();
+        never_downsampled.extend(marks.no_downsample.keys());
+        let common: BTreeSet<BlockId> = unread.clone().chain(deleted).chain(incomplete).collect();
+        let broken = self.avoided(Work::Compaction);
+        let not_compacted = broken.iter().chain(&common).chain(marks.no_compact.keys());
+        let not_compacted = not_compacted.copied().collect();
+        let mut not_downsampled = self.avoided(Work::Downsampling);
+        not_downsampled.extend(broken.iter().chain(&common).chain(&never_downsampled));
+        Restraint {
+            not_compacted,
+            not_downsampled,
+            never_downsampled,
+            not_retained: unread.collect(),
+            holds_gaps: has_unplaced(view),
+        }
+    }
+
+    /// A block that ends before it begins was edited by hand: nobody knows where its data belongs.
+    fn set_impossible_apart(&self, blocks: &[BlockInfo]) {
+        let known = self.avoided(Work::Compaction);
+        for block in blocks {
+            let (begin, end) = (block.meta.min_time, block.meta.max_time);
+            if end < begin && !known.contains(&block.id()) {
+                let why = format!(
+                    "block {}: meta.json: it ends before it begins: {begin} to {end}",
+                    block.id()
+                );
+                self.set_apart(block.id(), Work::Compaction, why);
+            }
+        }
+    }
+
+    /// Stops, until the process is started again.
+    pub(crate) fn halt(&self) {
+        self.has_halted.store(true, Ordering::SeqCst);
+        self.show_trouble();
+    }
+
+    /// Whether it stopped.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.has_halted.load(Ordering::SeqCst)
+    }
+
+    /// What an operator has to look at, if there is anything.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let mut all: Vec<String> = self.with_quarantine(|quarantine| {
+            let all = quarantine.iter();
+            all.map(|(block, _, entry)| format!("{block}: {}", entry.why))
+                .collect()
+        });
+        let overlaps = self.overlaps.lock();
+        let overlapping = overlaps
+            .iter()
+            .map(|(group, blocks)| format!("{} blocks of group {group} overlap", blocks.len()));
+        all.extend(overlapping);
+        let now_ms = self.now_ms();
+        for (block, unclear) in &self.looked.lock().unclear {
+            if unclear.is_trouble(now_ms) {
+                all.push(format!("{block}: {}", unclear.why));
+            }
+        }
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// Shows how many blocks are left alone, and whether anything is stuck. Who halted stays so.
+    pub(crate) fn show_trouble(&self) {
+        let (compaction, downsampling) = self.with_quarantine(|quarantine| {
+            let count = |work| quarantine.iter().filter(|(_, other, _)| *other == work).count();
+            (count(Work::Compaction), count(Work::Downsampling))
+        });
+        let overlapping: usize = self.overlaps.lock().values().map(Vec::len).sum();
+        let metrics = &self.metrics;
+        metrics.quarantined.with(["compaction"]).set(gauge(compaction));
+        metrics
+            .quarantined
+            .with(["downsampling"])
+            .set(gauge(downsampling));
+        metrics.overlapping.set(gauge(overlapping));
+        for reason in Reason::ALL {
+            let looked = self.looked.lock();
+            let of_reason = looked.unclear.values().filter(|unclear| unclear.reason == reason);
+            metrics
+                .unclear
+                .with([reason.as_str()])
+                .set(gauge(of_reason.count()));
+        }
+        let is_stuck = self.is_halted() || self.trouble().is_some();
+        metrics.halted.set(i64::from(is_stuck));
+    }
+}
+
+/// Blocks whose `meta.json` cannot be understood.
+fn broken_metas(view: &View) -> impl Iterator<Item = BlockId> {
+    let broken = view.partial.iter();
+    broken
+        .filter(|(_, partial)| matches!(partial.reason, PartialReason::CorruptMeta(_)))
+        .map(|(block, _)| *block)
+}

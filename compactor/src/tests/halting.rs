@@ -1,0 +1,98 @@
+//! `--debug.halt-on-error`, and what goes on after it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sabre_objstore::MemoryBucket;
+
+use super::bad_input::out_of_order;
+use super::fixture::{Fixture, START_MS, counters};
+use crate::error::PassError;
+use crate::execute::mark_for_deletion;
+use crate::plan::HOUR_MS;
+
+/// A fixture with five blocks, two of which overlap, that halts.
+async fn halting() -> (Fixture, crate::compactor::Compactor) {
+    let memory = MemoryBucket::new("b");
+    memory.set_now_ms(START_MS);
+    let mut fixture = Fixture::on(Arc::new(memory));
+    fixture.config.halts_on_error = true;
+    for n in 0..5 {
+        let block = counters(n as u64 + 1, n * 2, n * 2 + 2, 1);
+        fixture.put(&block.build().unwrap()).await;
+    }
+    fixture.put(&counters(20, 2, 4, 1).build().unwrap()).await;
+    let compactor = fixture.compactor();
+    compactor.prepare().await.unwrap();
+    (fixture, compactor)
+}
+
+#[tokio::test]
+async fn a_halt_is_shown_until_the_process_ends() {
+    let (fixture, compactor) = halting().await;
+    let outcome = compactor.iterate().await;
+    assert!(matches!(outcome, Err(PassError::Halt(_))), "{outcome:?}");
+    assert!(fixture.metric("thanos_compact_halted 1"));
+    let twin = fixture.view().await.metas.last().unwrap().ulid;
+    sabre_block::delete_block(&*fixture.bucket, twin).await.unwrap();
+    // What looks at the bucket beside the iterations finds no trouble any more.
+    compactor.tidy().await.unwrap();
+    compactor.refresh_todo().await.unwrap();
+    assert!(fixture.metric("thanos_compact_halted 1"));
+    assert!(fixture.metric("thanos_compact_todo_compactions 1"));
+    assert!(compactor.status_json().contains("\"halted\":true"));
+}
+
+#[tokio::test]
+async fn after_a_halt_nothing_is_marked_and_what_is_marked_is_deleted() {
+    let (mut fixture, _) = halting().await;
+    fixture.config.policy.retention.raw_ms = 48 * HOUR_MS;
+    fixture.config.policy.downsamples = false;
+    let compactor = fixture.compactor();
+    let marked = fixture.view().await.metas[4].ulid;
+    fixture.now_ms.store(START_MS + 100 * HOUR_MS, Ordering::SeqCst);
+    let outcome = compactor.iterate().await;
+    assert!(matches!(outcome, Err(PassError::Halt(_))), "{outcome:?}");
+    mark_for_deletion(&compactor.context, marked, "not wanted", START_MS)
+        .await
+        .unwrap();
+    compactor.tidy().await.unwrap();
+    let view = fixture.view().await;
+    assert!(view.marks.deletion.is_empty(), "retention stopped");
+    assert!(view.listing.get(marked).is_none(), "cleaning did not");
+    assert_eq!(view.listing.len(), 5);
+    // A process that did not halt marks them all.
+    fixture.config.halts_on_error = false;
+    fixture.compactor().tidy().await.unwrap();
+    assert_eq!(fixture.view().await.marks.deletion.len(), 5);
+}
+
+#[tokio::test]
+async fn a_block_that_gets_a_mark_halts_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.config.halts_on_error = true;
+    fixture.config.marks_out_of_order = true;
+    for n in [0, 2, 3, 4, 5] {
+        let block = counters(n as u64 + 1, n * 2, n * 2 + 2, 1);
+        fixture.put(&block.build().unwrap()).await;
+    }
+    let broken = fixture.put(&out_of_order(70)).await;
+    fixture.iterate().await.unwrap();
+    assert!(fixture.view().await.marks.no_compact.contains_key(&broken));
+    assert!(fixture.metric("thanos_compact_halted 0"));
+    let levels = fixture.blocks().await;
+    assert!(
+        levels.iter().any(|meta| meta.compaction.level == 2),
+        "the group goes on"
+    );
+    // Without the mark there is nothing to go on with.
+    let mut other = Fixture::on(Arc::new(MemoryBucket::new("b")));
+    other.config.halts_on_error = true;
+    for n in [0, 2, 3, 4, 5] {
+        let block = counters(n as u64 + 1, n * 2, n * 2 + 2, 1);
+        other.put(&block.build().unwrap()).await;
+    }
+    other.put(&out_of_order(70)).await;
+    assert!(matches!(other.iterate().await, Err(PassError::Halt(_))));
+    assert!(other.metric("thanos_compact_halted 1"));
+}

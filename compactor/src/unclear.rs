@@ -1,0 +1,194 @@
+//! Blocks that cannot be judged: nobody can tell where they belong in time, or what marks they have. They are left
+//! alone, and nothing is compacted across a place that one of them may fill.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sabre_block::View;
+use sabre_block::fetcher::PartialReason;
+use sabre_model::BlockId;
+use serde::Serialize;
+
+/// A block that could not be read for so long, in milliseconds, is for an operator to look at.
+const PATIENCE_MS: i64 = 15 * 60_000;
+
+/// Why a block cannot be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    /// A file that tells of it could not be read this time.
+    Unreadable,
+    /// Its `meta.json` was read and cannot be understood.
+    BrokenMeta,
+    /// A file that its `meta.json` names is not there.
+    Incomplete,
+}
+
+/// A block that cannot be judged.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Unclear {
+    pub(crate) reason: Reason,
+    /// What was found.
+    pub(crate) why: String,
+    /// Since when that is so, in milliseconds since the epoch.
+    pub(crate) since_ms: i64,
+}
+
+/// All blocks that cannot be judged, as of the last look.
+pub(crate) type AllUnclear = BTreeMap<BlockId, Unclear>;
+
+impl Reason {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Unreadable, Self::BrokenMeta, Self::Incomplete];
+
+    /// The value of the label `reason`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::BrokenMeta => "broken-meta",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+impl Unclear {
+    /// Whether an operator has to look at it: what cannot be read now may be read in a minute.
+    pub(crate) fn is_trouble(&self, now_ms: i64) -> bool {
+        self.reason != Reason::Unreadable || now_ms.saturating_sub(self.since_ms) >= PATIENCE_MS
+    }
+}
+
+/// The blocks of a view that cannot be judged. `before` are those of the view before it.
+pub(crate) fn unclear(view: &View, before: &AllUnclear, now_ms: i64) -> AllUnclear {
+    let mut all = AllUnclear::new();
+    let mut add = |block: BlockId, reason: Reason, why: String| {
+        let known = before.get(&block).filter(|known| known.reason == reason);
+        let since_ms = known.map_or(now_ms, |known| known.since_ms);
+        all.entry(block).or_insert(Unclear {
+            reason,
+            why,
+            since_ms,
+        });
+    };
+    for (block, error) in &view.failures {
+        add(*block, Reason::Unreadable, error.to_string());
+    }
+    let is_settled = |block: &BlockId| view.marks.deletion.contains_key(block);
+    for (block, partial) in &view.partial {
+        match &partial.reason {
+            PartialReason::CorruptMeta(why) if !is_settled(block) => {
+                add(*block, Reason::BrokenMeta, format!("meta.json: {why}"));
+            }
+            PartialReason::NoMeta if is_meta_listed(view, *block) => {
+                let why = "meta.json is listed but cannot be found".to_owned();
+                add(*block, Reason::Unreadable, why);
+            }
+            _ => {}
+        }
+    }
+    for meta in &view.incomplete_metas {
+        let block = meta.ulid;
+        let is_left_out = is_settled(&block) || view.marks.no_compact.contains_key(&block);
+        if let Some(found) = view.incomplete.get(&block).filter(|_| !is_left_out) {
+            add(block, Reason::Incomplete, found.to_string());
+        }
+    }
+    all
+}
+
+/// Whether there is a block of which only the name is known: it may belong into any gap of any group. When it was made says
+/// little of that, as clocks and names may be wrong.
+///
+/// One that is among the sources of another is in its place already, and one that is marked for deletion comes to none.
+pub(crate) fn has_unplaced(view: &View) -> bool {
+    let unread = view.failures.keys().filter(|block| !is_placed(view, **block));
+    let partial = view.partial.iter();
+    let broken = partial.filter(|(block, partial)| match partial.reason {
+        PartialReason::CorruptMeta(_) => true,
+        PartialReason::NoMeta => is_meta_listed(view, **block),
+    });
+    let mut nameless = unread.chain(broken.map(|(block, _)| block)).peekable();
+    if nameless.peek().is_none() {
+        return false;
+    }
+    let metas = view.metas.iter();
+    let sources: HashSet<BlockId> = metas
+        .flat_map(|meta| meta.compaction.sources.iter().copied())
+        .collect();
+    nameless.any(|block| !sources.contains(block) && !view.marks.deletion.contains_key(block))
+}
+
+/// Whether it is known where the block belongs, though not all else.
+fn is_placed(view: &View, block: BlockId) -> bool {
+    let is_incomplete = || view.incomplete_metas.iter().any(|meta| meta.ulid == block);
+    view.meta(block).is_some() || view.dropped.contains_key(&block) || is_incomplete()
+}
+
+fn is_meta_listed(view: &View, block: BlockId) -> bool {
+    view.listing
+        .get(block)
+        .is_some_and(|objects| objects.meta.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use sabre_block::fetcher::PartialBlock;
+    use sabre_tsdb::meta::DeletionMark;
+
+    use super::*;
+    use crate::plan::tests::{block, change, id};
+
+    fn broken(n: u8) -> (BlockId, PartialBlock) {
+        let partial = PartialBlock {
+            reason: PartialReason::CorruptMeta("no JSON".to_owned()),
+            newest_modified_ms: None,
+        };
+        (id(n), partial)
+    }
+
+    #[test]
+    fn a_block_of_unknown_place_is_one_that_others_do_not_hold_and_nobody_gave_up() {
+        let mut view = View::default();
+        assert!(!has_unplaced(&view));
+        view.partial.extend([broken(1), broken(2)]);
+        assert!(has_unplaced(&view));
+        let result = change(block(9, 0, 8), |meta| {
+            meta.compaction.sources = vec![id(2), id(3)];
+        });
+        view.metas.push(result.meta);
+        assert!(has_unplaced(&view), "the result has the place of the other");
+        let mark = DeletionMark {
+            id: id(1),
+            details: String::new(),
+            deletion_time_s: 1,
+        };
+        view.marks.deletion.insert(id(1), mark);
+        assert!(!has_unplaced(&view));
+        assert_eq!(
+            unclear(&view, &AllUnclear::new(), 0).keys().collect::<Vec<_>>(),
+            [&id(2)],
+            "a mark says what becomes of it"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_trouble_when_it_stays_so() {
+        let unclear = |reason| Unclear {
+            reason,
+            why: String::new(),
+            since_ms: 1_000,
+        };
+        assert!(!unclear(Reason::Unreadable).is_trouble(1_000 + PATIENCE_MS - 1));
+        assert!(unclear(Reason::Unreadable).is_trouble(1_000 + PATIENCE_MS));
+        assert!(unclear(Reason::BrokenMeta).is_trouble(1_000));
+        assert!(unclear(Reason::Incomplete).is_trouble(1_000));
+    }
+
+    #[test]
+    fn what_was_found_before_keeps_its_time() {
+        let mut view = View::default();
+        view.partial.extend([broken(1)]);
+        let first = unclear(&view, &AllUnclear::new(), 5);
+        let second = unclear(&view, &first, 9);
+        assert_eq!(second[&id(1)].since_ms, 5);
+    }
+}
