@@ -61,3 +61,15 @@ fn generated_trees_are_printed_and_read_to_the_same_trees() {
         assert_eq!(shape(&again), shape(&expr), "seed {seed}: {printed}");
     }
 }
+
+/// The fuzz target panics where a query and what is printed of it differ.
+#[test]
+fn the_seeds_of_the_fuzz_target_are_read_and_read_again() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/promql_query");
+    let mut seeds = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        sabre_promql::fuzz::query(&std::fs::read(entry.unwrap().path()).unwrap());
+        seeds += 1;
+    }
+    assert!(seeds >= 24, "{seeds} seeds");
+}

@@ -60,6 +60,7 @@ pub(crate) fn add(corpus: &mut Corpus) -> Result<()> {
             "x: &a [1, 2]\ny: *a\nz: |\n  text\n  more\n",
         ],
     )?;
+    corpus.add_texts("promql_query", QUERIES)?;
     corpus.add_texts(
         "runtime_expand_env",
         &["a: $(VAR)\nb: $(A1)$(B)\nc: $$(D)\nd: $(\ne: $()"],
@@ -84,3 +85,47 @@ pub(crate) fn add(corpus: &mut Corpus) -> Result<()> {
         ],
     )
 }
+
+/// Queries of all kinds, some of which cannot be read.
+const QUERIES: &[&str] = &[
+    "up",
+    "sum by (job) (rate(http_requests_total{code=~\"5..\"}[5m]))",
+    "histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))",
+    "a{b=\"c\",d!=\"e\",f=~\"g.+\",h!~\"i|j\"} offset 5m @ 1609746000",
+    "a + on (b) group_left (c) d",
+    "a == bool b unless ignoring (c) d",
+    "topk without (a) (3, b ^ -2)",
+    "max_over_time((rate(a[1m]) > 0)[10m:30s] @ end() offset -1m)",
+    "-Inf ^ +NaN",
+    "0x1f + 1_000 + .5e-3 + 1h30m",
+    "{\"metric.name\", \"läbel\"=\"\\u00e9\"}",
+    "count_values(\"v\", a)",
+    "label_replace(a, \"b\", \"$1-${x}\", \"c\", \"(?P<x>.*)\")",
+    "label_join(a, \"b\", \"-\", \"c\", \"d\")",
+    "absent_over_time(a[5m])",
+    "a[5m+step()]",
+    "a[min(5m, 1h) * 2:max(step(), 15s)]",
+    "rate(a[5m] smoothed) - increase(a[5m] anchored)",
+    "info(a, {b=\"c\"})",
+    "limitk(2, a) or limit_ratio(-0.5, b)",
+    "sort_by_label_desc(a, \"b\", \"c\")",
+    "quantile_over_time(scalar(a), b[5m])",
+    "# a comment\na # another\n",
+    "\"a \\\"quoted\\\" text\"",
+    "'single \\x41'",
+    "`raw`",
+    "a[0.0001]",
+    "a[5m:0.0001]",
+    "a @ 9223372036854775.807",
+    "sum(a) by (b",
+    "a[5m",
+    "a{b=~\"(\"}",
+    "foo(1)",
+    "a offset 5m offset 1m",
+    "1 == 1",
+    "((((((((a))))))))",
+    "start() + end()",
+    "histogram_fraction(0, 0.2, rate(h[5m]))",
+    "a atan2 b % c",
+    "vector(1)[1h:1s]",
+];
