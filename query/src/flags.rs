@@ -439,7 +439,9 @@ const TENANCY: &[FlagSpec] = &[
         "",
         "Field of the client's certificate that names the tenant",
     )
-    .refused("TLS of the HTTP server comes with a later version; name tenants by --query.tenant-header"),
+    .refused(
+        "certificates of clients are verified, and tenants are not read from them; name them by --query.tenant-header",
+    ),
     FlagSpec::new(
         "query.enforce-tenancy",
         Kind::Bool,
