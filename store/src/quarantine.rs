@@ -102,11 +102,6 @@ impl Quarantine {
         state.reasons.iter().map(waits).collect()
     }
 
-    /// Whether a block is in it.
-    pub(crate) fn has(&self, block: BlockId) -> bool {
-        self.state.lock().reasons.contains_key(&block)
-    }
-
     /// How many blocks are in it, and of how many what is wrong may pass.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();

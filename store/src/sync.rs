@@ -143,14 +143,17 @@ impl Syncer {
         let mut state = self.state.lock().await;
         let found = self.fetcher.sync(now_ms).await?;
         let mut outcome = SyncOutcome::default();
+        let again = self.due_again(now_ms);
         let missing: Vec<Arc<BlockMeta>> = {
             let view = self.view();
-            let is_new = |meta: &&Arc<BlockMeta>| !view.blocks().contains_key(&meta.ulid);
+            // One that could not be opened is known anew: its files may have been mended since.
+            let is_new = |meta: &&Arc<BlockMeta>| {
+                !view.blocks().contains_key(&meta.ulid) || again.contains(&meta.ulid)
+            };
             found.metas.iter().filter(is_new).cloned().collect()
         };
         let all = missing.len();
-        let again = self.due_again(now_ms);
-        let loaded = self.load_all(missing, &found, now_ms).await;
+        let loaded = self.load_all(missing, (&found, &again), now_ms).await;
         let mut no_memory = 0;
         let mut failed = 0;
         for (block, error) in &loaded {
@@ -162,7 +165,6 @@ impl Syncer {
         outcome.added = all.saturating_sub(failed);
         // Whether they could be opened or not: a request that needs one is to be told of it.
         self.change(|blocks| blocks.extend(loaded.into_iter().map(|(block, _)| (block.id(), block))));
-        no_memory += self.open_again(again, now_ms).await;
         let wanted: BTreeSet<BlockId> = found.metas.iter().map(|meta| meta.ulid).collect();
         if found.is_complete() {
             outcome.dropped = self.drop_all_but(&wanted).await;
@@ -252,32 +254,10 @@ impl Syncer {
     }
 
     /// The blocks whose index-header could not be opened and may be tried again.
-    fn due_again(&self, now_ms: i64) -> Vec<Arc<BlockHandle>> {
-        let view = self.view();
+    fn due_again(&self, now_ms: i64) -> BTreeSet<BlockId> {
         let all = self.opener.unopened.all(now_ms);
         let due = all.into_iter().filter(|(_, waits)| !waits);
-        due.filter_map(|(block, _)| view.blocks().get(&block).cloned())
-            .collect()
-    }
-
-    /// Tries to open these, and says of how many there was no memory for the index-header.
-    async fn open_again(&self, blocks: Vec<Arc<BlockHandle>>, now_ms: i64) -> usize {
-        let open = |block: Arc<BlockHandle>| async move {
-            let error = block.try_again(&self.opener, now_ms).await.err();
-            (block.id(), error)
-        };
-        let mut opened = stream::iter(blocks).map(open).buffer_unordered(self.concurrency);
-        let mut no_memory = 0;
-        while let Some((block, error)) = opened.next().await {
-            let Some(error) = error else { continue };
-            no_memory += usize::from(matches!(error, OpenError::NoMemory(_)) && !self.is_unopened(block));
-            self.failed(block, &error, now_ms);
-        }
-        no_memory
-    }
-
-    fn is_unopened(&self, block: BlockId) -> bool {
-        self.opener.unopened.has(block)
+        due.map(|(block, _)| block).collect()
     }
 
     /// Closes index-headers that were not used for as long as the settings say, and says how many.
@@ -309,7 +289,7 @@ impl Syncer {
     async fn load_all(
         &self,
         metas: Vec<Arc<BlockMeta>>,
-        found: &BucketView,
+        (found, again): (&BucketView, &BTreeSet<BlockId>),
         now_ms: i64,
     ) -> Vec<(Arc<BlockHandle>, Option<OpenError>)> {
         let present = Arc::new(self.headers_on_disk().await);
@@ -331,7 +311,10 @@ impl Syncer {
                 self.metrics.block_loads.inc();
                 let started = Instant::now();
                 let is_present = present.contains(&meta.ulid);
-                let loaded = self.load(&meta, (index_bytes, listed), is_present, now_ms).await;
+                let is_due = again.contains(&meta.ulid);
+                let loaded = self
+                    .load(&meta, (index_bytes, listed), (is_present, is_due), now_ms)
+                    .await;
                 self.metrics
                     .block_load_duration
                     .observe(started.elapsed().as_secs_f64());
@@ -351,7 +334,7 @@ impl Syncer {
         &self,
         meta: &BlockMeta,
         (index_bytes, listed_segments): (Option<u64>, Option<Vec<String>>),
-        is_present: bool,
+        (is_present, is_due): (bool, bool),
         now_ms: i64,
     ) -> (Arc<BlockHandle>, Option<OpenError>) {
         let named = meta.thanos.as_ref().map(|thanos| thanos.segment_files.clone());
@@ -366,7 +349,7 @@ impl Syncer {
         );
         let block = Arc::new(BlockHandle::new(facts, meta.compaction.sources.clone()));
         let mut error = None;
-        if !is_present && !self.headers.download_lazily {
+        if is_due || (!is_present && !self.headers.download_lazily) {
             error = block.try_again(&self.opener, now_ms).await.err();
             if self.headers.is_lazy() {
                 block.close_unused(Instant::now() + Duration::from_secs(1));

@@ -226,7 +226,13 @@ async fn a_damaged_block_is_named_the_others_are_served_and_mending_it_brings_it
             Shown::AtSync => {
                 log.assert_has(what, &and(&id, row.says));
                 let answer = store.series(everything()).await.unwrap();
-                assert_eq!(answer, good_answer, "{what}");
+                assert_eq!(answer.series, good_answer.series, "{what}");
+                // Of a block without a good meta.json nobody knows what it would answer, and one that is not whole is
+                // still on its way up.
+                let is_used = |says: &&str| !says.contains("meta.json") && !says.contains("is missing");
+                let is_known = row.says.iter().all(is_used);
+                let is_told = answer.warnings.iter().any(|warning| warning.contains(&id));
+                assert_eq!(is_told, is_known, "{what}: {:?}", answer.warnings);
             }
             Shown::AtQuery(code) => {
                 let answer = store.series(everything()).await.unwrap();
@@ -287,7 +293,9 @@ async fn a_block_that_is_mended_is_taken_up_by_the_running_store() {
         );
         memory.set_now_ms(LATER_MS);
         Files::of(&bad).put(&*memory, &bad).await;
-        store.gateway.sync(LATER_MS).await.unwrap();
+        // Requests know the time of the clock, so the pause counts from there.
+        let later_ms = sabre_runtime::clock::now_ms() + 86_400_000;
+        store.gateway.sync(later_ms).await.unwrap();
         assert_eq!(
             store.series(everything()).await.unwrap().series.len(),
             6,
