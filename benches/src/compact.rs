@@ -112,6 +112,7 @@ async fn measure(plan: &Plan, contender: &Contender, blocks: &Path, samples: u64
         fs::create_dir_all(dir)?;
     }
     link(blocks, &bucket)?;
+    let source_bytes = size_of(&bucket);
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let config = format!("type: FILESYSTEM\nconfig: {{directory: {}}}", bucket.display());
     let started = Instant::now();
@@ -152,7 +153,7 @@ async fn measure(plan: &Plan, contender: &Contender, blocks: &Path, samples: u64
     };
     println!(
         "{}\t{:?}\twall_s={wall:.2} cpu_s={cpu:.2} ns_per_sample={:.1} hwm_mb={:.0} anon_peak_mb={:.0} disk_mb={:.1} \
-         read_mb={:.0} get={} get_range={} upload={} iter={} blocks={}",
+         read_mb={:.0} written_mb={:.0} get={} get_range={} upload={} iter={} blocks={}",
         contender.name,
         plan.row,
         cpu * 1e9 / samples.max(1) as f64,
@@ -160,6 +161,8 @@ async fn measure(plan: &Plan, contender: &Contender, blocks: &Path, samples: u64
         anon.mb(),
         disk_bytes as f64 / 1e6,
         figure("thanos_objstore_bucket_operation_fetched_bytes_total") / 1e6,
+        // Nothing is deleted yet: marks have two days.
+        size_of(&bucket).saturating_sub(source_bytes) as f64 / 1e6,
         operation("get"),
         operation("get_range"),
         operation("upload"),
