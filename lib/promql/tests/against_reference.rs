@@ -258,7 +258,9 @@ fn check(seed: u64) -> bool {
         }
         agree(&at(), engine(&storage, &query, &times, step, threads), &wanted);
     }
-    if seed.is_multiple_of(3) {
+    // An instant query keeps the order of a sort, which then decides among equals in `topk` and in what order a sum is
+    // added up; the rules say nothing of order.
+    if seed.is_multiple_of(3) && !query.contains("sort") {
         let once = Reference {
             query: (start, start),
             ..reference
