@@ -35,7 +35,7 @@ pub const MAX_DEPTH: usize = 400;
 
 /// What all regular expressions of a query may weigh together, in states of their programs, each with
 /// [`REGEX_WEIGHT`] besides: a fraction of a second to compile, and some ten megabytes.
-pub const MAX_REGEX_WEIGHT: usize = 1 << 18;
+pub const MAX_REGEX_WEIGHT: usize = 1 << 19;
 
 /// What an expression weighs that needs no program.
 const REGEX_WEIGHT: usize = 32;

@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::prometheus::Turn;
 
 /// How long a caller may take nothing while others wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The way to one caller.
 #[derive(Clone, Copy, Debug)]

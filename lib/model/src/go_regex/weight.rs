@@ -2,7 +2,7 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// States of a range of characters: each is a few sequences of bytes.
+/// States of a range of characters beyond ASCII: each is a few sequences of bytes.
 const STATES_OF_RANGE: usize = 4;
 
 /// About how many states the program of an expression has.
@@ -10,7 +10,17 @@ pub(crate) fn program_weight(hir: &Hir) -> usize {
     let states = match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => 0,
         HirKind::Literal(literal) => literal.0.len(),
-        HirKind::Class(Class::Unicode(class)) => class.ranges().len().saturating_mul(STATES_OF_RANGE),
+        HirKind::Class(Class::Unicode(class)) => {
+            let ranges = class.ranges().iter();
+            let states = ranges.map(|range| {
+                if range.end().is_ascii() {
+                    1
+                } else {
+                    STATES_OF_RANGE
+                }
+            });
+            states.sum()
+        }
         HirKind::Class(Class::Bytes(class)) => class.ranges().len(),
         HirKind::Capture(capture) => program_weight(&capture.sub),
         HirKind::Repetition(repetition) => {
@@ -39,5 +49,9 @@ mod tests {
         assert!(weight(r"\pL") > 2000);
         assert!(weight(r"(\pL{3}){3}") > 9 * 2000);
         assert!(weight("x{2,}") < 10);
+        assert!(
+            weight("(?i)name") <= 4 * 3 + 2,
+            "letters of both cases are not dear"
+        );
     }
 }
