@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sabre_block::{BlockError, Cause, index_header::IndexHeader, layout};
 use sabre_model::{BlockId, Labels};
 use sabre_objstore::{Bucket, SharedBucket};
@@ -48,6 +49,8 @@ pub(crate) struct BlockFacts {
     /// What to ask for behind the start of the last series of a read.
     series_bytes: u64,
     segments: Segments,
+    /// Names of the segments that the bucket was asked for, so that it is not asked each time the block is opened.
+    listed: Mutex<Option<Vec<String>>>,
     buckets: Buckets,
 }
 
@@ -109,13 +112,27 @@ impl BlockFacts {
                 .unwrap_or(DEFAULT_SERIES_BYTES)
                 .min(estimates.series_bytes.max(64)),
             segments,
+            listed: Mutex::default(),
             buckets,
         }
     }
 
     /// Names of the segments; the bucket is asked if nothing told them yet.
     pub(crate) async fn segment_names(&self) -> Result<Vec<String>, BlockError> {
-        self.segments.names(&self.buckets.bucket, self.span.id).await
+        let listed = self.listed.lock().clone();
+        if let Some(listed) = listed {
+            return Ok(listed);
+        }
+        let names = self.segments.names(&self.buckets.bucket, self.span.id).await?;
+        if self.segments == Segments::Unknown {
+            *self.listed.lock() = Some(names.clone());
+        }
+        Ok(names)
+    }
+
+    /// Has the bucket asked for the segments again: what it said may not be so any more.
+    pub(crate) fn forget_segments(&self) {
+        *self.listed.lock() = None;
     }
 }
 

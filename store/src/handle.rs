@@ -183,6 +183,7 @@ impl BlockHandle {
 
     /// Closes the index-header; requests that use it go on, the next one opens it anew.
     pub(crate) fn close(&self) {
+        self.facts.forget_segments();
         *self.open.lock() = Open::default();
     }
 

@@ -27,6 +27,11 @@ pub(crate) enum Segments {
 impl Segments {
     /// From what meta.json names and what a listing of the bucket has, if there was one.
     pub(crate) fn new(named: Vec<String>, listed: Option<Vec<String>>) -> Self {
+        // What somebody left beside the segments is none of them, and no reason to doubt those.
+        let listed = listed.map(|mut names| {
+            names.retain(|name| layout::is_segment_name(name));
+            names
+        });
         let named = Some(named).filter(|named| !named.is_empty() && is_sequence(named));
         match (named, listed) {
             (Some(named), None) => Self::Known(named),
@@ -85,6 +90,7 @@ async fn list(bucket: &SharedBucket, block: BlockId) -> Result<Vec<String>, Bloc
     while let Some(entry) = entries.next().await {
         if let ListEntry::Object(object) = entry.map_err(fail)?
             && let Some((_, name)) = object.key.rsplit_once('/')
+            && layout::is_segment_name(name)
             && names.len() <= MAX_SEGMENTS
         {
             names.push(name.to_owned());
@@ -124,6 +130,25 @@ mod tests {
         assert_eq!(Segments::new(two(), None), Segments::Known(two()));
         let many = (0..=MAX_SEGMENTS as u32).map(segment_name).collect();
         assert_eq!(Segments::new(many, Some(two())), Segments::Known(two()));
+    }
+
+    #[test]
+    fn what_lies_beside_the_segments_is_none_of_them() {
+        let listed = names(&["", ".DS_Store", "000001", "000002", "000002.tmp", "0000003"]);
+        let known = Segments::Known(names(&["000001", "000002"]));
+        assert_eq!(Segments::new(Vec::new(), Some(listed)), known);
+    }
+
+    #[tokio::test]
+    async fn a_listing_leaves_out_what_is_no_segment() {
+        let bucket: SharedBucket = std::sync::Arc::new(sabre_objstore::MemoryBucket::new("test"));
+        let block = BlockId::from_parts(1, [1; 10]);
+        for name in ["000001", "000001.tmp", ".DS_Store"] {
+            let key = layout::segment_key(block, name);
+            bucket.put(&key, "x".into()).await.unwrap();
+        }
+        let found = Segments::Unknown.names(&bucket, block).await.unwrap();
+        assert_eq!(found, ["000001"]);
     }
 
     #[test]

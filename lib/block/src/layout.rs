@@ -21,6 +21,11 @@ pub fn segment_key(block: BlockId, name: &str) -> String {
     format!("{block}/{CHUNKS_DIR}/{name}")
 }
 
+/// Whether a file among the chunk segments is called as they are: by a number of six digits.
+pub fn is_segment_name(name: &str) -> bool {
+    name.len() == 6 && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The block whose directory at the root of a bucket is called `name`, with or without a trailing "/".
 ///
 /// Only the canonical, upper case spelling counts: keys are made from the id again.
@@ -51,6 +56,10 @@ mod tests {
             Some((block, "chunks/000001"))
         );
         assert_eq!(block_of_dir(&format!("{ID}/")), Some(block));
+        assert!(is_segment_name("000001"));
+        for other in ["", "1", "0000001", "000002.tmp", ".DS_Store", "00000x"] {
+            assert!(!is_segment_name(other), "{other}");
+        }
     }
 
     #[test]

@@ -6,14 +6,12 @@ use sabre_model::BlockId;
 use sabre_objstore::ObjectMeta;
 
 use crate::{
-    layout::{CHUNKS_DIR, INDEX_FILE, META_FILE, split_key},
+    layout::{CHUNKS_DIR, INDEX_FILE, META_FILE, is_segment_name, split_key},
     mark::MarkKind,
 };
 
 /// The most chunk segments that are noted of a block: at 512 MiB each far more than an index can refer to.
 const MAX_SEGMENTS: usize = 8192;
-/// The longest name of a chunk segment; they have six digits.
-const MAX_SEGMENT_NAME_BYTES: usize = 32;
 
 /// All block directories of a bucket, whole or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,8 +157,7 @@ impl BlockObjects {
         let name = file
             .strip_prefix(CHUNKS_DIR)
             .and_then(|name| name.strip_prefix('/'));
-        let Some(name) = name.filter(|name| name.len() <= MAX_SEGMENT_NAME_BYTES && !name.contains('/'))
-        else {
+        let Some(name) = name.filter(|name| is_segment_name(name)) else {
             return;
         };
         if self.segments.len() >= MAX_SEGMENTS {
@@ -259,10 +256,7 @@ mod tests {
         for n in 0..=MAX_SEGMENTS {
             block.add(&format!("chunks/{n:06}"), &object);
         }
-        block.add(
-            &format!("chunks/{}", "x".repeat(MAX_SEGMENT_NAME_BYTES + 1)),
-            &object,
-        );
+        block.add("chunks/000001.tmp", &object);
         assert_eq!(block.segments.len(), MAX_SEGMENTS);
         assert!(block.has_more_segments);
         assert_eq!(block.objects, MAX_SEGMENTS as u64 + 2);
