@@ -7,6 +7,7 @@ use bytes::Bytes;
 pub(crate) struct SeriesRefs {
     deltas: Bytes,
     count: usize,
+    last: Option<u32>,
 }
 
 impl SeriesRefs {
@@ -14,17 +15,18 @@ impl SeriesRefs {
     pub(crate) fn from_sorted(refs: impl IntoIterator<Item = u32>) -> Self {
         let mut deltas = Vec::new();
         let mut count = 0;
-        let mut previous = 0u32;
+        let mut last = None;
         for reference in refs {
-            let delta = reference.wrapping_sub(previous);
+            let delta = reference.wrapping_sub(last.unwrap_or(0));
             sabre_tsdb::encoding::put_uvarint(&mut deltas, u64::from(delta));
-            previous = reference;
+            last = Some(reference);
             count += 1;
         }
         deltas.shrink_to_fit();
         Self {
             deltas: Bytes::from(deltas),
             count,
+            last,
         }
     }
 
@@ -33,16 +35,16 @@ impl SeriesRefs {
         let mut refs = Self {
             deltas: Bytes::from(deltas),
             count: 0,
+            last: None,
         };
         let mut cursor = refs.clone().cursor();
-        let mut previous = None;
         while let Some((reference, position)) = cursor.read() {
             let is_minimal = position == cursor.position + 1 || refs.deltas.get(position - 1) != Some(&0);
-            if previous.is_some_and(|previous| previous >= reference) || !is_minimal {
+            if refs.last.is_some_and(|last| last >= reference) || !is_minimal {
                 return None;
             }
             refs.count += 1;
-            previous = Some(reference);
+            refs.last = Some(reference);
             (cursor.previous, cursor.position) = (reference, position);
         }
         (cursor.position == refs.deltas.len()).then_some(refs)
@@ -60,7 +62,7 @@ impl SeriesRefs {
 
     /// The highest reference.
     pub(crate) fn last(&self) -> Option<u32> {
-        self.clone().cursor().last()
+        self.last
     }
 
     /// How much memory they take.
@@ -166,9 +168,11 @@ mod tests {
 
         #[test]
         fn what_goes_in_comes_out(refs in proptest::collection::btree_set(any::<u32>(), 0..100)) {
-            let mut cursor = SeriesRefs::from_sorted(refs.iter().copied()).cursor();
+            let list = SeriesRefs::from_sorted(refs.iter().copied());
+            let mut cursor = list.clone().cursor();
             prop_assert_eq!(cursor.peek(), refs.first().copied());
             let out: Vec<u32> = cursor.by_ref().collect();
+            prop_assert_eq!(list.last(), refs.last().copied());
             prop_assert_eq!(out, refs.into_iter().collect::<Vec<_>>());
             prop_assert_eq!(cursor.peek(), None);
         }
