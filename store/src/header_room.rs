@@ -67,6 +67,12 @@ impl Room for HeaderRoom {
         }
         is_there
     }
+
+    fn give(&self, bytes: u64) {
+        // It stays reserved for what is still to come of the header.
+        let mut held = self.held.lock();
+        held.used_bytes = held.used_bytes.saturating_sub(bytes);
+    }
 }
 
 fn grown_to(budget: &Budget, reserved: &mut Option<Reservation>, bytes: u64) -> bool {
@@ -96,6 +102,8 @@ mod tests {
         let reserved = budget.try_reserve(700).unwrap();
         let room = HeaderRoom::new(&budget, Some(reserved));
         assert!(room.take(700) && !room.take(301));
+        room.give(600);
+        assert!(room.take(600), "what was given back is there");
         drop(room.take_all());
         assert_eq!(budget.usage().used_bytes, 0);
     }

@@ -49,13 +49,14 @@ struct IndexObject<'a> {
     tail: Bytes,
 }
 
-/// Writes the index-header of `block` to `sink`. Its size is asked for if it is not given.
+/// Writes the index-header of `block` to `sink`. Its size is asked for if it is not given. Says how much of what the sink
+/// made room for was on its way, and is not any more.
 pub(super) async fn write_header(
     bucket: &dyn Bucket,
     block: BlockId,
     index_size_bytes: Option<u64>,
     sink: &mut impl Sink,
-) -> Result<()> {
+) -> Result<u64> {
     let index = IndexObject::read_tail(bucket, block, index_size_bytes).await?;
     let toc = index.toc()?;
     let symbols = 0..toc.series;
@@ -81,7 +82,8 @@ pub(super) async fn write_header(
     let symbols_length = toc.series.saturating_sub(toc.symbols);
     sink.write(encode_toc(HEADER_BYTES.saturating_add(symbols_length)).into())
         .await
-        .map_err(local)
+        .map_err(local)?;
+    Ok(window_bytes)
 }
 
 impl<'a> IndexObject<'a> {

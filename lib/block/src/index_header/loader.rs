@@ -5,8 +5,11 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -23,6 +26,9 @@ use crate::{
     layout::INDEX_HEADER_FILE,
     local_dirs::remove_other_blocks,
 };
+
+/// Numbers temporary files, so that two builders never write to one.
+static TEMP_FILES: AtomicU64 = AtomicU64::new(0);
 
 /// Opens index-headers, and builds them where need be.
 #[derive(Debug, Clone)]
@@ -194,7 +200,8 @@ impl HeaderLoader {
                 bytes: Vec::new(),
                 room: Arc::clone(room),
             };
-            write_header(&*self.bucket, block, index_size_bytes, &mut sink).await?;
+            let window_bytes = write_header(&*self.bucket, block, index_size_bytes, &mut sink).await?;
+            room.give(window_bytes);
             let build = Some(started.elapsed());
             let (opening, options) = (Instant::now(), self.options);
             let header = blocking::run_block(block, move || {
@@ -210,14 +217,21 @@ impl HeaderLoader {
         };
         let mut file = TempFile::create(block, &path).await?;
         file.room = Some(Arc::clone(room));
-        write_header(&*self.bucket, block, index_size_bytes, &mut file).await?;
+        let window_bytes = write_header(&*self.bucket, block, index_size_bytes, &mut file).await?;
+        room.give(window_bytes);
         let build = Some(started.elapsed());
         let opening = Instant::now();
-        // Verified before it gets its name, so that a broken one never has it.
-        let header = self.open(block, file.path.clone(), room).await?;
+        // Verified before it gets its name, so that one known to be broken never has it. One that there is no memory to
+        // open for is not read again for that: it is verified when it is opened by its name.
+        let opened = self.open(block, file.path.clone(), room).await;
+        let opened = match opened {
+            Err(error) if !matches!(error.cause(), Cause::NoMemory { .. }) => return Err(error),
+            opened => opened,
+        };
         let shown = path.display().to_string();
         let target = path.clone();
         blocking::run(block, &shown, move || Ok(file.publish(&target)?)).await?;
+        let header = opened?;
         Ok(Loaded {
             header: header.renamed(&path),
             build,
@@ -229,16 +243,18 @@ impl HeaderLoader {
 impl TempFile {
     /// Makes the file that will be called `target`, beside it.
     async fn create(block: BlockId, target: &Path) -> Result<Self> {
-        let path = target.with_extension("tmp");
+        let path = target.with_extension(format!(
+            "{}-{}.tmp",
+            this_process(),
+            TEMP_FILES.fetch_add(1, Ordering::Relaxed)
+        ));
         let shown = path.display().to_string();
         blocking::run(block, &shown, move || {
             if let Some(dir) = path.parent() {
                 fs::create_dir_all(dir)?;
             }
-            // A writer that was stopped may still have the old one open: it shall not write into this one.
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
+            if let Some(dir) = path.parent() {
+                remove_leftovers(dir)?;
             }
             let file = File::options().write(true).create_new(true).open(&path)?;
             Ok(Self {
@@ -270,6 +286,36 @@ impl Drop for TempFile {
             tracing::debug!(path = %self.path.display(), %error, "temporary file stays behind");
         }
     }
+}
+
+/// What the temporary files of this process are called by. The number of a process is the same after every start in a
+/// container, so this is the time.
+fn this_process() -> u128 {
+    static STARTED: OnceLock<u128> = OnceLock::new();
+    *STARTED.get_or_init(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_nanos())
+    })
+}
+
+/// Removes the temporary files in a block's directory that an earlier process left. Those of this one are in use, or are
+/// removed by whoever made them.
+fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    let ours = format!("{INDEX_HEADER_FILE}.{}-", this_process());
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let is_leftover = name.to_str().is_some_and(|name| {
+            name.starts_with(INDEX_HEADER_FILE) && name.ends_with(".tmp") && !name.starts_with(&ours)
+        });
+        if !is_leftover {
+            continue;
+        }
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Takes memory, or says how much there is not.

@@ -11,6 +11,9 @@ const STEP_BYTES: u64 = 64 << 10;
 pub trait Room: Debug + Send + Sync {
     /// Takes so many bytes more; false if they are not free.
     fn take(&self, bytes: u64) -> bool;
+
+    /// Takes back so many of the bytes that it gave.
+    fn give(&self, bytes: u64);
 }
 
 /// There is always room: for callers without a budget.
@@ -21,6 +24,8 @@ impl Room for AnyRoom {
     fn take(&self, _: u64) -> bool {
         true
     }
+
+    fn give(&self, _: u64) {}
 }
 
 /// Takes memory for what is about to be kept of a header while it is read.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use sabre_model::Labels;
@@ -170,6 +170,10 @@ impl Room for SmallRoom {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
     }
+
+    fn give(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test]
@@ -201,4 +205,66 @@ async fn memory_is_taken_before_a_header_is_built_and_kept() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn builders_at_once_do_not_touch_each_others_files() {
+    let index = index_v2(&many_series(2000));
+    let bucket = bucket_with(&index).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let builds = (0..8).map(|_| {
+        let loader = loader.clone();
+        tokio::spawn(async move { loader.build(block(), None).await })
+    });
+    for built in futures::future::join_all(builds).await {
+        assert_equal(&built.unwrap().unwrap().header, &index);
+    }
+    let files = fs::read_dir(dir.path().join(block().to_string())).unwrap();
+    assert_eq!(files.count(), 1, "no temporary file stays behind");
+}
+
+/// Room for what is asked for first, which is what is on its way.
+#[derive(Debug, Default)]
+struct WindowOnly {
+    is_asked: AtomicBool,
+    held_bytes: AtomicU64,
+}
+
+impl Room for WindowOnly {
+    fn take(&self, bytes: u64) -> bool {
+        let is_first = !self.is_asked.swap(true, Ordering::Relaxed);
+        if is_first {
+            self.held_bytes.store(bytes, Ordering::Relaxed);
+        }
+        is_first
+    }
+
+    fn give(&self, bytes: u64) {
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn what_there_is_no_memory_to_open_is_not_downloaded_again() {
+    let index = index_v2(&many_series(2000));
+    let bucket = bucket_with(&index).await;
+    let dir = tempfile::tempdir().unwrap();
+    let loader = loader(&bucket, Some(dir.path()));
+    let size_bytes = Some(index.len() as u64);
+    let room = Arc::new(WindowOnly::default());
+    let shared: SharedRoom = Arc::<WindowOnly>::clone(&room);
+    let refused = loader
+        .load_within(block(), size_bytes, &shared)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused.cause(), crate::Cause::NoMemory { .. }),
+        "{refused}"
+    );
+    assert_eq!(room.held_bytes.load(Ordering::Relaxed), 0, "it is given back");
+    assert!(loader.path(block()).unwrap().exists());
+    bucket.delete(&key(block(), INDEX_FILE)).await.unwrap();
+    let opened = loader.load(block(), size_bytes).await.unwrap();
+    assert_equal(&opened.header, &index);
 }
