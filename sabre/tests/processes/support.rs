@@ -152,7 +152,11 @@ impl Drop for Component {
 
 /// The code and the body of an answer; `None` if there is none.
 pub(crate) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
-    let response = reqwest::get(format!("http://{address}{path}")).await.ok()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .ok()?;
+    let response = client.get(format!("http://{address}{path}")).send().await.ok()?;
     let code = response.status().as_u16();
     Some((code, response.text().await.ok()?))
 }

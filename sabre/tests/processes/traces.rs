@@ -153,7 +153,15 @@ async fn a_query_through_two_processes_is_one_trace() {
     let answer = client.get(&url).send().await.unwrap();
     assert!(!answer.headers().contains_key("x-thanos-trace-id"));
 
-    // Both send the rest when they end.
+    // Sent every few seconds. A machine may be too slow for the patience with which both send the rest when they end.
+    for _ in 0..3_000 {
+        let all = spans(&collector.requests(), &trace_id);
+        let has = |name: &str| all.values().any(|span| span.name == name);
+        if has("bucket_getrange") && has("/api/v1/query HTTP[server]") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(querier.stop().await.success(), "{}", querier.stderr());
     assert!(store.stop().await.success(), "{}", store.stderr());
     let requests = collector.requests();

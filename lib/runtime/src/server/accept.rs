@@ -195,6 +195,8 @@ impl Shared {
         let mut ending = false;
         loop {
             tokio::select! {
+                // A request that has come is read before the connection is ended, however late this is run.
+                biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         tracing::debug!(server = self.name, %peer, error, "connection ended with an error");

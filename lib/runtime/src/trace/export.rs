@@ -78,14 +78,17 @@ pub(super) fn start(post: Post, config: &OtlpConfig, registry: &Registry) -> Que
     }
 }
 
+/// Between two tries, whatever is asked for.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
 fn patience(config: &RetryConfig) -> (Duration, Duration, Duration) {
     let (first, longest, whole) = RETRY;
     if !config.retry_enabled {
         return RETRY;
     }
     (
-        config.retry_initial_interval.unwrap_or(first),
-        config.retry_max_interval.unwrap_or(longest),
+        config.retry_initial_interval.unwrap_or(first).max(SHORTEST_PAUSE),
+        config.retry_max_interval.unwrap_or(longest).max(SHORTEST_PAUSE),
         config.retry_max_elapsed_time.unwrap_or(whole),
     )
 }

@@ -65,7 +65,15 @@ impl Post {
     /// Files that cannot be read, a header or an endpoint that makes no sense.
     pub(super) fn new(config: &OtlpConfig) -> Result<Self, TraceError> {
         let client = config.client()?;
-        let (address, host) = address(client, &config.endpoint);
+        let endpoint = without_scheme(&config.endpoint);
+        if endpoint.contains(['@', '/', '?', '#']) {
+            // It is not shown: what stands before an @ may be a password.
+            return Err(TraceError::Config(super::TraceConfigError::Value {
+                key: "endpoint",
+                problem: "it is host:port and nothing else; credentials go into headers, and a path into url_path",
+            }));
+        }
+        let (address, host) = address(client, endpoint);
         let value = |key, problem| TraceError::Config(super::TraceConfigError::Value { key, problem });
         let tls = match config.insecure {
             true => None,
@@ -256,14 +264,18 @@ fn fixed_headers(client: ClientType, compresses: bool) -> HeaderMap {
         .collect()
 }
 
-/// `host:port`, and the host alone. A scheme is no part of it, and is taken off where somebody wrote one.
+/// A scheme is no part of an endpoint, and is taken off where somebody wrote one.
+fn without_scheme(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.trim_end_matches('/')
+}
+
+/// `host:port`, and the host alone.
 fn address(client: ClientType, endpoint: &str) -> (String, String) {
     let port = match client {
         ClientType::Grpc => 4317,
         ClientType::Http => 4318,
     };
-    let endpoint = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    let endpoint = endpoint.trim_end_matches('/');
     let host_of = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
     match endpoint.rsplit_once(':') {
         Some((host, digits))
@@ -340,10 +352,32 @@ mod tests {
             ("::1", "[::1]:4317", "::1"),
         ] {
             assert_eq!(
-                address(ClientType::Grpc, endpoint),
+                address(ClientType::Grpc, without_scheme(endpoint)),
                 (expected.to_owned(), host.to_owned())
             );
         }
         assert_eq!(address(ClientType::Http, "c").0, "c:4318");
+    }
+
+    #[test]
+    fn an_endpoint_with_credentials_or_a_path_is_refused_and_not_shown() {
+        for endpoint in [
+            "http://me:secret@collector:4318",
+            "secret@collector:4317",
+            "collector:4318/secret",
+        ] {
+            let config = OtlpConfig {
+                client_type: "http".to_owned(),
+                insecure: true,
+                endpoint: endpoint.to_owned(),
+                ..OtlpConfig::default()
+            };
+            let error = Post::new(&config).err().unwrap().to_string();
+            assert!(
+                error.contains("endpoint") && error.contains("url_path"),
+                "{error}"
+            );
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 }

@@ -174,7 +174,7 @@ impl TlsSection {
             &self.client_ca_file,
             &self.client_auth_type,
         ];
-        parts.iter().any(|part| !part.is_empty())
+        !self.client_allowed_sans.is_empty() || parts.iter().any(|part| !part.is_empty())
     }
 
     fn settings(
@@ -194,7 +194,7 @@ impl TlsSection {
             key: key.ok_or_else(|| missing("key_file"))?,
             client_auth,
             client_ca: self.client_ca(folder, client_auth)?,
-            client_names: self.client_names()?,
+            client_names: self.client_names(client_auth)?,
             version_setting: "max_version",
             min_version,
             max_version,
@@ -248,7 +248,13 @@ impl TlsSection {
     }
 
     /// Go compares names of hosts, addresses, URIs and e-mail; the last are not to be had of the library.
-    fn client_names(&self) -> Result<Vec<String>, SettingError> {
+    fn client_names(&self, client_auth: ClientAuth) -> Result<Vec<String>, SettingError> {
+        if !self.client_allowed_sans.is_empty() && client_auth != ClientAuth::RequireAndVerify {
+            // Anything less lets in a client without a certificate, or with one that it signed itself.
+            let problem =
+                "names of clients say nothing unless client_auth_type is RequireAndVerifyClientCert";
+            return Err(SettingError::new("client_allowed_sans", problem));
+        }
         let is_email = |name: &&String| name.contains('@') && !name.contains("://");
         match self.client_allowed_sans.iter().find(is_email) {
             Some(name) => {

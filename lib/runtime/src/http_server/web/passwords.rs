@@ -126,6 +126,10 @@ impl Passwords {
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
             return Verdict::TooMany;
         };
+        // Others with the same password had their turn meanwhile.
+        if known.is_some() && self.is_remembered(&print) {
+            return Verdict::Welcome;
+        }
         let verified = crate::blocking(move || {
             // Kept until the end of the work, also when the client leaves before.
             let _turn = turn;
@@ -159,6 +163,9 @@ impl Passwords {
 
     fn remember(&self, print: Print) {
         let mut right = self.right.lock();
+        if right.contains(&print) {
+            return;
+        }
         if right.len() >= MAX_REMEMBERED {
             right.pop_front();
         }

@@ -421,7 +421,17 @@ fn what_is_wrong_with_the_file_is_said_with_its_key() {
             "tls_server_config.client_ca_file: clients are not asked",
         ),
         (
-            "tls_server_config: {cert_file: tls.crt, key_file: tls.key, client_allowed_sans: [me@client.test]}",
+            "tls_server_config: {client_allowed_sans: [client.test]}",
+            "tls_server_config.cert_file: it is missing",
+        ),
+        (
+            "tls_server_config: {cert_file: tls.crt, key_file: tls.key, client_allowed_sans: [client.test], \
+             client_auth_type: RequireAnyClientCert}",
+            "tls_server_config.client_allowed_sans: names of clients say nothing unless",
+        ),
+        (
+            "tls_server_config: {cert_file: tls.crt, key_file: tls.key, client_allowed_sans: [me@client.test], \
+             client_ca_file: tls.crt, client_auth_type: RequireAndVerifyClientCert}",
             "tls_server_config.client_allowed_sans: \"me@client.test\" is an e-mail address",
         ),
         (
