@@ -3,13 +3,14 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
+    hash::{BuildHasher, RandomState},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -289,13 +290,10 @@ impl Drop for TempFile {
 }
 
 /// What the temporary files of this process are called by. The number of a process is the same after every start in a
-/// container, so this is the time.
-fn this_process() -> u128 {
-    static STARTED: OnceLock<u128> = OnceLock::new();
-    *STARTED.get_or_init(|| {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_nanos())
-    })
+/// container, so this is a random one.
+fn this_process() -> u64 {
+    static RANDOM: OnceLock<u64> = OnceLock::new();
+    *RANDOM.get_or_init(|| RandomState::new().hash_one(std::process::id()))
 }
 
 /// Removes the temporary files in a block's directory that an earlier process left. Those of this one are in use, or are
