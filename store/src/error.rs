@@ -86,7 +86,7 @@ impl RequestError {
     pub(crate) fn is_unopened(&self) -> bool {
         match self {
             Self::Header(error) => !error.is_gone(),
-            Self::SetAside(_) => true,
+            Self::SetAside(_) | Self::HeaderMemory(_) => true,
             _ => false,
         }
     }
@@ -174,6 +174,7 @@ mod tests {
         assert_eq!(RequestError::Block(unknown).broken_block(), Some(block));
         let memory = RequestError::HeaderMemory("the index-header of block x".to_owned());
         assert_eq!((memory.broken_block(), memory.block().is_none()), (None, true));
+        assert!(memory.is_unopened(), "a request may do without the block");
         for call in [Call::Series, Call::Labels] {
             assert_eq!(memory.status(call).code(), Code::ResourceExhausted);
         }

@@ -215,7 +215,11 @@ impl StoreGateway {
                 .view()
                 .select_labels(*mint_ms, *maxt_ms, matchers, block_matchers);
             self.leave_out(&mut chosen, &mut lost, now_ms)?;
-            let selected = self.inner.syncer.open(chosen.clone(), now_ms).await;
+            let selected = self
+                .inner
+                .syncer
+                .open(chosen.clone(), query.is_partial_ok, now_ms)
+                .await;
             let outcome = match selected {
                 Err(error) => Err(error),
                 Ok(selected) => {
@@ -316,7 +320,11 @@ impl StoreGateway {
         sender: &FrameSender,
     ) -> Result<(), RequestError> {
         let blocks = chosen.len();
-        let selected = self.inner.syncer.open(chosen, now_ms).await?;
+        let selected = self
+            .inner
+            .syncer
+            .open(chosen, query.is_partial_ok, now_ms)
+            .await?;
         let context = self.context("a Series request", &query.removed_labels);
         let stats = Arc::clone(&context.stats);
         let metrics = &self.inner.metrics;

@@ -1,13 +1,16 @@
 //! A block that is known, and its index-header from when it is needed until it is not.
 
 use std::{
-    fmt,
-    sync::Arc,
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use sabre_block::{BlockError, Cause, HeaderLoader, index_header::SharedRoom};
+use sabre_block::{BlockError, Cause, HeaderLoader, index_header::SharedRoom, layout};
 use sabre_model::{BlockId, Labels};
 use sabre_runtime::budget::Budget;
 
@@ -16,11 +19,11 @@ use crate::{
     block_set::BlockSpan,
     header_room::HeaderRoom,
     metrics::StoreMetrics,
-    quarantine::Quarantine,
+    quarantine::{Quarantine, SetAside, Wrong},
 };
 
 /// How long a block waits for the memory of its index-header.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often an index-header is tried with more memory: how much it takes is seen while it is read.
 const MEMORY_TRIES: usize = 8;
@@ -55,9 +58,19 @@ pub(crate) struct BlockHandle {
     /// The blocks it was made of.
     pub(crate) sources: Box<[BlockId]>,
     facts: Arc<BlockFacts>,
+    shared: Arc<Shared>,
+}
+
+/// What the handles of one block share: a sync may know a block anew while requests still hold the handle it had before.
+#[derive(Default)]
+struct Shared {
     open: Mutex<Open>,
     /// Held while the index-header is loaded, so that it is loaded once.
     loading: tokio::sync::Mutex<()>,
+    /// How often it was tried.
+    tries: AtomicU64,
+    /// What was not there when it was tried last.
+    gone: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -67,8 +80,7 @@ struct Open {
 }
 
 impl Opener {
-    /// Notes a failure: the block is left alone for a while. One that is gone is somebody else's matter, and memory
-    /// comes back.
+    /// Notes a failure: the block is left alone for a while. One that is gone is somebody else's matter.
     fn note(&self, block: BlockId, error: &OpenError, now_ms: i64) {
         match error {
             OpenError::Failed(failure)
@@ -78,23 +90,53 @@ impl Opener {
             }
             OpenError::Failed(failure) => self.set_aside(block, failure, now_ms),
             OpenError::SetAside(_) => {}
-            OpenError::NoMemory(reason) => tracing::error!(reason, "an index-header cannot be opened"),
+            OpenError::NoMemory(reason) => {
+                let pause_ms = self.unopened.put_again(block, reason, Wrong::Memory, now_ms);
+                tracing::error!(
+                    reason,
+                    pause_ms,
+                    "no memory for an index-header, others are served without it"
+                );
+            }
         }
     }
 
     /// Leaves a block alone for a while.
     pub(crate) fn set_aside(&self, block: BlockId, failure: &BlockError, now_ms: i64) {
         let reason = failure.to_string();
-        let pause_ms = self
-            .unopened
-            .put_again(block, &reason, failure.is_retryable(), now_ms);
+        let kind = if failure.is_retryable() {
+            Wrong::Passing
+        } else {
+            Wrong::Lasting
+        };
+        let pause_ms = self.unopened.put_again(block, &reason, kind, now_ms);
         tracing::error!(error = %failure, pause_ms, "block cannot be loaded, others are served without it");
+    }
+}
+
+impl OpenError {
+    /// What is not there, if that is why it failed.
+    fn gone(&self) -> Option<String> {
+        match self {
+            Self::Failed(failure) if failure.is_gone() => Some(failure.cause().to_string()),
+            _ => None,
+        }
     }
 }
 
 impl From<BlockError> for OpenError {
     fn from(error: BlockError) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<SetAside> for OpenError {
+    fn from(aside: SetAside) -> Self {
+        if aside.is_memory {
+            Self::NoMemory(aside.reason.to_string())
+        } else {
+            Self::SetAside(aside.reason)
+        }
     }
 }
 
@@ -106,9 +148,13 @@ impl BlockHandle {
             external: facts.external.clone(),
             sources: sources.into(),
             facts: Arc::new(facts),
-            open: Mutex::default(),
-            loading: tokio::sync::Mutex::default(),
+            shared: Arc::default(),
         }
+    }
+
+    /// Goes on where another handle of the same block is: with what it has open, or is about to open.
+    pub(crate) fn take_over(&mut self, old: &Self) {
+        self.shared = Arc::clone(&old.shared);
     }
 
     /// The block.
@@ -118,49 +164,86 @@ impl BlockHandle {
 
     /// Whether the index-header is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.open.lock().block.is_some()
+        self.shared.open.lock().block.is_some()
     }
 
     /// The block with its index-header, which is opened, or built, if it is not open. If that failed a while ago it is not
     /// tried again before its time.
-    pub(crate) async fn open(&self, opener: &Opener, now_ms: i64) -> Result<Arc<ServedBlock>, OpenError> {
+    pub(crate) async fn open(
+        &self,
+        opener: &Opener,
+        patience: Duration,
+        now_ms: i64,
+    ) -> Result<Arc<ServedBlock>, OpenError> {
         if let Some(block) = self.used(Instant::now()) {
             return Ok(block);
         }
-        let _one = self.loading.lock().await;
+        let tries = self.tries();
+        let _one = self.shared.loading.lock().await;
         if let Some(block) = self.used(Instant::now()) {
             return Ok(block);
         }
-        // Those that waited for the one that tried do not try once more each.
-        if let Some(reason) = opener.unopened.reason(self.id(), now_ms) {
-            return Err(OpenError::SetAside(reason));
+        if let Some(aside) = opener.unopened.reason(self.id(), now_ms) {
+            return Err(aside.into());
         }
-        self.load_and_note(opener, now_ms).await
+        if self.tries() != tries {
+            self.not_gone()?;
+        }
+        self.load_and_note(opener, patience, now_ms).await
     }
 
-    /// As [`BlockHandle::open`] whatever was before.
+    /// As [`BlockHandle::open`] whatever was before, unless another one tried meanwhile.
     pub(crate) async fn try_again(
         &self,
         opener: &Opener,
+        patience: Duration,
         now_ms: i64,
     ) -> Result<Arc<ServedBlock>, OpenError> {
-        let _one = self.loading.lock().await;
-        match self.used(Instant::now()) {
-            Some(block) => Ok(block),
-            None => self.load_and_note(opener, now_ms).await,
+        let tries = self.tries();
+        let _one = self.shared.loading.lock().await;
+        if let Some(block) = self.used(Instant::now()) {
+            return Ok(block);
         }
+        if self.tries() != tries {
+            if let Some(aside) = opener.unopened.reason(self.id(), now_ms) {
+                return Err(aside.into());
+            }
+            self.not_gone()?;
+        }
+        self.load_and_note(opener, patience, now_ms).await
     }
 
-    async fn load_and_note(&self, opener: &Opener, now_ms: i64) -> Result<Arc<ServedBlock>, OpenError> {
+    fn tries(&self) -> u64 {
+        self.shared.tries.load(Ordering::Relaxed)
+    }
+
+    /// Fails if the last try found that something is gone: those that waited for it do not try once more each.
+    fn not_gone(&self) -> Result<(), OpenError> {
+        let Some(what) = self.shared.gone.lock().clone() else {
+            return Ok(());
+        };
+        let gone = io::Error::new(io::ErrorKind::NotFound, what);
+        Err(BlockError::new(self.id(), layout::INDEX_FILE, gone).into())
+    }
+
+    async fn load_and_note(
+        &self,
+        opener: &Opener,
+        patience: Duration,
+        now_ms: i64,
+    ) -> Result<Arc<ServedBlock>, OpenError> {
         opener.metrics.header_loads.inc();
-        let loaded = self.load(opener).await;
+        let loaded = self.load(opener, patience).await;
+        self.shared.tries.fetch_add(1, Ordering::Relaxed);
+        let gone = loaded.as_ref().err().and_then(OpenError::gone);
+        *self.shared.gone.lock() = gone;
         if let Err(error) = &loaded {
             opener.metrics.header_load_failures.inc();
             opener.note(self.id(), error, now_ms);
         }
         let block = Arc::new(loaded?);
         opener.unopened.healed(self.id(), now_ms);
-        *self.open.lock() = Open {
+        *self.shared.open.lock() = Open {
             block: Some(Arc::clone(&block)),
             used: Some(Instant::now()),
         };
@@ -169,7 +252,7 @@ impl BlockHandle {
 
     /// Closes the index-header if it was not used since `unused_since`; requests that use it go on. True if it did.
     pub(crate) fn close_unused(&self, unused_since: Instant) -> bool {
-        let mut open = self.open.lock();
+        let mut open = self.shared.open.lock();
         let is_unused = open.used.is_none_or(|used| used < unused_since)
             && open
                 .block
@@ -184,17 +267,17 @@ impl BlockHandle {
     /// Closes the index-header; requests that use it go on, the next one opens it anew.
     pub(crate) fn close(&self) {
         self.facts.forget_segments();
-        *self.open.lock() = Open::default();
+        *self.shared.open.lock() = Open::default();
     }
 
     fn used(&self, now: Instant) -> Option<Arc<ServedBlock>> {
-        let mut open = self.open.lock();
+        let mut open = self.shared.open.lock();
         let block = open.block.clone()?;
         open.used = Some(now);
         Some(block)
     }
 
-    async fn load(&self, opener: &Opener) -> Result<ServedBlock, OpenError> {
+    async fn load(&self, opener: &Opener, patience: Duration) -> Result<ServedBlock, OpenError> {
         let segments = self.facts.segment_names().await?;
         let Opener {
             loader,
@@ -214,7 +297,7 @@ impl BlockHandle {
                     let needs_bytes = shared.more_than_asked();
                     // Whoever waits for memory holds none of it.
                     drop(shared.take_all());
-                    let memory = budget.reserve_within(needs_bytes, PATIENCE).await;
+                    let memory = budget.reserve_within(needs_bytes, patience).await;
                     room = HeaderRoom::new(budget, Some(memory.map_err(|error| self.no_memory(&error))?));
                 }
                 Err(error) => return Err(error.into()),

@@ -1,7 +1,7 @@
 //! Blocks whose bytes turned out to be broken while a request read them, or whose index-header cannot be opened: they are
 //! not read for a while, and every request that would need one is told.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use sabre_model::BlockId;
@@ -26,8 +26,18 @@ struct State {
 #[derive(Debug)]
 struct Reason {
     text: Arc<str>,
+    kind: Wrong,
+}
+
+/// What kind of thing is wrong with a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// It stays until somebody mends it.
+    Lasting,
     /// It may be over soon, as with a bucket that is throttled.
-    passes: bool,
+    Passing,
+    /// There was no memory for its index-header; the block itself is as good as any.
+    Memory,
 }
 
 /// A block that a request has to do without.
@@ -36,6 +46,15 @@ pub(crate) struct SetAside {
     pub(crate) block: BlockId,
     /// Block, file, place and what is wrong there.
     pub(crate) reason: Arc<str>,
+    /// What it lacked is memory.
+    pub(crate) is_memory: bool,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_memory { "no memory for " } else { "" };
+        write!(f, "{what}{}", self.reason)
+    }
 }
 
 impl Quarantine {
@@ -56,22 +75,22 @@ impl Quarantine {
         }
         let pause_ms = state.pauses.failed(block, now_ms);
         let text = reason.into();
-        state.reasons.insert(block, Reason { text, passes: false });
+        let kind = Wrong::Lasting;
+        state.reasons.insert(block, Reason { text, kind });
         self.show(&state, now_ms);
         Some(pause_ms)
     }
 
     /// Sets a block aside whether it is already or not, for a shorter time if what is wrong passes by itself; says for how
     /// many milliseconds.
-    pub(crate) fn put_again(&self, block: BlockId, reason: &str, passes: bool, now_ms: i64) -> i64 {
+    pub(crate) fn put_again(&self, block: BlockId, reason: &str, kind: Wrong, now_ms: i64) -> i64 {
         let mut state = self.state.lock();
-        let pause_ms = if passes {
-            state.pauses.failed_for_now(block, now_ms)
-        } else {
-            state.pauses.failed(block, now_ms)
+        let pause_ms = match kind {
+            Wrong::Passing | Wrong::Memory => state.pauses.failed_for_now(block, now_ms),
+            Wrong::Lasting => state.pauses.failed(block, now_ms),
         };
         let text = reason.into();
-        state.reasons.insert(block, Reason { text, passes });
+        state.reasons.insert(block, Reason { text, kind });
         self.show(&state, now_ms);
         pause_ms
     }
@@ -86,10 +105,8 @@ impl Quarantine {
     }
 
     /// Why a block is not to be read now.
-    pub(crate) fn reason(&self, block: BlockId, now_ms: i64) -> Option<Arc<str>> {
-        let state = self.state.lock();
-        let reason = state.reasons.get(&block)?;
-        (!state.pauses.allows(block, now_ms)).then(|| Arc::clone(&reason.text))
+    pub(crate) fn reason(&self, block: BlockId, now_ms: i64) -> Option<SetAside> {
+        self.state.lock().aside(block, now_ms)
     }
 
     /// The blocks that may be tried again: their pause is over, or what was wrong may be over. `true` with those that
@@ -97,7 +114,8 @@ impl Quarantine {
     pub(crate) fn all(&self, now_ms: i64) -> Vec<(BlockId, bool)> {
         let state = self.state.lock();
         let waits = |(block, reason): (&BlockId, &Reason)| {
-            (*block, !reason.passes && !state.pauses.allows(*block, now_ms))
+            let is_now = reason.kind == Wrong::Passing;
+            (*block, !is_now && !state.pauses.allows(*block, now_ms))
         };
         state.reasons.iter().map(waits).collect()
     }
@@ -105,7 +123,8 @@ impl Quarantine {
     /// How many blocks are in it, and of how many what is wrong may pass.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
-        let passing = state.reasons.values().filter(|reason| reason.passes).count();
+        let passes = |reason: &&Reason| reason.kind != Wrong::Lasting;
+        let passing = state.reasons.values().filter(passes).count();
         (state.reasons.len(), passing)
     }
 
@@ -117,16 +136,10 @@ impl Quarantine {
         }
         let mut aside = Vec::new();
         chosen.retain(|chosen| {
-            let block = chosen.block.id();
-            let reason = state.reasons.get(&block);
-            let Some(reason) = reason.filter(|_| !state.pauses.allows(block, now_ms)) else {
-                return true;
-            };
-            aside.push(SetAside {
-                block,
-                reason: Arc::clone(&reason.text),
-            });
-            false
+            let found = state.aside(chosen.block.id(), now_ms);
+            let is_good = found.is_none();
+            aside.extend(found);
+            is_good
         });
         aside
     }
@@ -143,6 +156,19 @@ impl Quarantine {
         let is_paused = |block: &&BlockId| !state.pauses.allows(**block, now_ms);
         let count = state.reasons.keys().filter(is_paused).count();
         self.blocks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+impl State {
+    /// Why a block is not to be read now.
+    fn aside(&self, block: BlockId, now_ms: i64) -> Option<SetAside> {
+        let reason = self.reasons.get(&block)?;
+        let is_now = !self.pauses.allows(block, now_ms);
+        is_now.then(|| SetAside {
+            block,
+            reason: Arc::clone(&reason.text),
+            is_memory: reason.kind == Wrong::Memory,
+        })
     }
 }
 
@@ -196,8 +222,12 @@ mod tests {
         assert_eq!(aside_at(0), (2, Vec::new()));
         let first_ms = quarantine.put(bad, "index: broken", 0).unwrap();
         assert_eq!(quarantine.put(bad, "by another request", 1), None);
-        let reason = "index: broken".into();
-        assert_eq!(aside_at(first_ms - 1), (1, vec![SetAside { block: bad, reason }]));
+        let aside = SetAside {
+            block: bad,
+            reason: "index: broken".into(),
+            is_memory: false,
+        };
+        assert_eq!(aside_at(first_ms - 1), (1, vec![aside]));
         assert_eq!(gauge.get(), 1);
         assert_eq!(aside_at(first_ms).0, 2, "its time has come");
         assert_eq!(quarantine.put(bad, "still", first_ms), Some(2 * first_ms));

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,7 +27,7 @@ use crate::{
     block::{BlockFacts, Buckets, ReadEstimates},
     config::{HeaderPolicy, StoreConfig},
     error::RequestError,
-    handle::{BlockHandle, OpenError, Opener},
+    handle::{BlockHandle, OpenError, Opener, PATIENCE},
     metrics::StoreMetrics,
     quarantine::{Quarantine, SetAside},
     segments::Segments,
@@ -154,12 +157,10 @@ impl Syncer {
         };
         let all = missing.len();
         let loaded = self.load_all(missing, (&found, &again), now_ms).await;
-        let mut no_memory = 0;
         let mut failed = 0;
         for (block, error) in &loaded {
             let Some(error) = error else { continue };
             failed += 1;
-            no_memory += usize::from(matches!(error, OpenError::NoMemory(_)));
             self.failed(block.id(), error, now_ms);
         }
         outcome.added = all.saturating_sub(failed);
@@ -177,8 +178,8 @@ impl Syncer {
             }
         }
         let (unopened, passing) = self.opener.unopened.counts();
-        outcome.failed = unopened + no_memory;
-        outcome.retryable = passing + no_memory;
+        outcome.failed = unopened;
+        outcome.retryable = passing;
         outcome.served = self.view().blocks().len().saturating_sub(outcome.failed);
         self.metrics.blocks_last_loaded.set(now_ms as f64 / 1000.0);
         Ok(outcome)
@@ -211,23 +212,38 @@ impl Syncer {
         }
     }
 
-    /// Opens the index-headers of the blocks that a request needs.
-    pub(crate) async fn open(&self, chosen: Vec<Chosen>, now_ms: i64) -> Result<Vec<Selected>, RequestError> {
+    /// Opens the index-headers of the blocks that a request needs. A request that may do without
+    /// some has all of them tried, so that it knows at once which. Else none is begun behind one that failed, and those
+    /// that are under way are brought to an end: another request will need them.
+    pub(crate) async fn open(
+        &self,
+        chosen: Vec<Chosen>,
+        is_partial_ok: bool,
+        now_ms: i64,
+    ) -> Result<Vec<Selected>, RequestError> {
+        let (started, is_failed) = (Instant::now(), AtomicBool::new(false));
         // Mostly all of them are open, and nothing has to wait.
         let open = |chosen: Chosen| async move {
-            let block = chosen.block.open(&self.opener, now_ms).await;
+            // However many have to wait for memory, the request waits once.
+            let patience = PATIENCE.saturating_sub(started.elapsed());
+            let block = chosen.block.open(&self.opener, patience, now_ms).await;
             let matchers = chosen.matchers;
             block.map(|block| Selected { block, matchers })
         };
+        let is_worth_it = |_: &Chosen| is_partial_ok || !is_failed.load(Ordering::Relaxed);
+        let chosen = chosen.into_iter().take_while(is_worth_it);
         let mut opened = stream::iter(chosen).map(open).buffered(PARALLEL_OPENS);
-        let mut all = Vec::new();
+        let (mut all, mut failed) = (Vec::new(), None);
         while let Some(next) = opened.next().await {
             match next {
                 Ok(selected) => all.push(selected),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    is_failed.store(true, Ordering::Relaxed);
+                    failed = failed.or(Some(error));
+                }
             }
         }
-        Ok(all)
+        failed.map_or(Ok(all), |error| Err(error.into()))
     }
 
     /// Opens what is not open yet, so that no request has to wait for it. Whatever fails is tried again by the first
@@ -246,7 +262,7 @@ impl Syncer {
         };
         let open = |block: Arc<BlockHandle>| async move {
             // Why one cannot be opened is noted and logged where it is tried.
-            let _ = block.open(&self.opener, now_ms).await;
+            let _ = block.open(&self.opener, PATIENCE, now_ms).await;
         };
         stream::iter(closed)
             .for_each_concurrent(self.concurrency, open)
@@ -347,10 +363,16 @@ impl Syncer {
             ),
             self.estimates,
         );
-        let block = Arc::new(BlockHandle::new(facts, meta.compaction.sources.clone()));
+        let mut block = BlockHandle::new(facts, meta.compaction.sources.clone());
+        if let Some(old) = self.view().blocks().get(&meta.ulid) {
+            block.take_over(old);
+        }
+        let block = Arc::new(block);
         let mut error = None;
         if is_due || (!is_present && !self.headers.download_lazily) {
-            error = block.try_again(&self.opener, now_ms).await.err();
+            // The others need not wait while one that had no memory before waits for some.
+            let patience = if is_due { Duration::ZERO } else { PATIENCE };
+            error = block.try_again(&self.opener, patience, now_ms).await.err();
             if self.headers.is_lazy() {
                 block.close_unused(Instant::now() + Duration::from_secs(1));
             }

@@ -8,7 +8,7 @@ use sabre_model::BlockId;
 use sabre_proto::{flat::SeriesFrameBuilder, raw_body::FrameSender};
 
 use super::StoreGateway;
-use crate::{error::RequestError, quarantine::SetAside, view::Chosen};
+use crate::{error::RequestError, handle::OpenError, view::Chosen};
 
 /// How often a request may find a block gone before it fails.
 const MAX_ATTEMPTS: usize = 4;
@@ -59,12 +59,12 @@ impl StoreGateway {
         lost: &mut Lost,
         now_ms: i64,
     ) -> Result<(), RequestError> {
-        for SetAside { block, reason } in self.inner.syncer.set_aside(chosen, now_ms) {
+        for aside in self.inner.syncer.set_aside(chosen, now_ms) {
             if !lost.is_partial_ok {
-                return Err(RequestError::SetAside(reason));
+                return Err(OpenError::from(aside).into());
             }
-            if lost.aside.insert(block) {
-                lost.warnings.push(format!("{reason}; the block is left out"));
+            if lost.aside.insert(aside.block) {
+                lost.warnings.push(format!("{aside}; the block is left out"));
             }
         }
         Ok(())

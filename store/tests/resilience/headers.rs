@@ -255,8 +255,88 @@ async fn memory_for_one_is_reserved_before_it_is_read_or_refused_with_figures() 
         let of_sections = of_sections
             .iter()
             .filter(|request| request.operation == Operation::GetRange && request.key.ends_with("/index"));
-        // The end of the index says how large the rest is.
-        assert_eq!(of_sections.count(), 3, "cached {cached}");
+        // The end of the index says how large the rest is: read by the sync, and by the first of the requests.
+        assert_eq!(of_sections.count(), 2, "cached {cached}");
         assert!(store.budget.usage().used_bytes <= 16 << 10);
     }
+}
+
+/// How often an index-header was loaded, and how often that failed.
+fn loads(store: &TestStore) -> (u64, u64) {
+    let text = store.registry.classic();
+    let value = |name: &str| {
+        let name = format!("thanos_bucket_store_indexheader_lazy_{name} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{name} in {text}"))
+            .parse()
+            .unwrap()
+    };
+    (value("load_total"), value("load_failed_total"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_and_a_request_at_once_load_one_that_failed_before_once() {
+    let memory = Arc::new(MemoryBucket::new("test"));
+    put(&*memory, block(1, 0, 1, SERIES)).await;
+    let bucket = FaultBucket::new(memory as SharedBucket);
+    bucket.add(Rule::next(
+        Operation::GetRange,
+        Fault::Error(ErrorKind::Throttled),
+    ));
+    let store = start_with(Arc::new(bucket.clone()), Budget::unlimited(), |_| {}).await;
+    assert_eq!(loads(&store), (1, 1));
+    bucket.heal();
+    bucket.set_latency(Duration::from_millis(50));
+    let requests = futures::future::join_all((0..4).map(|_| store.series(everything())));
+    let (outcome, answers) = futures::join!(store.gateway.sync(sabre_runtime::clock::now_ms()), requests);
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.served, outcome.failed), (1, 0));
+    for answer in answers {
+        assert_eq!(samples(&answer.unwrap()).unwrap(), truth(1, SERIES));
+    }
+    assert_eq!(
+        loads(&store),
+        (2, 1),
+        "one load that failed, and one that did not"
+    );
+    // What the requests opened is open for those that come after the sync.
+    store.series(everything()).await.unwrap();
+    assert_eq!(loads(&store), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_without_memory_is_left_out_where_that_is_allowed() {
+    const LIMIT_BYTES: u64 = 64 << 20;
+    let memory = Arc::new(MemoryBucket::new("test"));
+    put(&*memory, block(1, 0, 1, SERIES)).await;
+    put(&*memory, block(2, 1, 1, SERIES)).await;
+    let bucket = FaultBucket::new(memory as SharedBucket);
+    let poor = bucket_block(1);
+    bucket.add(Rule::next(Operation::GetRange, Fault::Error(ErrorKind::Throttled)).on(&poor));
+    let budget = Budget::new(LIMIT_BYTES, "--sabre.memory-budget");
+    let store = start_with(Arc::new(bucket.clone()), budget, |config| {
+        config.page_cache_bytes = 0;
+    })
+    .await;
+    let rest = LIMIT_BYTES - store.budget.usage().used_bytes;
+    let taken = store.budget.try_reserve(rest).unwrap();
+    let outcome = store.gateway.sync(sabre_runtime::clock::now_ms()).await.unwrap();
+    assert_eq!((outcome.served, outcome.failed, outcome.retryable), (1, 1, 1));
+    drop(taken);
+    let answer = store.series(everything_or_warn()).await.unwrap();
+    assert_eq!(samples(&answer).unwrap().len(), SERIES);
+    let warnings = &answer.warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("no memory for") && warnings[0].contains(&poor),
+        "{warnings:?}"
+    );
+    let status = store.series(everything()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let later_ms = sabre_runtime::clock::now_ms() + 60_000;
+    let outcome = store.gateway.sync(later_ms).await.unwrap();
+    assert_eq!((outcome.served, outcome.failed), (2, 0));
+    assert_eq!(
+        samples(&store.series(everything()).await.unwrap()).unwrap(),
+        truth(2, SERIES)
+    );
 }
