@@ -89,14 +89,22 @@ pub(crate) async fn is_right(store: &TestStore, what: &str) {
     assert!(samples(&answer).unwrap() == truth(2, SERIES), "{what}");
 }
 
-/// Waits until what is to be written is written.
-async fn settled(server: &CacheServer) {
+/// The entries of everything, and an answer and a list of each of the two blocks.
+const VALUES_OF_EVERYTHING: usize = 2 * SERIES + 2 + 2;
+
+/// What a caching bucket keeps of two blocks: sizes, whether their objects are there, metas, and parts.
+const VALUES_OF_BUCKET: usize = 100;
+
+/// Waits until so many values are written as there are to be written.
+async fn settled(server: &CacheServer, expected: usize) {
     let count = || server.state.values.lock().len();
-    let mut before = usize::MAX;
-    while count() != before {
-        before = count();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..3000 {
+        if count() >= expected {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert_eq!(count(), expected, "values of the cache");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +143,7 @@ async fn a_fleet_shares_what_one_of_it_has_read() {
         let bucket = bucket().await;
         let one = store_with(&bucket, &document(protocol, &server), None).await;
         is_right(&one, "the first").await;
-        settled(&server).await;
+        settled(&server, VALUES_OF_EVERYTHING).await;
         let another = store_with(&bucket, &document(protocol, &server), None).await;
         bucket.heal();
         is_right(&another, "the second").await;
@@ -159,7 +167,7 @@ async fn a_shared_index_cache_that_dies_or_lies_does_no_harm() {
         let bucket = bucket().await;
         let store = store_with(&bucket, &document(protocol, &server), None).await;
         is_right(&store, "cold").await;
-        settled(&server).await;
+        settled(&server, VALUES_OF_EVERYTHING).await;
         let original = server.state.values.lock().clone();
         type Lie = fn(&mut Vec<u8>);
         let lies: [(&str, Lie); 5] = [
@@ -216,7 +224,8 @@ async fn lists_of_equal_length_under_each_others_keys_select_no_wrong_series_and
         for pod in pods {
             assert_eq!(store.series(of(pod)).await.unwrap().series.len(), 1);
         }
-        settled(&server).await;
+        // Per pod and block an entry, an answer and a list; and per block the list of the name.
+        settled(&server, 3 * 2 * pods.len() + 2).await;
         {
             let mut values = server.state.values.lock();
             values.retain(|key, _| key.starts_with("P:"));
@@ -245,7 +254,7 @@ async fn a_caching_bucket_reads_chunks_once() {
     let memory = "type: IN-MEMORY\n";
     let store = store_with(&bucket, memory, Some(&document(Protocol::Memcached, &server))).await;
     is_right(&store, "cold").await;
-    settled(&server).await;
+    settled(&server, VALUES_OF_BUCKET).await;
     bucket.heal();
     is_right(&store, "warm").await;
     assert_eq!(bucket.requests(), [], "nothing is read of the bucket");
@@ -262,7 +271,7 @@ async fn a_caching_bucket_that_lies_does_no_harm() {
     )
     .await;
     is_right(&store, "cold").await;
-    settled(&server).await;
+    settled(&server, VALUES_OF_BUCKET).await;
     for at in [0usize, 7, 15, 100, 7999, 15_000] {
         for value in server.state.values.lock().values_mut() {
             if let Some(byte) = value.get_mut(at) {
