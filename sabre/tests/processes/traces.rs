@@ -157,7 +157,8 @@ async fn a_query_through_two_processes_is_one_trace() {
     for _ in 0..3_000 {
         let all = spans(&collector.requests(), &trace_id);
         let has = |name: &str| all.values().any(|span| span.name == name);
-        if has("bucket_getrange") && has("/api/v1/query HTTP[server]") {
+        let is_served = |span: &Span| span.name == "/thanos.Store/Series" && span.kind == 2;
+        if has("bucket_getrange") && has("/api/v1/query HTTP[server]") && all.values().any(is_served) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

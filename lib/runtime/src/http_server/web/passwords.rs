@@ -130,13 +130,11 @@ impl Passwords {
         if known.is_some() && self.is_remembered(&print) {
             return Verdict::Welcome;
         }
-        let verified = crate::blocking(move || {
-            // Kept until the end of the work, also when the client leaves before.
-            let _turn = turn;
-            bcrypt::verify(password, &hash)
-        });
+        // The turn is kept until the end of the work, also when the client leaves before; and until it is remembered, so
+        // that the next one with the same password need not do it again.
+        let verified = crate::blocking(move || (bcrypt::verify(password, &hash), turn));
         match verified.await {
-            Ok(Ok(true)) if known.is_some() => {
+            Ok((Ok(true), _turn)) if known.is_some() => {
                 self.remember(print);
                 Verdict::Welcome
             }
