@@ -2,6 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+};
 use sabre_proto::FILE_DESCRIPTOR_SET;
 use sabre_runtime::{
     flags::{Flags, groups},
@@ -11,7 +16,7 @@ use sabre_runtime::{
     probe::Probe,
     shutdown::Tasks,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,7 +30,7 @@ use crate::{
     metrics::Measured,
 };
 
-/// gRPC is served once endpoints were asked who they are, or after this.
+/// Queries are answered once endpoints were asked who they are, or after this.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
 
 /// The error of a component, whatever it is.
@@ -69,8 +74,9 @@ pub async fn run(
 
     let probe = Probe::new(&registry);
     let http_metrics = HttpMetrics::new(&registry).with_log(request_log.clone());
+    let (met, first_round) = watch::channel(false);
     let http = HttpServer::new(http_options, &registry, &probe)
-        .routes(api.routes(&http_metrics))
+        .routes(after_first_round(api.routes(&http_metrics), first_round.clone()))
         .bind()
         .await?;
     let grpc = GrpcServer::new(grpc_options)
@@ -97,12 +103,11 @@ pub async fn run(
     let mut tasks = Tasks::new(stop);
     tasks.serve("http", |stop| http.serve(stop));
     probe.set_ready();
-    let (met, first_round) = oneshot::channel();
     tasks.serve("grpc", |stop| async move {
         // Other queriers would take what is not known yet for what is not there.
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = tokio::time::timeout(FIRST_ROUND, first_round) => {}
+            () = is_over(first_round) => {}
         }
         grpc.serve(stop).await;
     });
@@ -111,11 +116,28 @@ pub async fn run(
             () = stop.cancelled() => return,
             () = refresher.refresh() => {}
         }
-        // Nobody waits for it any more if it took too long.
-        let _ = met.send(());
+        met.send_replace(true);
         refresher.run(stop).await;
     });
     Ok(tasks.run().await?)
+}
+
+/// Waits until all endpoints were asked who they are, or for as long as anybody waits for that.
+async fn is_over(mut first_round: watch::Receiver<bool>) {
+    // One that ends without a word has nothing to wait for.
+    let _ = tokio::time::timeout(FIRST_ROUND, first_round.wait_for(|is_over| *is_over)).await;
+}
+
+/// The routes, which answer nothing before the first round: a client that comes that early would take what is not known
+/// yet for what is not there. Probes are no part of them.
+fn after_first_round(routes: Router, first_round: watch::Receiver<bool>) -> Router {
+    routes.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let first_round = first_round.clone();
+        async move {
+            is_over(first_round).await;
+            next.run(request).await
+        }
+    }))
 }
 
 #[cfg(test)]
