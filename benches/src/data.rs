@@ -55,6 +55,8 @@ struct Recipe<'a> {
     /// Milliseconds by which scrapes are later than those of the other replica.
     late_ms: i64,
     step_ms: i64,
+    /// The name of the only metric, if there is to be one.
+    only: Option<&'a str>,
 }
 
 /// Two blocks of 8 h and four of 2 h, 24 h in all, below `work`; made only if they are not there.
@@ -139,6 +141,17 @@ pub(crate) fn sparse(work: &Path, pods: u32, count: usize) -> Result<PathBuf> {
     )
 }
 
+/// A block of 2 h with a single counter, twelve series a pod.
+pub(crate) fn wide(work: &Path, pods: u32) -> Result<PathBuf> {
+    make(
+        work,
+        &Recipe {
+            only: Some("http_requests_total"),
+            ..Recipe::of(format!("wide-{pods}"), pods, &[2])
+        },
+    )
+}
+
 /// A block of 48 h.
 pub(crate) fn two_days(work: &Path, pods: u32) -> Result<PathBuf> {
     make(work, &Recipe::of(format!("two-days-{pods}"), pods, &[48]))
@@ -182,7 +195,16 @@ impl<'a> Recipe<'a> {
             gaps: 0.0,
             late_ms: 0,
             step_ms: STEP_MS,
+            only: None,
         }
+    }
+
+    fn series(&self, pod: u32, generation: u32) -> Vec<Series> {
+        let mut all = pod_series(pod, generation);
+        if let Some(only) = self.only {
+            all.retain(|series| series.labels.get("__name__") == Some(only));
+        }
+        all
     }
 }
 
@@ -195,7 +217,7 @@ fn make(work: &Path, recipe: &Recipe<'_>) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(&unfinished);
     fs::create_dir_all(&unfinished).with_context(|| format!("create {}", unfinished.display()))?;
     let mut rng = SmallRng::seed_from_u64(u64::from(recipe.pods));
-    let mut all: Vec<Vec<Series>> = (0..recipe.pods).map(|pod| pod_series(pod, 0)).collect();
+    let mut all: Vec<Vec<Series>> = (0..recipe.pods).map(|pod| recipe.series(pod, 0)).collect();
     let mut mint = START_MS;
     for hours in recipe.hours {
         println!("making a block of {hours} h");
@@ -289,7 +311,7 @@ fn write_block(
         lives.extend(series.iter().cloned().map(|series| (series, mint, cut)));
         if cut < maxt {
             let generation = rng.random();
-            *series = pod_series(u32::try_from(pod)?, generation);
+            *series = recipe.series(u32::try_from(pod)?, generation);
             lives.extend(series.iter().cloned().map(|series| (series, cut, maxt)));
         }
     }
