@@ -12,6 +12,7 @@ use sabre_model::{
 use sabre_promql::{ParseOptions, source::HistogramMeans};
 use sabre_runtime::{
     budget::Budget,
+    discovery::Resolver,
     flags::{ContentError, FlagError, Flags, groups::MEMORY_BUDGET},
     tls::ClientFiles,
     yaml::{self, YamlError},
@@ -167,6 +168,7 @@ fn sources(flags: &Flags, client: ClientOptions) -> Result<SourceOptions, Config
         document_file: file,
         document_interval: flags.duration("endpoint.sd-config-reload-interval")?,
         names_interval: flags.duration("store.sd-dns-interval")?,
+        resolver: Resolver::default(),
         client,
     })
 }

@@ -10,6 +10,8 @@ pub mod golden;
 #[cfg(feature = "full")]
 pub mod grpc;
 #[cfg(feature = "full")]
+pub mod name_server;
+#[cfg(feature = "full")]
 pub mod prometheus;
 #[cfg(feature = "full")]
 pub mod s3;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sabre_runtime::{
-    discovery::resolve,
+    discovery::Resolver,
     metrics::{Counter, Gauges, Registry},
 };
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Names {
     known: BTreeMap<String, Looked>,
+    resolver: Resolver,
     interval: Duration,
     metrics: NameMetrics,
 }
@@ -93,9 +94,10 @@ impl NamedMetrics {
 }
 
 impl Names {
-    pub(crate) fn new(interval: Duration, metrics: NameMetrics) -> Self {
+    pub(crate) fn new(resolver: Resolver, interval: Duration, metrics: NameMetrics) -> Self {
         Self {
             known: BTreeMap::new(),
+            resolver,
             interval,
             metrics,
         }
@@ -111,7 +113,7 @@ impl Names {
         }
         self.metrics.looked_up();
         let before = self.known.remove(name);
-        let servers = match resolve(name).await {
+        let servers = match self.resolver.resolve(name).await {
             Ok(servers) => servers,
             Err(error) => {
                 self.metrics.failed();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sabre_runtime::{
-    discovery::is_looked_up,
+    discovery::{Resolver, is_looked_up},
     metrics::{Counter, Registry},
     yaml,
 };
@@ -33,6 +33,8 @@ pub struct SourceOptions {
     pub document_interval: Duration,
     /// `--store.sd-dns-interval`.
     pub names_interval: Duration,
+    /// Who looks names up.
+    pub resolver: Resolver,
     /// How those are spoken to who have nothing said of them.
     pub client: ClientOptions,
 }
@@ -108,8 +110,8 @@ impl Sources {
             document.at = Some(Instant::now());
         }
         Ok(Self {
-            names: Names::new(options.names_interval, metrics.names),
-            groups: Names::new(options.names_interval, metrics.groups),
+            names: Names::new(options.resolver.clone(), options.names_interval, metrics.names),
+            groups: Names::new(options.resolver.clone(), options.names_interval, metrics.groups),
             duplicates: metrics.duplicates,
             targets: Kept::default(),
             document,

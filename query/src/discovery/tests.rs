@@ -4,6 +4,8 @@ use sabre_runtime::metrics::Registry;
 
 use super::*;
 
+mod names;
+
 const GLOBAL: fn() -> ClientOptions = ClientOptions::default;
 
 fn parsed(text: &str) -> Vec<Wanted> {
