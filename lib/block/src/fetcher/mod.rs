@@ -33,10 +33,7 @@ pub use self::{
     metrics::FetcherMetrics,
     view::{IncompleteBlock, Marks, PartialBlock, PartialReason, Resized, View},
 };
-use crate::{
-    filter::{FilterChain, Filtered},
-    mark::MarkKind,
-};
+use crate::{filter::FilterChain, mark::MarkKind};
 
 /// The most bytes of a `meta.json` that are read. One that names ten thousand sources has less than one MiB.
 const MAX_META_BYTES: u64 = 16 << 20;
@@ -164,14 +161,15 @@ impl MetaFetcher {
             .metas
             .sync(&self.bucket, self.concurrency, &mut view, &self.metrics)
             .await;
+        view.known = view.metas.clone();
         self.set_incomplete_apart(memory, &mut view).await;
         memory
             .marks
             .sync(&*self.bucket, self.concurrency, &mut view)
             .await;
         let metas = std::mem::take(&mut view.metas);
-        let Filtered { kept, dropped } = self.filters.apply(metas, &view.marks.deletion, now_ms);
-        (view.metas, view.dropped) = (kept, dropped);
+        let filtered = self.filters.apply(metas, &view.marks.deletion, now_ms);
+        (view.metas, view.dropped, view.duplicates) = (filtered.kept, filtered.dropped, filtered.duplicates);
         // A block that lacks a file makes no other superfluous.
         let filters = FilterChain {
             drop_duplicates: false,

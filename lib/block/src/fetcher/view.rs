@@ -13,8 +13,12 @@ use crate::{error::BlockError, filter::State};
 pub struct View {
     /// The blocks that count, sorted by id: whole, and passed by all filters.
     pub metas: Vec<Arc<BlockMeta>>,
+    /// All blocks with a usable `meta.json`, sorted by id: those that lack a file or that a filter dropped among them.
+    pub known: Vec<Arc<BlockMeta>>,
     /// The whole blocks that a filter dropped, and why.
     pub dropped: BTreeMap<BlockId, State>,
+    /// The metas of those that were dropped because others hold their data, sorted by id.
+    pub duplicates: Vec<Arc<BlockMeta>>,
     /// Blocks without a usable `meta.json`: their upload runs or was given up, or the file is broken.
     pub partial: BTreeMap<BlockId, PartialBlock>,
     /// Blocks with a `meta.json` whose files are not those it names. Those that lack a file are not in `metas`.

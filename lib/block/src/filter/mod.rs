@@ -74,6 +74,8 @@ pub struct Filtered {
     pub kept: Vec<Arc<BlockMeta>>,
     /// What each filter dropped, and why.
     pub dropped: BTreeMap<BlockId, State>,
+    /// The metas of those dropped because others hold their data, as the filters before left them.
+    pub duplicates: Vec<Arc<BlockMeta>>,
 }
 
 impl State {
@@ -120,7 +122,7 @@ impl FilterChain {
     ) -> Filtered {
         let mut filtered = Filtered {
             kept: metas,
-            dropped: BTreeMap::new(),
+            ..Filtered::default()
         };
         if let Some(partition) = &self.time_partition {
             let (min_ms, max_ms) = partition.resolve(now_ms);
@@ -152,6 +154,9 @@ impl FilterChain {
         }
         if self.drop_duplicates {
             let duplicates = duplicates(&filtered.kept);
+            let metas = filtered.kept.iter();
+            let dropped = metas.filter(|meta| duplicates.contains(&meta.ulid));
+            filtered.duplicates = dropped.cloned().collect();
             filtered.drop_if(State::Duplicate, |meta| duplicates.contains(&meta.ulid));
         }
         filtered

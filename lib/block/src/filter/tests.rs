@@ -343,7 +343,11 @@ mod chain {
             &freshly_marked,
         ];
         let metas = all.into_iter().cloned().map(Arc::new).collect();
-        let Filtered { kept: left, dropped } = chain.apply(metas, &marks, now_ms);
+        let Filtered {
+            kept: left,
+            dropped,
+            duplicates,
+        } = chain.apply(metas, &marks, now_ms);
         let left: Vec<_> = left.iter().map(|meta| meta.ulid).collect();
         assert_eq!(left, [kept.ulid, freshly_marked.ulid]);
         let expected = BTreeMap::from([
@@ -354,6 +358,8 @@ mod chain {
             (duplicate.ulid, State::Duplicate),
         ]);
         assert_eq!(dropped, expected);
+        let duplicates: Vec<_> = duplicates.iter().map(|meta| meta.ulid).collect();
+        assert_eq!(duplicates, [duplicate.ulid]);
     }
 
     #[test]
