@@ -89,8 +89,12 @@ fn config(flags: &Flags) -> Result<CompactorConfig, ConfigError> {
         None => Vec::new(),
     };
     relabel::validate_for_blocks(&selector)?;
+    let is_part = !selector.is_empty() || flags.is_given("min-time") || flags.is_given("max-time");
     Ok(CompactorConfig {
-        policy: policy(flags, is_penalty, !replica_labels.is_empty())?,
+        policy: Policy {
+            leaves_blocks_out: is_part,
+            ..policy(flags, is_penalty, !replica_labels.is_empty())?
+        },
         replica_labels,
         rule: if is_penalty {
             OverlapRule::Penalty
@@ -143,6 +147,7 @@ fn policy(flags: &Flags, is_penalty: bool, has_replicas: bool) -> Result<Policy,
         downsamples,
         retention,
         delete_delay_ms: flags.duration_ms("delete-delay")?,
+        leaves_blocks_out: false,
     })
 }
 
@@ -277,7 +282,7 @@ mod tests {
     }
 
     /// A flag, and what is read of it in the settings and not in the defaults.
-    const REACHED: [(&str, &str); 27] = [
+    const REACHED: [(&str, &str); 29] = [
         ("--data-dir=/d", "data_dir: \"/d\""),
         ("--wait", "waits: true"),
         ("--wait-interval=7m", "wait_interval: 420s"),
@@ -307,6 +312,11 @@ mod tests {
         ("--min-time=2026-01-01T00:00:00Z", "min_time: Time(1767225600000)"),
         ("--max-time=2026-01-01T00:00:00Z", "max_time: Time(1767225600000)"),
         ("--selector.relabel-config=[{action: drop, regex: zzz}]", "zzz"),
+        (
+            "--selector.relabel-config=[{action: drop, regex: zzz}]",
+            "leaves_blocks_out: true",
+        ),
+        ("--max-time=-2h", "leaves_blocks_out: true"),
         ("--web.disable", "has_pages: false"),
     ];
 

@@ -11,8 +11,8 @@ use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::metrics::gauge;
 use crate::plan::{BlockInfo, Restraint};
-use crate::quarantine::Work;
-use crate::unclear::{AllUnclear, Reason, has_unplaced, unclear};
+use crate::quarantine::{Quarantine, Work};
+use crate::unclear::{AllUnclear, Reason, unclear, unplaced};
 
 /// What looks at the bucket found.
 #[derive(Debug, Default)]
@@ -23,8 +23,10 @@ pub(crate) struct Looked {
     broken_metas: BTreeSet<BlockId>,
     /// Blocks of which downsampling leaves nothing, as this process found out.
     nothing_due: BTreeSet<BlockId>,
-    /// What could not be looked at since [`Compactor::forget_unseen`], in words.
+    /// What could not be looked at by the last look, in words.
     unseen: Option<String>,
+    /// Whether there was such a thing since [`Compactor::forget_unseen`].
+    was_unseen: bool,
 }
 
 impl Compactor {
@@ -46,7 +48,11 @@ impl Compactor {
         self.note_unclear(&view);
         let is_there =
             |block: BlockId| view.listing.get(block).is_some() || view.failures.contains_key(&block);
-        self.quarantine.lock().retain(is_there);
+        {
+            let mut quarantine = self.quarantine.lock();
+            quarantine.retain(is_there);
+            quarantine.settle(|block, work| is_settled(&view, block, work));
+        }
         self.looked.lock().nothing_due.retain(|block| is_there(*block));
         self.set_impossible_apart(&BlockInfo::with_incomplete(&view));
         self.show_trouble();
@@ -78,25 +84,33 @@ impl Compactor {
         let mut unread = found
             .iter()
             .filter(|(_, unclear)| unclear.reason == Reason::Unreadable);
-        if let Some((block, unclear)) = unread.next() {
-            looked.unseen = Some(format!(
+        let first = unread.next();
+        let unseen = first.map(|(block, unclear)| {
+            format!(
                 "{} blocks could not be looked at, {block} among them: {}; the others were worked on, except across gaps \
                  where these may belong",
                 unread.count().saturating_add(1),
                 unclear.why
-            ));
-        }
+            )
+        });
+        looked.was_unseen |= unseen.is_some();
+        looked.unseen = unseen;
         looked.unclear = found;
     }
 
     /// Begins to watch for blocks that cannot be seen.
     pub(crate) fn forget_unseen(&self) {
-        self.looked.lock().unseen = None;
+        self.looked.lock().was_unseen = false;
     }
 
-    /// Whether every block could be looked at since [`Compactor::forget_unseen`].
+    /// Whether some block could not be looked at since [`Compactor::forget_unseen`], and every one can now: looks again.
+    pub(crate) async fn has_healed(&self) -> bool {
+        self.looked.lock().was_unseen && self.sync().await.is_ok() && self.all_were_seen().is_ok()
+    }
+
+    /// Whether every block could be looked at by the last look.
     pub(crate) fn all_were_seen(&self) -> Result<(), PassError> {
-        match self.looked.lock().unseen.take() {
+        match self.looked.lock().unseen.clone() {
             Some(unseen) => Err(PassError::Sync(unseen)),
             None => Ok(()),
         }
@@ -134,13 +148,27 @@ impl Compactor {
         let not_compacted = not_compacted.copied().collect();
         let mut not_downsampled = self.avoided(Work::Downsampling);
         not_downsampled.extend(broken.iter().chain(&common).chain(&never_downsampled));
+        let mut not_relied_on = self.with_quarantine(Quarantine::blocks);
+        not_relied_on.extend(common.iter().chain(view.incomplete.keys()));
+        let unplaced = unplaced(view);
         Restraint {
             not_compacted,
             not_downsampled,
             never_downsampled,
             not_retained: unread.collect(),
-            holds_gaps: has_unplaced(view),
+            not_relied_on,
+            holds_aggregates: self.may_be_read_soon(&unplaced),
+            holds_gaps: !unplaced.is_empty(),
         }
+    }
+
+    /// Whether one of the blocks could not be read just now. One that cannot be read for long is trouble, and holds nothing
+    /// up: should it turn out to be what is made again without it, the two are found to be the same.
+    fn may_be_read_soon(&self, unplaced: &BTreeSet<BlockId>) -> bool {
+        let now_ms = self.now_ms();
+        let looked = self.looked.lock();
+        let mut known = unplaced.iter().filter_map(|block| looked.unclear.get(block));
+        known.any(|unclear| !unclear.is_trouble(now_ms))
     }
 
     /// A block that ends before it begins was edited by hand: nobody knows where its data belongs.
@@ -172,7 +200,7 @@ impl Compactor {
     /// What an operator has to look at, if there is anything.
     pub(crate) fn trouble(&self) -> Option<String> {
         let mut all: Vec<String> = self.with_quarantine(|quarantine| {
-            let all = quarantine.iter();
+            let all = quarantine.unsettled();
             all.map(|(block, _, entry)| format!("{block}: {}", entry.why))
                 .collect()
         });
@@ -193,7 +221,10 @@ impl Compactor {
     /// Shows how many blocks are left alone, and whether anything is stuck. Who halted stays so.
     pub(crate) fn show_trouble(&self) {
         let (compaction, downsampling) = self.with_quarantine(|quarantine| {
-            let count = |work| quarantine.iter().filter(|(_, other, _)| *other == work).count();
+            let count = |work| {
+                let all = quarantine.unsettled();
+                all.filter(|(_, other, _)| *other == work).count()
+            };
             (count(Work::Compaction), count(Work::Downsampling))
         });
         let overlapping: usize = self.overlaps.lock().values().map(Vec::len).sum();
@@ -215,6 +246,16 @@ impl Compactor {
         let is_stuck = self.is_halted() || self.trouble().is_some();
         metrics.halted.set(i64::from(is_stuck));
     }
+}
+
+/// Whether a mark keeps the block out of the work.
+fn is_settled(view: &View, block: BlockId, work: Work) -> bool {
+    let marks = &view.marks;
+    let is_kept_out = match work {
+        Work::Compaction => marks.no_compact.contains_key(&block),
+        Work::Downsampling => marks.no_downsample.contains_key(&block),
+    };
+    is_kept_out || marks.deletion.contains_key(&block)
 }
 
 /// Blocks whose `meta.json` cannot be understood.

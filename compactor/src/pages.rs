@@ -9,7 +9,8 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use crate::compactor::Compactor;
-use crate::status::{LeftAlone, QuarantinedStatus, Status, UnclearStatus};
+use crate::quarantine::Quarantine;
+use crate::status::{LeftAlone, OverlapStatus, QuarantinedStatus, Status, UnclearStatus};
 
 /// The page; it fetches the JSON and shows it.
 const PAGE: &str = include_str!("status.html");
@@ -47,6 +48,7 @@ impl Compactor {
 
     /// Everything there is to show.
     pub(crate) fn status(&self) -> Status {
+        let mut blocks = self.with_quarantine(Quarantine::blocks);
         let quarantined = self.with_quarantine(|quarantine| {
             let all = quarantine.iter().map(|(block, work, found)| QuarantinedStatus {
                 block: block.to_string(),
@@ -55,14 +57,28 @@ impl Compactor {
             });
             all.collect()
         });
-        let unclear = self.unclear().into_iter().map(|(block, found)| UnclearStatus {
-            block: block.to_string(),
-            found,
-        });
+        let mut unclear = Vec::new();
+        for (block, found) in self.unclear() {
+            blocks.insert(block);
+            let block = block.to_string();
+            unclear.push(UnclearStatus { block, found });
+        }
+        let mut overlapping = Vec::new();
+        let overlaps = self.overlaps.lock().clone();
+        for (group, overlap) in overlaps {
+            blocks.extend(&overlap);
+            overlapping.push(OverlapStatus {
+                group,
+                blocks: overlap.iter().map(ToString::to_string).collect(),
+            });
+        }
         let left = LeftAlone {
             quarantined,
-            unclear: unclear.collect(),
+            unclear,
+            overlapping,
+            blocks,
             halted: self.is_halted(),
+            trouble: self.trouble(),
         };
         self.board.status(left, self.now_ms())
     }

@@ -30,12 +30,7 @@ impl Compactor {
         let left = todo(&groups, &restraint.not_compacted, policy);
         self.metrics.todo_compactions.set(gauge(left.compactions));
         self.metrics.todo_blocks.set(gauge(left.compaction_blocks));
-        let due = plan_downsampling(
-            &BlockInfo::all(&view),
-            &restraint.not_downsampled,
-            policy,
-            self.now_ms(),
-        );
+        let due = plan_downsampling(&BlockInfo::all(&view), &restraint, policy, self.now_ms());
         self.metrics.todo_downsample.set(gauge(due.len()));
         let retention = self.plan_retention(&view);
         let unmarked = retention.expired.iter();

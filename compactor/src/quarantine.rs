@@ -32,6 +32,8 @@ pub(crate) struct Quarantined {
     pub(crate) found: u32,
     /// When it is tried again, in milliseconds since the epoch.
     pub(crate) until_ms: i64,
+    /// Whether a mark keeps the block out of this work: somebody looked at it and decided.
+    pub(crate) is_settled: bool,
 }
 
 /// All blocks that are left alone.
@@ -46,6 +48,7 @@ impl Quarantine {
             since_ms: now_ms,
             found: 0,
             until_ms: now_ms,
+            is_settled: false,
         });
         entry.found = entry.found.saturating_add(1);
         let doubled = FIRST_PAUSE_MS.checked_shl(entry.found.saturating_sub(1).min(32));
@@ -73,11 +76,28 @@ impl Quarantine {
         self.0.retain(|(block, _), _| is_there(*block));
     }
 
+    /// Notes which blocks marks keep out of the work anyway.
+    pub(crate) fn settle(&mut self, is_settled: impl Fn(BlockId, Work) -> bool) {
+        for ((block, work), entry) in &mut self.0 {
+            entry.is_settled = is_settled(*block, *work);
+        }
+    }
+
+    /// Those that an operator has to look at.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (BlockId, Work, &Quarantined)> {
+        self.iter().filter(|(_, _, entry)| !entry.is_settled)
+    }
+
     /// The blocks that this work leaves alone now.
     pub(crate) fn avoided(&self, work: Work, now_ms: i64) -> BTreeSet<BlockId> {
         let of_work = self.0.iter().filter(|((_, other), _)| *other == work);
         let waiting = of_work.filter(|(_, entry)| entry.until_ms > now_ms);
         waiting.map(|((block, _), _)| *block).collect()
+    }
+
+    /// All blocks that were found broken, whatever they are kept out of now.
+    pub(crate) fn blocks(&self) -> BTreeSet<BlockId> {
+        self.0.keys().map(|(block, _)| *block).collect()
     }
 
     /// Blocks with what was found and when they are tried again, for plans.

@@ -1,6 +1,6 @@
 //! What the process is doing, for people: as JSON and as a small page.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +34,18 @@ pub(crate) struct GroupStatus {
     labels: std::collections::BTreeMap<String, String>,
     resolution_ms: i64,
     blocks: usize,
+    /// How many of them are left alone.
+    left_alone: usize,
     size_bytes: u64,
+    #[serde(skip)]
+    ids: Vec<BlockId>,
+}
+
+/// Blocks of a group that overlap, as they are shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct OverlapStatus {
+    pub(crate) group: String,
+    pub(crate) blocks: Vec<String>,
 }
 
 /// An error as it is shown.
@@ -84,7 +95,13 @@ pub(crate) struct Status {
     running: Vec<RunningStatus>,
     quarantined: Vec<QuarantinedStatus>,
     unclear: Vec<UnclearStatus>,
+    overlapping: Vec<OverlapStatus>,
+    /// Whether the process halted, as `--debug.halt-on-error` says.
     halted: bool,
+    /// Whether something waits for an operator: what `thanos_compact_halted` says.
+    stuck: bool,
+    /// What waits for an operator, in words.
+    trouble: String,
     errors: Vec<ErrorStatus>,
     plan: String,
     planned_ms: i64,
@@ -112,8 +129,13 @@ pub(crate) struct UnclearStatus {
 pub(crate) struct LeftAlone {
     pub(crate) quarantined: Vec<QuarantinedStatus>,
     pub(crate) unclear: Vec<UnclearStatus>,
+    pub(crate) overlapping: Vec<OverlapStatus>,
+    /// All blocks that are left alone.
+    pub(crate) blocks: BTreeSet<BlockId>,
     /// Whether the process halted.
     pub(crate) halted: bool,
+    /// What an operator has to look at, if there is anything.
+    pub(crate) trouble: Option<String>,
 }
 
 impl Board {
@@ -124,6 +146,8 @@ impl Board {
             labels: group.labels.to_map(),
             resolution_ms: group.resolution_ms,
             blocks: group.blocks.len(),
+            left_alone: 0,
+            ids: group.blocks.iter().map(crate::plan::BlockInfo::id).collect(),
             size_bytes: group
                 .blocks
                 .iter()
@@ -169,12 +193,20 @@ impl Board {
     pub(crate) fn status(&self, left: LeftAlone, now_ms: i64) -> Status {
         let running = self.running(now_ms);
         let shown = self.0.lock();
+        let mut groups = shown.groups.clone();
+        for group in &mut groups {
+            let is_left_alone = |block: &&BlockId| left.blocks.contains(block);
+            group.left_alone = group.ids.iter().filter(is_left_alone).count();
+        }
         Status {
-            groups: shown.groups.clone(),
+            groups,
             running,
             quarantined: left.quarantined,
             unclear: left.unclear,
+            overlapping: left.overlapping,
             halted: left.halted,
+            stuck: left.halted || left.trouble.is_some(),
+            trouble: left.trouble.unwrap_or_default(),
             errors: shown.errors.iter().cloned().collect(),
             plan: shown.plan.clone(),
             planned_ms: shown.planned_ms,

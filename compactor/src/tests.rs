@@ -6,6 +6,8 @@ mod faults;
 mod fixture;
 mod golden;
 mod halting;
+mod marks;
 mod planning;
 mod running;
+mod serving;
 mod unclear;

@@ -1,12 +1,14 @@
 //! Blocks that cannot be judged: nobody can tell where they belong in time, or what marks they have. They are left
 //! alone, and nothing is compacted across a place that one of them may fill.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use sabre_block::View;
 use sabre_block::fetcher::PartialReason;
 use sabre_model::BlockId;
 use serde::Serialize;
+
+use crate::plan::is_meta_listed;
 
 /// A block that could not be read for so long, in milliseconds, is for an operator to look at.
 const PATIENCE_MS: i64 = 15 * 60_000;
@@ -69,16 +71,19 @@ pub(crate) fn unclear(view: &View, before: &AllUnclear, now_ms: i64) -> AllUncle
             since_ms,
         });
     };
-    for (block, error) in &view.failures {
-        add(*block, Reason::Unreadable, error.to_string());
-    }
+    // A mark says what becomes of the block, whatever else cannot be read of it.
     let is_settled = |block: &BlockId| view.marks.deletion.contains_key(block);
+    for (block, error) in &view.failures {
+        if !is_settled(block) {
+            add(*block, Reason::Unreadable, error.to_string());
+        }
+    }
     for (block, partial) in &view.partial {
         match &partial.reason {
             PartialReason::CorruptMeta(why) if !is_settled(block) => {
                 add(*block, Reason::BrokenMeta, format!("meta.json: {why}"));
             }
-            PartialReason::NoMeta if is_meta_listed(view, *block) => {
+            PartialReason::NoMeta if is_meta_listed(view, *block) && !is_settled(block) => {
                 let why = "meta.json is listed but cannot be found".to_owned();
                 add(*block, Reason::Unreadable, why);
             }
@@ -95,26 +100,33 @@ pub(crate) fn unclear(view: &View, before: &AllUnclear, now_ms: i64) -> AllUncle
     all
 }
 
-/// Whether there is a block of which only the name is known: it may belong into any gap of any group. When it was made says
-/// little of that, as clocks and names may be wrong.
+/// The blocks of which only the name is known: each may belong into any gap of any group, and may hold the aggregate of any
+/// raw block. When it was made says little of that, as clocks and names may be wrong.
 ///
-/// One that is among the sources of another is in its place already, and one that is marked for deletion comes to none.
-pub(crate) fn has_unplaced(view: &View) -> bool {
+/// One that is among the sources of raw data which is there to stay is in its place already, and one that is marked for
+/// deletion comes to none. That an aggregate was made of it says nothing of where its own samples are.
+pub(crate) fn unplaced(view: &View) -> BTreeSet<BlockId> {
     let unread = view.failures.keys().filter(|block| !is_placed(view, **block));
     let partial = view.partial.iter();
     let broken = partial.filter(|(block, partial)| match partial.reason {
         PartialReason::CorruptMeta(_) => true,
         PartialReason::NoMeta => is_meta_listed(view, **block),
     });
-    let mut nameless = unread.chain(broken.map(|(block, _)| block)).peekable();
-    if nameless.peek().is_none() {
-        return false;
+    let mut nameless: BTreeSet<BlockId> = unread.chain(broken.map(|(block, _)| block)).copied().collect();
+    if nameless.is_empty() {
+        return nameless;
     }
-    let metas = view.metas.iter();
-    let sources: HashSet<BlockId> = metas
-        .flat_map(|meta| meta.compaction.sources.iter().copied())
-        .collect();
-    nameless.any(|block| !sources.contains(block) && !view.marks.deletion.contains_key(block))
+    let is_marked = |block: BlockId| view.marks.deletion.contains_key(&block);
+    nameless.retain(|block| !is_marked(*block));
+    for meta in &view.metas {
+        let may_go = is_marked(meta.ulid) || view.failures.contains_key(&meta.ulid);
+        if meta.resolution_ms() == 0 && !may_go {
+            for source in &meta.compaction.sources {
+                nameless.remove(source);
+            }
+        }
+    }
+    nameless
 }
 
 /// Whether it is known where the block belongs, though not all else.
@@ -123,19 +135,14 @@ fn is_placed(view: &View, block: BlockId) -> bool {
     view.meta(block).is_some() || view.dropped.contains_key(&block) || is_incomplete()
 }
 
-fn is_meta_listed(view: &View, block: BlockId) -> bool {
-    view.listing
-        .get(block)
-        .is_some_and(|objects| objects.meta.is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use sabre_block::fetcher::PartialBlock;
     use sabre_tsdb::meta::DeletionMark;
 
     use super::*;
-    use crate::plan::tests::{block, change, id};
+    use crate::plan::tests::{at_resolution, block, change, id, numbers};
+    use crate::plan::{BlockInfo, RESOLUTION_5M_MS};
 
     fn broken(n: u8) -> (BlockId, PartialBlock) {
         let partial = PartialBlock {
@@ -145,29 +152,68 @@ mod tests {
         (id(n), partial)
     }
 
+    fn deletion(n: u8) -> (BlockId, DeletionMark) {
+        let mark = DeletionMark {
+            id: id(n),
+            details: String::new(),
+            deletion_time_s: 1,
+        };
+        (id(n), mark)
+    }
+
+    fn unplaced_numbers(view: &View) -> Vec<u8> {
+        numbers(unplaced(view))
+    }
+
     #[test]
     fn a_block_of_unknown_place_is_one_that_others_do_not_hold_and_nobody_gave_up() {
         let mut view = View::default();
-        assert!(!has_unplaced(&view));
+        assert!(unplaced(&view).is_empty());
         view.partial.extend([broken(1), broken(2)]);
-        assert!(has_unplaced(&view));
+        assert_eq!(unplaced_numbers(&view), [1, 2]);
         let result = change(block(9, 0, 8), |meta| {
             meta.compaction.sources = vec![id(2), id(3)];
         });
         view.metas.push(result.meta);
-        assert!(has_unplaced(&view), "the result has the place of the other");
-        let mark = DeletionMark {
-            id: id(1),
-            details: String::new(),
-            deletion_time_s: 1,
-        };
-        view.marks.deletion.insert(id(1), mark);
-        assert!(!has_unplaced(&view));
+        assert_eq!(
+            unplaced_numbers(&view),
+            [1],
+            "the result has the place of the other"
+        );
+        view.marks.deletion.extend([deletion(1)]);
+        assert!(unplaced(&view).is_empty());
         assert_eq!(
             unclear(&view, &AllUnclear::new(), 0).keys().collect::<Vec<_>>(),
             [&id(2)],
             "a mark says what becomes of it"
         );
+    }
+
+    #[test]
+    fn only_raw_data_that_is_there_to_stay_has_the_place_of_its_sources() {
+        let result = change(block(9, 0, 8), |meta| {
+            meta.compaction.sources = vec![id(1), id(2)];
+        });
+        let with = |block: BlockInfo| {
+            let mut view = View::default();
+            view.partial.extend([broken(1)]);
+            view.metas.push(block.meta);
+            view
+        };
+        assert!(unplaced(&with(result.clone())).is_empty());
+        let five = at_resolution(result.clone(), RESOLUTION_5M_MS);
+        assert_eq!(
+            unplaced_numbers(&with(five)),
+            [1],
+            "its own samples are not in the aggregate"
+        );
+        let mut marked = with(result.clone());
+        marked.marks.deletion.extend([deletion(9)]);
+        assert_eq!(unplaced_numbers(&marked), [1], "it may soon be all there is");
+        let mut unread = with(result);
+        let error = sabre_block::BlockError::invalid(id(9), "deletion-mark.json", "no access");
+        unread.failures.insert(id(9), error);
+        assert_eq!(unplaced_numbers(&unread), [1]);
     }
 
     #[test]

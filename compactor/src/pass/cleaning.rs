@@ -1,7 +1,6 @@
 //! Cleaning: what is marked long enough, and uploads that were given up, are deleted.
 
 use futures::stream::{self, StreamExt};
-use sabre_block::fetcher::PartialReason;
 use sabre_block::{BlockError, View, delete_block, filter, layout, mark};
 use sabre_model::BlockId;
 use sabre_tsdb::meta::DeletionMark;
@@ -25,9 +24,8 @@ impl Compactor {
             Ok(pending) => (pending, Ok(())),
             Err(error) => (Vec::new(), Err(PassError::Retry(error.to_string()))),
         };
-        let delay_ms = self.config.policy.delete_delay_ms;
         let CleaningPlan { partial, uploads, .. } =
-            plan_cleaning(&view, &pending, &own, delay_ms, self.now_ms());
+            plan_cleaning(&view, &pending, &own, &self.config.policy, self.now_ms());
         for upload in uploads {
             match self.context.bucket.abort_upload(&upload).await {
                 Ok(()) => {
@@ -41,13 +39,6 @@ impl Compactor {
             self.forget_leftovers().await;
         }
         for (block, _) in partial {
-            if let Some(partial) = view.partial.get(&block)
-                && let PartialReason::CorruptMeta(why) = &partial.reason
-            {
-                // All of its data may be there: an operator mends the file or marks the block.
-                tracing::error!(%block, why, "meta.json is broken, the block is kept for an operator to look at");
-                continue;
-            }
             self.metrics.partial_deletions.inc();
             let deleted = self.delete_partial(block).await;
             outcome = first_error(outcome, deleted);
@@ -65,8 +56,7 @@ impl Compactor {
 
     /// Deletes the blocks whose deletion mark is old enough.
     pub(super) async fn delete_marked(&self, view: &View) -> Result<(), PassError> {
-        let delay_ms = self.config.policy.delete_delay_ms;
-        let plan = plan_cleaning(view, &[], &[], delay_ms, self.now_ms());
+        let plan = plan_cleaning(view, &[], &[], &self.config.policy, self.now_ms());
         let marked = plan.marked.into_iter();
         let deletions: Vec<_> = marked
             .map(|(block, _)| self.delete_if_still_marked(block))

@@ -6,19 +6,18 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt};
-use sabre_block::{View, mark};
+use parking_lot::Mutex;
+use sabre_block::View;
 use sabre_model::BlockId;
-use sabre_tsdb::meta::NoCompactMark;
 
 use super::iteration::first_error;
 use crate::compactor::Compactor;
 use crate::error::PassError;
-use crate::execute::{Compacted, Compaction, compact, mark_for_deletion};
+use crate::execute::{Compacted, Compaction, compact};
 use crate::merge::{JobError, JobProgress};
 use crate::metrics::CompactorMetrics;
 use crate::plan::{
-    BlockInfo, CompactionPlan, Group, GroupPlan, NewMark, Restraint, due_from_result, groups, plan_garbage,
-    plan_group,
+    BlockInfo, CompactionPlan, Group, GroupPlan, Restraint, due_from_result, groups, plan_group,
 };
 use crate::quarantine::Work;
 use crate::source::Health;
@@ -26,7 +25,7 @@ use crate::status::Running;
 
 /// What came of one look at a group.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It has no plan.
     Idle,
     /// Something was done: it is worth another look.
@@ -40,6 +39,23 @@ pub(super) enum Step {
 struct Memory {
     /// Groups that are done with.
     failed: BTreeMap<String, PassError>,
+    /// How often each plan was begun, by its sources.
+    begun: Mutex<BTreeMap<Vec<BlockId>, usize>>,
+}
+
+/// So often the same plan is begun in one iteration: a second time after blocks were found sound that seemed broken, and
+/// once more when the bucket did not show at once what came of it. After that nothing would be got on with.
+const SAME_PLAN: usize = 3;
+
+impl Memory {
+    /// Counts a plan; false if it was begun too often.
+    fn may_begin(&self, plan: &CompactionPlan) -> bool {
+        let sources = plan.sources.iter().map(BlockInfo::id).collect();
+        let mut begun = self.begun.lock();
+        let times = begun.entry(sources).or_insert(0);
+        *times = times.saturating_add(1);
+        *times <= SAME_PLAN
+    }
 }
 
 impl Compactor {
@@ -60,7 +76,7 @@ impl Compactor {
                 .iter()
                 .filter(|group| !memory.failed.contains_key(&group.key));
             let jobs: Vec<_> = pending
-                .map(|group| self.compact_named(&view, &blocks, &restraint, group))
+                .map(|group| self.compact_named(&view, &blocks, &restraint, group, &memory))
                 .collect();
             let steps: Vec<(String, Step)> = stream::iter(jobs)
                 .buffer_unordered(self.config.compact_concurrency.max(1))
@@ -92,8 +108,9 @@ impl Compactor {
         blocks: &[BlockInfo],
         restraint: &Restraint,
         group: &Group,
+        memory: &Memory,
     ) -> (String, Step) {
-        let step = self.compact_group(view, blocks, restraint, group).await;
+        let step = self.compact_group(view, blocks, restraint, group, memory).await;
         (group.key.clone(), step)
     }
 
@@ -103,30 +120,19 @@ impl Compactor {
         blocks: &[BlockInfo],
         restraint: &Restraint,
         group: &Group,
+        memory: &Memory,
     ) -> Step {
         let resolution = CompactorMetrics::resolution(group.resolution_ms);
         self.metrics.runs_started.with([&resolution]).inc();
-        let GroupPlan {
-            compaction,
-            marks,
-            overlaps,
-        } = plan_group(group, &restraint.not_compacted, &self.config.policy);
-        let overlapping: Vec<BlockId> = overlaps.into_iter().flat_map(|overlap| overlap.blocks).collect();
-        let is_overlap = !overlapping.is_empty();
-        self.note_overlaps(&group.key, overlapping);
-        if is_overlap && self.config.halts_on_error {
-            return Step::Failed(PassError::Halt(format!("blocks of group {} overlap", group.key)));
-        }
-        for mark in &marks {
-            if let Err(error) = self.mark_no_compact(mark).await {
-                return Step::Failed(error);
+        let plan = match self.next_plan(group, restraint, memory).await {
+            Ok(Some(plan)) => plan,
+            Ok(None) => {
+                self.metrics.runs_completed.with([&resolution]).inc();
+                return Step::Idle;
             }
-        }
-        let Some(plan) = compaction else {
-            self.metrics.runs_completed.with([&resolution]).inc();
-            return Step::Idle;
+            Err(error) => return Step::Failed(error),
         };
-        let to_ms = due_from_result(&plan, blocks, &self.config.policy, self.now_ms());
+        let to_ms = due_from_result(&plan, blocks, restraint, &self.config.policy, self.now_ms());
         let mut done = self.compact_plan(view, group, &plan, to_ms).await;
         if let (Some(_), Err(JobError::Chunks { blocks, what })) = (to_ms, &done)
             && blocks.is_empty()
@@ -148,6 +154,36 @@ impl Compactor {
                 self.handle_failure(view, group, &plan, error).await
             }
         }
+    }
+
+    /// What is next for a group, after the marks that planning found to be due.
+    async fn next_plan(
+        &self,
+        group: &Group,
+        restraint: &Restraint,
+        memory: &Memory,
+    ) -> Result<Option<CompactionPlan>, PassError> {
+        let GroupPlan {
+            compaction,
+            marks,
+            overlaps,
+        } = plan_group(group, &restraint.not_compacted, &self.config.policy);
+        let overlapping: Vec<BlockId> = overlaps.into_iter().flat_map(|overlap| overlap.blocks).collect();
+        let is_overlap = !overlapping.is_empty();
+        self.note_overlaps(&group.key, overlapping);
+        if is_overlap && self.config.halts_on_error {
+            return Err(PassError::Halt(format!("blocks of group {} overlap", group.key)));
+        }
+        for mark in &marks {
+            self.mark_no_compact(mark).await?;
+        }
+        let Some(plan) = compaction else { return Ok(None) };
+        if !memory.may_begin(&plan) {
+            let what =
+                format!("{SAME_PLAN} times the same blocks were to be compacted and nothing came of it");
+            return Err(PassError::Retry(what));
+        }
+        Ok(Some(plan))
     }
 
     /// Compacts the blocks of a plan and marks them.
@@ -226,35 +262,6 @@ impl Compactor {
         }
     }
 
-    /// A merge without samples: the sources that say themselves that they are empty are marked.
-    async fn mark_empty(&self, plan: &CompactionPlan) -> Result<(), JobError> {
-        let empty: Vec<BlockId> = plan
-            .sources
-            .iter()
-            .filter(|block| block.meta.stats.num_samples == 0)
-            .map(BlockInfo::id)
-            .collect();
-        if empty.is_empty() {
-            let what = "the blocks hold no samples, although their meta.json counts some";
-            return Err(JobError::Unwritable(what.to_owned()));
-        }
-        self.mark_sources(empty).await
-    }
-
-    /// Marks blocks that a longer one stands for, or that hold nothing.
-    async fn mark_sources(&self, ids: Vec<BlockId>) -> Result<(), JobError> {
-        for id in ids {
-            let details = "source of compacted block";
-            let marked = mark_for_deletion(&self.context, id, details, self.now_ms()).await;
-            marked.map_err(JobError::Upload)?;
-            self.metrics
-                .marked
-                .with([mark::MarkKind::Deletion.file_name(), ""])
-                .inc();
-        }
-        Ok(())
-    }
-
     /// What was seen of the sources on the way, and is no reason to leave them alone.
     fn report_health(&self, plan: &CompactionPlan, health: &[(BlockId, Health)]) {
         for (block, health) in health {
@@ -281,48 +288,29 @@ impl Compactor {
             }
         }
     }
+}
 
-    /// Writes a mark that planning found to be due.
-    pub(super) async fn mark_no_compact(&self, new: &NewMark) -> Result<(), PassError> {
-        let mark = NoCompactMark {
-            id: new.block,
-            details: new.details.clone(),
-            no_compact_time_s: self.now_ms().div_euclid(1000),
-            reason: new.reason.clone(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::block;
+
+    /// Whatever a step says of itself: an iteration comes to its end.
+    #[test]
+    fn the_same_plan_is_begun_a_few_times_in_an_iteration_and_no_more() {
+        let plan = |n| CompactionPlan {
+            sources: vec![block(n, 0, 2), block(n + 1, 2, 4)],
+            is_vertical: false,
         };
-        let written = mark::write(&*self.context.bucket, &mark).await;
-        written.map_err(|error| PassError::Retry(error.to_string()))?;
-        let reason = new.reason.to_string();
-        let marked = &self.metrics.marked;
-        marked
-            .with([mark::MarkKind::NoCompact.file_name(), &reason])
-            .inc();
-        tracing::warn!(block = %new.block, reason, details = new.details, "block is marked no-compact");
-        Ok(())
-    }
-
-    async fn collect_garbage(&self, view: &View) -> Result<(), PassError> {
-        self.metrics.garbage_runs.inc();
-        let started = Instant::now();
-        let mut outcome = Ok(());
-        for block in plan_garbage(view) {
-            match mark_for_deletion(&self.context, block, "outdated block", self.now_ms()).await {
-                Ok(_) => {
-                    self.metrics.garbage_blocks.inc();
-                    self.metrics
-                        .marked
-                        .with([mark::MarkKind::Deletion.file_name(), ""])
-                        .inc();
-                }
-                Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
-            }
+        let memory = Memory::default();
+        for _ in 0..SAME_PLAN {
+            assert!(memory.may_begin(&plan(1)));
         }
-        if outcome.is_err() {
-            self.metrics.garbage_failures.inc();
-        }
-        self.metrics
-            .garbage_seconds
-            .observe(started.elapsed().as_secs_f64());
-        outcome
+        assert!(!memory.may_begin(&plan(1)));
+        assert!(memory.may_begin(&plan(2)), "other blocks are another plan");
+        assert!(
+            Memory::default().may_begin(&plan(1)),
+            "the next iteration tries again"
+        );
     }
 }

@@ -28,7 +28,7 @@ impl Compactor {
             let view = self.sync().await?;
             let due = plan_downsampling(
                 &BlockInfo::all(&view),
-                &self.restraint(&view).not_downsampled,
+                &self.restraint(&view),
                 &self.config.policy,
                 self.now_ms(),
             );

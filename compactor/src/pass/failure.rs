@@ -5,6 +5,7 @@ use sabre_model::BlockId;
 use sabre_tsdb::meta::NoCompactReason;
 
 use super::compaction::Step;
+use super::marking::Marked;
 use crate::compactor::Compactor;
 use crate::error::{Class, PassError, defect};
 use crate::execute::verify_block;
@@ -13,18 +14,9 @@ use crate::plan::{BlockInfo, CompactionPlan, Group, NewMark};
 use crate::quarantine::Work;
 use crate::source::Defect;
 
-/// What became of a block that is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// It has a mark in the bucket now.
-    Marked,
-    /// This process leaves it alone.
-    SetApart,
-}
-
 impl Compactor {
     /// Deals with a failed compaction.
-    pub(super) async fn handle_failure(
+    pub(crate) async fn handle_failure(
         &self,
         view: &View,
         group: &Group,
@@ -63,8 +55,8 @@ impl Compactor {
                 Ok(_) => {}
                 Err(found) => match Class::of(&found) {
                     Class::Suspect(_) => match self.convict(source, &found).await {
-                        Ok(Verdict::Marked) => is_mended = true,
-                        Ok(Verdict::SetApart) => is_guilty = true,
+                        Ok(Marked::Heeded) => is_mended = true,
+                        Ok(Marked::SetApart) => is_guilty = true,
                         Err(error) => return Step::Failed(error),
                     },
                     _ => return Step::Failed(PassError::Retry(found.to_string())),
@@ -82,10 +74,13 @@ impl Compactor {
             tracing::warn!(group = group.key, %error, "the blocks are sound, the compaction is done again");
             return Step::Again;
         }
+        let is_suspect = |source: &&BlockInfo| suspects.contains(&source.id());
+        let is_known = plan.sources.iter().any(|source| is_suspect(&source));
+        // Where the error names none of them, the plan cannot be got on with all the same.
         for source in plan
             .sources
             .iter()
-            .filter(|source| suspects.contains(&source.id()))
+            .filter(|source| !is_known || is_suspect(source))
         {
             self.set_apart(source.id(), Work::Compaction, error.to_string());
         }
@@ -93,7 +88,7 @@ impl Compactor {
     }
 
     /// Leaves a broken block alone, or marks it where Thanos would.
-    async fn convict(&self, source: &BlockInfo, found: &JobError) -> Result<Verdict, PassError> {
+    async fn convict(&self, source: &BlockInfo, found: &JobError) -> Result<Marked, PassError> {
         let out_of_order = defect(found).is_some_and(|(_, defect)| defect == Defect::OutOfOrderChunks);
         if out_of_order && self.config.marks_out_of_order {
             let mark = NewMark {
@@ -101,11 +96,10 @@ impl Compactor {
                 reason: NoCompactReason::OutOfOrderChunk,
                 details: found.to_string(),
             };
-            self.mark_no_compact(&mark).await?;
-            return Ok(Verdict::Marked);
+            return self.mark_no_compact(&mark).await;
         }
         self.set_apart(source.id(), Work::Compaction, found.to_string());
-        Ok(Verdict::SetApart)
+        Ok(Marked::SetApart)
     }
 
     fn set_apart_or_halt(&self, error: &JobError) -> Step {
@@ -126,7 +120,8 @@ impl Compactor {
             details: error.to_string(),
         };
         match self.mark_no_compact(&mark).await {
-            Ok(()) => Step::Again,
+            Ok(Marked::Heeded) => Step::Again,
+            Ok(Marked::SetApart) => self.set_apart_or_halt(error),
             Err(error) => Step::Failed(error),
         }
     }

@@ -13,16 +13,14 @@ impl Compactor {
     /// The first failure; blocks that are left alone are one.
     pub(crate) async fn iterate(&self) -> Result<(), PassError> {
         self.forget_unseen();
-        let mut outcome = self.compact_all().await;
-        if let Err(PassError::Halt(_)) = &outcome {
-            self.halt();
+        let mut outcome = self.pass().await;
+        if !self.is_halted() && self.has_healed().await {
+            tracing::info!("blocks that could not be read at first can be read now, they get their turn");
+            outcome = self.pass().await;
+        }
+        if self.is_halted() {
             return outcome;
         }
-        if self.config.policy.downsamples {
-            outcome = first_error(outcome, self.downsample_all().await);
-        }
-        outcome = first_error(outcome, self.retain().await);
-        outcome = first_error(outcome, self.clean().await);
         outcome = first_error(outcome, self.all_were_seen());
         let trouble = match self.trouble() {
             Some(trouble) => Err(PassError::Trouble(trouble)),
@@ -38,6 +36,20 @@ impl Compactor {
             }
         }
         outcome
+    }
+
+    /// Everything once.
+    async fn pass(&self) -> Result<(), PassError> {
+        let mut outcome = self.compact_all().await;
+        if let Err(PassError::Halt(_)) = &outcome {
+            self.halt();
+            return outcome;
+        }
+        if self.config.policy.downsamples {
+            outcome = first_error(outcome, self.downsample_all().await);
+        }
+        outcome = first_error(outcome, self.retain().await);
+        first_error(outcome, self.clean().await)
     }
 
     /// What goes on beside the iterations: marks what is past its retention, and deletes what is due. After a halt nothing

@@ -5,4 +5,5 @@ mod compaction;
 mod downsampling;
 mod failure;
 mod iteration;
+mod marking;
 mod retention;

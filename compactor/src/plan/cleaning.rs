@@ -1,10 +1,14 @@
 //! What is deleted: blocks whose mark is old enough, uploads that were given up; and which blocks are garbage.
 
-use sabre_block::{View, filter, filter::State};
-use sabre_model::BlockId;
-use sabre_objstore::PendingUpload;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use super::policy::HOUR_MS;
+use sabre_block::{View, filter, filter::State};
+use sabre_model::{BlockId, Labels};
+use sabre_objstore::PendingUpload;
+use sabre_tsdb::meta::BlockMeta;
+
+use super::policy::{HOUR_MS, Policy};
 
 /// An upload that saw no change for so long was given up.
 pub(crate) const PARTIAL_UPLOAD_AGE_MS: i64 = 48 * HOUR_MS;
@@ -28,14 +32,13 @@ pub fn plan_cleaning(
     view: &View,
     pending: &[PendingUpload],
     own: &[BlockId],
-    delete_delay_ms: i64,
+    policy: &Policy,
     now_ms: i64,
 ) -> CleaningPlan {
     let mut plan = CleaningPlan::default();
     for (block, mark) in &view.marks.deletion {
-        // Of what could not be looked at nobody knows whose it is.
-        let is_unknown = view.failures.contains_key(block);
-        if !is_unknown && !is_of_others(view, *block) && filter::is_expired(mark, delete_delay_ms, now_ms) {
+        let delay_ms = deletion_delay_ms(view, *block, policy);
+        if !is_of_others(view, *block) && filter::is_expired(mark, delay_ms, now_ms) {
             plan.marked.push((*block, mark.deletion_time_s));
         }
     }
@@ -43,7 +46,7 @@ pub fn plan_cleaning(
         let since_ms = partial.age_from_ms(*block);
         let is_marked = view.marks.deletion.contains_key(block);
         // What could not be looked at may be anything.
-        let is_unknown = view.failures.contains_key(block);
+        let is_unknown = view.failures.contains_key(block) || is_meta_listed(view, *block);
         if !is_marked && !is_unknown && is_given_up(since_ms, now_ms) {
             plan.partial.push((*block, since_ms));
         }
@@ -61,18 +64,53 @@ pub fn plan_cleaning(
 
 /// Blocks that others make superfluous and that have no deletion mark yet.
 ///
-/// There are none while the marks of a block that counts cannot be read: if it is marked for deletion itself, nothing is
-/// superfluous because of it.
-pub fn plan_garbage(view: &View) -> Vec<BlockId> {
-    if view.failures.keys().any(|block| view.meta(*block).is_some()) {
-        return Vec::new();
+/// What makes them so must be there to stay: a block of the same resolution and labels that has all their sources, has no
+/// deletion mark itself, has all its files, could be looked at, and is none of `doubted`, which are those found broken. A
+/// block that names no sources is never superfluous: nothing says where its data is.
+pub fn plan_garbage(view: &View, doubted: &BTreeSet<BlockId>) -> Vec<BlockId> {
+    let is_sure = |meta: &&Arc<BlockMeta>| {
+        let block = meta.ulid;
+        let is_unknown = view.failures.contains_key(&block) || view.incomplete.contains_key(&block);
+        !is_unknown && !view.marks.deletion.contains_key(&block) && !doubted.contains(&block)
+    };
+    let mut coverers: HashMap<(i64, Labels), Vec<HashSet<BlockId>>> = HashMap::new();
+    if !view.duplicates.is_empty() {
+        for meta in view.metas.iter().filter(is_sure) {
+            let sources = meta.compaction.sources.iter().copied();
+            let of_group = coverers.entry((meta.resolution_ms(), meta.ext_labels()));
+            of_group.or_default().push(sources.collect());
+        }
     }
-    let duplicates = view
-        .dropped
-        .iter()
-        .filter(|(_, state)| **state == State::Duplicate);
-    let unmarked = duplicates.filter(|(block, _)| !view.marks.deletion.contains_key(block));
-    unmarked.map(|(block, _)| *block).collect()
+    let mut garbage = Vec::new();
+    for meta in &view.duplicates {
+        let sources = &meta.compaction.sources;
+        let of_group = coverers.get(&(meta.resolution_ms(), meta.ext_labels()));
+        let mut of_group = of_group.into_iter().flatten();
+        let is_covered = of_group.any(|held| sources.iter().all(|source| held.contains(source)));
+        if is_covered && !sources.is_empty() && !view.marks.deletion.contains_key(&meta.ulid) {
+            garbage.push(meta.ulid);
+        }
+    }
+    garbage
+}
+
+/// How old the mark of a block must be. Where nobody can tell whose the block is, and another compactor may have another
+/// delay, it waits as long again as an upload does.
+fn deletion_delay_ms(view: &View, block: BlockId, policy: &Policy) -> i64 {
+    let may_be_of_others = policy.leaves_blocks_out
+        && view.failures.contains_key(&block)
+        && view.known.binary_search_by_key(&block, |meta| meta.ulid).is_err();
+    match may_be_of_others {
+        true => policy.delete_delay_ms.saturating_add(PARTIAL_UPLOAD_AGE_MS),
+        false => policy.delete_delay_ms,
+    }
+}
+
+/// Whether the listing has the block's `meta.json`, whatever became of it when it was read. Then it is no upload that was
+/// given up: an operator looks at it, or the next sync sees it gone.
+pub(crate) fn is_meta_listed(view: &View, block: BlockId) -> bool {
+    let objects = view.listing.get(block);
+    objects.is_some_and(|objects| objects.meta.is_some())
 }
 
 /// Whether flags leave the block out: another compactor may have it, with another delay.

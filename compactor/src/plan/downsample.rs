@@ -1,12 +1,13 @@
 //! Which blocks are due to be downsampled.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use sabre_model::BlockId;
 
 use super::block::BlockInfo;
 use super::guard::CompactionPlan;
 use super::policy::{HOUR_MS, Policy, RESOLUTION_1H_MS, RESOLUTION_5M_MS};
+use super::restraint::Restraint;
 use super::simulate::virtual_result;
 
 /// The least range of a raw block that is downsampled to 5 minutes.
@@ -32,33 +33,31 @@ pub fn target_resolution(resolution_ms: i64, range_ms: i64) -> Option<i64> {
     }
 }
 
-/// The blocks that are due, by name.
+/// The blocks that are due, by name. `now_ms` is the time, in milliseconds since the epoch.
 ///
-/// A block is not if the blocks of the coarser resolution, whatever their labels, have all its sources, if it is
-/// `excluded` by a mark, or if the result would be past its retention at once: it would be made again and again.
+/// A block is not if the blocks of the coarser resolution, whatever their labels, have all its sources, if a restraint is
+/// put on it, or if the result would be past its retention at once: it would be made again and again.
 pub fn plan_downsampling(
     blocks: &[BlockInfo],
-    excluded: &BTreeSet<BlockId>,
+    restraint: &Restraint,
     policy: &Policy,
     now_ms: i64,
 ) -> Vec<DownsamplePlan> {
-    if !policy.downsamples {
+    if !policy.downsamples || restraint.holds_aggregates {
         return Vec::new();
     }
     let covered = Covered::new(blocks);
     let mut due: Vec<DownsamplePlan> = Vec::new();
     for block in blocks {
-        let Some(to_ms) = target_resolution(block.meta.resolution_ms(), block.range_ms()) else {
-            continue;
-        };
-        let wanted = is_wanted(to_ms, block.meta.max_time, block.range_ms(), policy, now_ms);
-        if excluded.contains(&block.id()) || !wanted || covered.has(to_ms, block) {
+        if restraint.not_downsampled.contains(&block.id()) {
             continue;
         }
-        due.push(DownsamplePlan {
-            block: block.clone(),
-            to_ms,
-        });
+        if let Some(to_ms) = covered.still_due(block, block.range_ms(), policy, now_ms) {
+            due.push(DownsamplePlan {
+                block: block.clone(),
+                to_ms,
+            });
+        }
     }
     due.sort_by_key(|plan| plan.block.id());
     due
@@ -69,6 +68,7 @@ pub fn plan_downsampling(
 pub fn due_from_result(
     plan: &CompactionPlan,
     blocks: &[BlockInfo],
+    restraint: &Restraint,
     policy: &Policy,
     now_ms: i64,
 ) -> Option<i64> {
@@ -76,17 +76,9 @@ pub fn due_from_result(
     let id = result.id();
     let mut blocks = blocks.to_vec();
     blocks.push(result);
-    let due = plan_downsampling(&blocks, &BTreeSet::new(), policy, now_ms);
+    let due = plan_downsampling(&blocks, restraint, policy, now_ms);
     let due = due.iter().find(|due| due.block.id() == id);
     due.map(|due| due.to_ms)
-}
-
-/// Whether the policy keeps data of this resolution, or the data of 1 h that is made of it where the range is long
-/// enough, beyond now.
-pub(super) fn is_wanted(to_ms: i64, max_time: i64, range_ms: i64, policy: &Policy, now_ms: i64) -> bool {
-    let keeps = |resolution_ms| !policy.retention.is_expired(resolution_ms, max_time, now_ms);
-    let goes_on = to_ms == RESOLUTION_5M_MS && range_ms >= LEAST_5M_RANGE_MS;
-    keeps(to_ms) || (goes_on && keeps(RESOLUTION_1H_MS))
 }
 
 /// The sources of all downsampled blocks, by resolution.
@@ -94,7 +86,7 @@ pub(super) fn is_wanted(to_ms: i64, max_time: i64, range_ms: i64, policy: &Polic
 pub(super) struct Covered(BTreeMap<i64, HashSet<BlockId>>);
 
 impl Covered {
-    pub(super) fn new(blocks: &[BlockInfo]) -> Self {
+    pub(super) fn new<'a>(blocks: impl IntoIterator<Item = &'a BlockInfo>) -> Self {
         let mut covered = Self::default();
         for block in blocks {
             let sources = block.meta.compaction.sources.iter().copied();
@@ -108,11 +100,31 @@ impl Covered {
     }
 
     /// Whether data of all sources of `block` is there at this resolution.
-    pub(super) fn has(&self, resolution_ms: i64, block: &BlockInfo) -> bool {
+    fn has(&self, resolution_ms: i64, block: &BlockInfo) -> bool {
         let sources = &block.meta.compaction.sources;
         match self.0.get(&resolution_ms) {
             Some(held) => sources.iter().all(|source| held.contains(source)),
             None => sources.is_empty(),
         }
+    }
+
+    /// The resolution that is still due from `block`, or from the block of `range_ms` that its data ends up in.
+    ///
+    /// None is that is there already, or that the policy does not keep beyond now. Data of 5 minutes past its retention is
+    /// due all the same while data of 1 hour is to be made of it, and no longer.
+    pub(super) fn still_due(
+        &self,
+        block: &BlockInfo,
+        range_ms: i64,
+        policy: &Policy,
+        now_ms: i64,
+    ) -> Option<i64> {
+        let to_ms = target_resolution(block.meta.resolution_ms(), range_ms)?;
+        let max_time = block.meta.max_time;
+        let keeps = |resolution_ms| !policy.retention.is_expired(resolution_ms, max_time, now_ms);
+        let goes_on = to_ms == RESOLUTION_5M_MS && range_ms >= LEAST_5M_RANGE_MS;
+        let is_wanted =
+            keeps(to_ms) || (goes_on && keeps(RESOLUTION_1H_MS) && !self.has(RESOLUTION_1H_MS, block));
+        (is_wanted && !self.has(to_ms, block)).then_some(to_ms)
     }
 }

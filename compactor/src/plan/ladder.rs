@@ -127,7 +127,7 @@ fn split_by_range<'s, 'a>(blocks: &'s [Candidate<'a>], range_ms: i64) -> Vec<&'s
 }
 
 /// The begin of the aligned range that `min_time` lies in; truncating, as Prometheus does it.
-fn aligned_start(min_time: i64, range_ms: i64) -> i64 {
+pub(super) fn aligned_start(min_time: i64, range_ms: i64) -> i64 {
     let range_ms = range_ms.max(1);
     let from = if min_time >= 0 {
         min_time

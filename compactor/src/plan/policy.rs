@@ -26,6 +26,8 @@ pub struct Policy {
     pub retention: RetentionPolicy,
     /// How old a deletion mark must be before its block is deleted, in milliseconds.
     pub delete_delay_ms: i64,
+    /// Whether flags leave blocks out, which another compactor may work on.
+    pub leaves_blocks_out: bool,
 }
 
 /// How long data of each resolution is kept after its block's end, in milliseconds; 0 is for ever.
@@ -49,6 +51,7 @@ impl Default for Policy {
             downsamples: true,
             retention: RetentionPolicy::default(),
             delete_delay_ms: 48 * HOUR_MS,
+            leaves_blocks_out: false,
         }
     }
 }

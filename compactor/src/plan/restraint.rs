@@ -15,6 +15,11 @@ pub struct Restraint {
     pub never_downsampled: BTreeSet<BlockId>,
     /// Blocks whose marks could not be read: retention leaves them for later.
     pub not_retained: BTreeSet<BlockId>,
+    /// Blocks that may be gone or of no use soon: marked for deletion, found broken, without a file, of another size than
+    /// they should have, or not clear. No raw data goes because they hold its aggregate.
+    pub not_relied_on: BTreeSet<BlockId>,
+    /// Whether nothing is downsampled for the time being: a block that could not be read just now may be the result.
+    pub holds_aggregates: bool,
     /// Whether gaps may be where a block belongs of which nothing is known: see [`Group`](super::Group).
     pub holds_gaps: bool,
 }

@@ -6,11 +6,16 @@ use sabre_block::View;
 use sabre_model::BlockId;
 
 use super::block::BlockInfo;
-use super::downsample::{Covered, is_wanted, target_resolution};
+use super::downsample::{Covered, target_resolution};
 use super::group::Group;
-use super::policy::Policy;
+use super::ladder::aligned_start;
+use super::policy::{HOUR_MS, Policy};
 use super::restraint::Restraint;
 use super::simulate::simulate;
+
+/// Blocks that fill a range are uploaded, and the range is compacted, within so long after its end. Where none come for longer,
+/// nothing is due from the range any more.
+const LATE_BLOCKS_MS: i64 = 48 * HOUR_MS;
 
 /// A block past its time that stays, because an aggregate that outlives it is still to be made from it.
 #[derive(Debug, Clone)]
@@ -34,8 +39,8 @@ pub struct RetentionPlan {
 /// somebody decided. A block that was found broken, or overlaps others, counts as if it were mended: it and its neighbours
 /// could still be compacted and downsampled then, and must not be deleted for a fault that somebody has yet to look at. The
 /// same goes for blocks beside which one may belong whose `meta.json` cannot be read: together they may fill the longest
-/// range there is.
-pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy) -> BTreeMap<BlockId, i64> {
+/// range there is. And it goes for blocks in a range that newer ones may still fill.
+pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy, now_ms: i64) -> BTreeMap<BlockId, i64> {
     let marks = &view.marks;
     let marked: BTreeSet<BlockId> = (marks.no_compact.keys())
         .chain(marks.deletion.keys())
@@ -52,21 +57,41 @@ pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy) -> BTreeMap<
             ..group.clone()
         };
         finals.extend(simulate(&well, &marked, &when_well).finals);
-        finals.extend(beside_unplaced(group, &marked, policy));
+        for block in &group.blocks {
+            if marked.contains(&block.id()) {
+                continue;
+            }
+            let may_be_ms = match group.holds_gaps {
+                true => policy.ranges_ms.iter().copied().max().unwrap_or(0),
+                false => open_range_ms(block, &policy.ranges_ms, now_ms),
+            };
+            let range_ms = finals.entry(block.id()).or_insert(0);
+            *range_ms = may_be_ms.max(block.range_ms()).max(*range_ms);
+        }
     }
     finals
 }
 
-/// The longest range, for blocks that may come to lie in one with a block of which nothing is known.
-fn beside_unplaced(group: &Group, marked: &BTreeSet<BlockId>, policy: &Policy) -> Vec<(BlockId, i64)> {
-    if !group.holds_gaps {
-        return Vec::new();
+/// The longest aligned range around the block that newer ones may still fill, in milliseconds: the plans of now say nothing of
+/// it, as they leave the newest block alone, and what else is to come. 0 if there is none, or if even the shortest from which
+/// an aggregate is made is over.
+fn open_range_ms(block: &BlockInfo, ranges_ms: &[i64], now_ms: i64) -> i64 {
+    let resolution_ms = block.meta.resolution_ms();
+    let mut longest_ms = 0;
+    for range_ms in ranges_ms {
+        if target_resolution(resolution_ms, *range_ms).is_none() {
+            continue;
+        }
+        let end = aligned_start(block.meta.min_time, *range_ms).saturating_add(*range_ms);
+        if block.meta.max_time > end {
+            continue;
+        }
+        if now_ms > end.saturating_add(LATE_BLOCKS_MS) {
+            break;
+        }
+        longest_ms = *range_ms;
     }
-    let longest_ms = policy.ranges_ms.iter().copied().max().unwrap_or(0);
-    let unmarked = group.blocks.iter().filter(|block| !marked.contains(&block.id()));
-    unmarked
-        .map(|block| (block.id(), longest_ms.max(block.range_ms())))
-        .collect()
+    longest_ms
 }
 
 /// Plans retention of the blocks of a view.
@@ -79,23 +104,23 @@ pub fn retention_of(
 ) -> RetentionPlan {
     let mut blocks = BlockInfo::all(view);
     blocks.retain(|block| !restraint.not_retained.contains(&block.id()));
-    let finals = final_ranges(view, groups, policy);
-    plan_retention(&blocks, &finals, &restraint.never_downsampled, policy, now_ms)
+    let finals = final_ranges(view, groups, policy, now_ms);
+    plan_retention(&blocks, &finals, restraint, policy, now_ms)
 }
 
 /// Plans retention.
 ///
-/// `finals` are [`final_ranges`]: a block of 2 h
-/// whose aggregate comes from the 48 h block made of it must wait too. `never` are blocks that a mark keeps out of
-/// downsampling: no aggregate is due from them.
+/// `finals` are [`final_ranges`]: a block of 2 h whose aggregate comes from the 48 h block made of it must wait too. No
+/// aggregate is due from blocks that a mark keeps out of downsampling, and none counts as there that cannot be relied on.
 pub fn plan_retention(
     blocks: &[BlockInfo],
     finals: &BTreeMap<BlockId, i64>,
-    never: &BTreeSet<BlockId>,
+    restraint: &Restraint,
     policy: &Policy,
     now_ms: i64,
 ) -> RetentionPlan {
-    let covered = Covered::new(blocks);
+    let is_relied_on = |block: &&BlockInfo| !restraint.not_relied_on.contains(&block.id());
+    let covered = Covered::new(blocks.iter().filter(is_relied_on));
     let mut plan = RetentionPlan::default();
     for block in blocks {
         let resolution_ms = block.meta.resolution_ms();
@@ -105,15 +130,12 @@ pub fn plan_retention(
         {
             continue;
         }
-        let range_ms = finals
-            .get(&block.id())
-            .copied()
-            .unwrap_or(0)
-            .max(block.range_ms());
-        let due = target_resolution(resolution_ms, range_ms)
-            .filter(|_| policy.downsamples && !never.contains(&block.id()))
-            .filter(|to_ms| is_wanted(*to_ms, block.meta.max_time, range_ms, policy, now_ms))
-            .filter(|to_ms| !covered.has(*to_ms, block));
+        let final_ms = finals.get(&block.id()).copied().unwrap_or(0);
+        let range_ms = final_ms.max(block.range_ms());
+        let is_downsampled = policy.downsamples && !restraint.never_downsampled.contains(&block.id());
+        let due = covered
+            .still_due(block, range_ms, policy, now_ms)
+            .filter(|_| is_downsampled);
         match due {
             Some(waits_for_ms) => plan.kept.push(Kept {
                 block: block.clone(),

@@ -49,7 +49,8 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         ..
     } = *input;
     let mut actions = left_alone(input);
-    for block in plan_garbage(view) {
+    let doubted = input.avoided.keys().copied().collect();
+    for block in plan_garbage(view, &doubted) {
         actions.push(Action::MarkForDeletion {
             block,
             size_bytes: size_of(view, block),
@@ -74,7 +75,7 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
     }
     // A block that lacks a file counts for no aggregate either.
     final_blocks.retain(|block| !view.incomplete_metas.iter().any(|meta| meta.ulid == block.id()));
-    let due = plan_downsampling(&final_blocks, &input.restraint.not_downsampled, policy, now_ms);
+    let due = plan_downsampling(&final_blocks, input.restraint, policy, now_ms);
     actions.extend(due.into_iter().map(Action::Downsample));
     actions.extend(retention(input, &groups));
     actions.extend(cleaning(view, pending, own, policy, now_ms));
@@ -139,7 +140,7 @@ fn cleaning(
     policy: &Policy,
     now_ms: i64,
 ) -> Vec<Action> {
-    let plan = plan_cleaning(view, pending, own, policy.delete_delay_ms, now_ms);
+    let plan = plan_cleaning(view, pending, own, policy, now_ms);
     let mut actions = Vec::new();
     for (block, marked_s) in plan.marked {
         actions.push(Action::Delete {

@@ -23,7 +23,7 @@ use crate::verify::BlockVerifier;
 use sabre_runtime::budget::Budget;
 
 /// Ten blocks of 2 h: two ranges of 8 h and a rest.
-async fn ten_blocks(fixture: &Fixture) -> Vec<BlockId> {
+pub(super) async fn ten_blocks(fixture: &Fixture) -> Vec<BlockId> {
     let mut ids = Vec::new();
     for n in 0..10 {
         ids.push(
@@ -35,7 +35,7 @@ async fn ten_blocks(fixture: &Fixture) -> Vec<BlockId> {
     ids
 }
 
-async fn levels(fixture: &Fixture) -> Vec<(i64, i64, i64)> {
+pub(super) async fn levels(fixture: &Fixture) -> Vec<(i64, i64, i64)> {
     let blocks = fixture.blocks().await;
     let hours = |ms: i64| (ms - START_MS) / HOUR_MS;
     let of = |meta: &Arc<BlockMeta>| (hours(meta.min_time), hours(meta.max_time), meta.compaction.level);
@@ -47,7 +47,7 @@ fn is_trouble(outcome: &Result<(), PassError>) -> bool {
 }
 
 /// What is left when the second of ten blocks is left alone.
-const AROUND_THE_SECOND: [(i64, i64, i64); 6] = [
+pub(super) const AROUND_THE_SECOND: [(i64, i64, i64); 6] = [
     (0, 2, 1),
     (2, 4, 1),
     (4, 8, 2),

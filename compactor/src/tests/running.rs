@@ -8,10 +8,10 @@ use sabre_testkit::fault::FaultBucket;
 
 use super::fixture::{Fixture, counters};
 
-const CLUSTERS: [&str; 4] = ["eu1", "us1", "asia1", "africa1"];
+pub(super) const CLUSTERS: [&str; 4] = ["eu1", "us1", "asia1", "africa1"];
 
 /// Five blocks of 2 h of each cluster.
-async fn put_clusters(bucket: &dyn Bucket) {
+pub(super) async fn put_clusters(bucket: &dyn Bucket) {
     for (at, cluster) in (0..).zip(CLUSTERS) {
         for n in 0..5_u64 {
             let hours = n as i64 * 2;

@@ -147,25 +147,36 @@ async fn a_mark_that_cannot_be_read_keeps_its_block_in_its_place() {
 
 /// If the block that covers others is marked for deletion itself, they are all there is.
 #[tokio::test]
-async fn nothing_is_garbage_because_of_a_block_whose_marks_cannot_be_read() {
-    let clusters = TwoClusters::new().await;
-    let (fixture, first) = (&clusters.fixture, &clusters.first);
-    fixture.iterate().await.unwrap();
-    for source in &first[..4] {
-        let mark = format!("{source}/{}", DeletionMark::FILE_NAME);
-        fixture.bucket.delete(&mark).await.unwrap();
-    }
-    let blocks = fixture.blocks().await;
-    let is_result = |meta: &&Arc<BlockMeta>| meta.compaction.sources.contains(&first[0]);
-    let result = blocks.iter().find(is_result).unwrap().ulid;
-    let compactor = fixture.compactor();
-    mark_for_deletion(&compactor.context, result, "not wanted", START_MS)
-        .await
-        .unwrap();
-    clusters.deny(result, DeletionMark::FILE_NAME);
-    fixture.iterate().await.unwrap_err();
-    for source in &first[..4] {
-        assert!(fixture.mark_names(*source).await.is_empty(), "{source}");
+async fn nothing_is_garbage_because_of_a_block_that_is_marked_for_deletion_or_may_be() {
+    for is_denied in [false, true] {
+        let clusters = TwoClusters::new().await;
+        let (fixture, first) = (&clusters.fixture, &clusters.first);
+        fixture.iterate().await.unwrap();
+        for source in &first[..4] {
+            let mark = format!("{source}/{}", DeletionMark::FILE_NAME);
+            fixture.bucket.delete(&mark).await.unwrap();
+        }
+        let blocks = fixture.blocks().await;
+        let is_result = |meta: &&Arc<BlockMeta>| meta.compaction.sources.contains(&first[0]);
+        let result = blocks.iter().find(is_result).unwrap().ulid;
+        let compactor = fixture.compactor();
+        let now_ms = fixture.now_ms.load(Ordering::SeqCst);
+        mark_for_deletion(&compactor.context, result, "not wanted", now_ms)
+            .await
+            .unwrap();
+        if is_denied {
+            clusters.deny(result, DeletionMark::FILE_NAME);
+        }
+        assert_eq!(fixture.iterate().await.is_err(), is_denied);
+        for source in &first[..4] {
+            assert!(fixture.mark_names(*source).await.is_empty(), "{source}");
+        }
+        clusters.faulty.heal();
+        // The block goes, and what it was made of takes its place.
+        fixture.now_ms.fetch_add(49 * HOUR_MS, Ordering::SeqCst);
+        fixture.iterate().await.unwrap();
+        assert!(fixture.view().await.listing.get(result).is_none());
+        assert_eq!(fixture.samples().await, clusters.before);
     }
 }
 
@@ -277,4 +288,120 @@ async fn a_bit_flipped_on_the_way_breaks_no_meta() {
     fixture.iterate().await.unwrap();
     assert_eq!(clusters.faulty.triggered(), 1);
     assert_eq!(clusters.ranges("eu1").await, WHOLE);
+}
+
+#[tokio::test]
+async fn a_read_that_fails_once_fails_no_iteration_and_leaves_nothing_undone() {
+    let clusters = TwoClusters::new().await;
+    let (fixture, second) = (&clusters.fixture, clusters.first[1]);
+    let meta = format!("{second}/meta.json");
+    clusters.faulty.add(Rule::next(Operation::Get, DENIED).on(&meta));
+    fixture.iterate().await.unwrap();
+    assert_eq!(clusters.faulty.triggered(), 1);
+    for cluster in ["eu1", "us1"] {
+        let ranges = clusters.ranges(cluster).await;
+        assert_eq!((ranges[0].0, ranges[0].1), (0, 8), "{ranges:?}");
+    }
+    assert_eq!(fixture.samples().await, clusters.before);
+    assert!(fixture.metric("thanos_compact_iterations_total 1"));
+}
+
+/// Without its first block the range is not filled, and there is nothing that would make the compactor look again.
+#[tokio::test]
+async fn what_could_not_be_read_at_first_gets_its_turn_in_the_same_iteration() {
+    let faulty = FaultBucket::new(Arc::new(MemoryBucket::new("b")));
+    let mut fixture = Fixture::on(Arc::new(faulty.clone()));
+    fixture.config.keeps_metas = false;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let block = counters(n as u64 + 1, n * 2, n * 2 + 2, 2).build().unwrap();
+        ids.push(fixture.put(&block).await);
+    }
+    let meta = format!("{}/meta.json", ids[0]);
+    faulty.add(Rule::next(Operation::Get, DENIED).on(&meta));
+    fixture.iterate().await.unwrap();
+    let levels: Vec<i64> = fixture
+        .blocks()
+        .await
+        .iter()
+        .map(|meta| meta.compaction.level)
+        .collect();
+    assert_eq!(levels, [2, 1]);
+}
+
+#[tokio::test]
+async fn a_block_that_cannot_be_read_and_is_marked_for_deletion_halts_nothing_and_goes() {
+    let clusters = TwoClusters::new().await;
+    let (fixture, second) = (&clusters.fixture, clusters.first[1]);
+    let compactor = fixture.compactor();
+    let now_ms = fixture.now_ms.load(Ordering::SeqCst);
+    clusters.deny(second, "meta.json");
+    compactor.prepare().await.unwrap();
+    compactor.iterate().await.unwrap_err();
+    mark_for_deletion(&compactor.context, second, "cannot be read", now_ms)
+        .await
+        .unwrap();
+    fixture.now_ms.fetch_add(HOUR_MS, Ordering::SeqCst);
+    compactor.iterate().await.unwrap();
+    assert!(fixture.metric("thanos_compact_halted 0"));
+    assert!(fixture.metric("sabre_compact_unclear_blocks{reason=\"unreadable\"} 0"));
+    assert!(
+        fixture.view().await.listing.get(second).is_some(),
+        "within the delay"
+    );
+    let first = clusters.ranges("eu1").await[0];
+    assert_eq!((first.0, first.1), (0, 8), "across it, as an operator decided");
+    fixture.now_ms.fetch_add(48 * HOUR_MS, Ordering::SeqCst);
+    compactor.iterate().await.unwrap();
+    assert!(fixture.view().await.listing.get(second).is_none());
+}
+
+/// A listing may be older than what is read after it.
+#[tokio::test]
+async fn a_block_whose_meta_is_listed_and_not_found_is_not_deleted() {
+    let clusters = TwoClusters::new().await;
+    let (fixture, second) = (&clusters.fixture, clusters.first[1]);
+    let rule = Rule::next(Operation::Get, Fault::Error(ErrorKind::NotFound));
+    let meta = format!("{second}/meta.json");
+    clusters.faulty.add(rule.on(&meta).times(usize::MAX));
+    // The other way to ask is not believed either.
+    let rule = Rule::next(Operation::Exists, Fault::Error(ErrorKind::NotFound));
+    clusters.faulty.add(rule.on(&meta).times(usize::MAX));
+    fixture.now_ms.fetch_add(1000 * HOUR_MS, Ordering::SeqCst);
+    fixture.iterate().await.unwrap_err();
+    assert!(fixture.metric("thanos_compact_aborted_partial_uploads_deletion_attempts_total 0"));
+    clusters.faulty.heal();
+    fixture.iterate().await.unwrap();
+    assert_eq!(fixture.samples().await, clusters.before);
+}
+
+/// What cannot be read may be the very block that would be made.
+#[tokio::test]
+async fn nothing_is_downsampled_again_because_the_result_cannot_be_read() {
+    let faulty = FaultBucket::new(Arc::new(MemoryBucket::new("b")));
+    let mut fixture = Fixture::on(Arc::new(faulty.clone()));
+    fixture.config.keeps_metas = false;
+    fixture.put(&counters(1, 0, 48, 1).build().unwrap()).await;
+    fixture.iterate().await.unwrap();
+    let blocks = fixture.blocks().await;
+    assert_eq!(blocks.len(), 2);
+    let meta = format!("{}/meta.json", blocks[1].ulid);
+    faulty.add(Rule::next(Operation::Get, DENIED).on(&meta).times(usize::MAX));
+    let compactor = fixture.compactor();
+    compactor.prepare().await.unwrap();
+    let uploads = faulty.count(Operation::Upload);
+    compactor.iterate().await.unwrap_err();
+    assert_eq!(faulty.count(Operation::Upload), uploads);
+    // An operator is told of it after a while, and nobody waits for ever.
+    fixture.now_ms.fetch_add(HOUR_MS, Ordering::SeqCst);
+    compactor.iterate().await.unwrap_err();
+    assert!(faulty.count(Operation::Upload) > uploads);
+    faulty.heal();
+    compactor.iterate().await.unwrap();
+    let left: Vec<BlockId> = fixture.blocks().await.iter().map(|meta| meta.ulid).collect();
+    assert_eq!(
+        left,
+        [blocks[0].ulid, blocks[1].ulid],
+        "of two that are the same the older stays"
+    );
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sabre_block::{
-    View,
-    fetcher::{PartialBlock, PartialReason},
+    BlockError, View,
+    fetcher::{BlockListing, IncompleteBlock, PartialBlock, PartialReason},
     filter::State,
 };
-use sabre_objstore::PendingUpload;
+use sabre_objstore::{ObjectMeta, PendingUpload};
 use sabre_tsdb::meta::DeletionMark;
 
 use super::*;
@@ -30,11 +30,33 @@ fn partial(newest_modified_ms: Option<i64>) -> PartialBlock {
 
 const DAY_S: i64 = 86_400;
 
+fn delay(delete_delay_ms: i64) -> Policy {
+    Policy {
+        delete_delay_ms,
+        ..Policy::default()
+    }
+}
+
+/// A listing in which the block has a `meta.json`.
+fn with_listed_meta(n: u8) -> BlockListing {
+    let mut listing = BlockListing::default();
+    listing.add(&ObjectMeta {
+        key: format!("{}/meta.json", id(n)),
+        size_bytes: 1,
+        last_modified_ms: 0,
+    });
+    listing
+}
+
+fn unreadable(n: u8) -> (BlockId, BlockError) {
+    (id(n), BlockError::invalid(id(n), "meta.json", "no access"))
+}
+
 #[test]
 fn marked_blocks_are_deleted_strictly_after_the_delay() {
     let mut view = View::default();
     view.marks.deletion.extend([mark(1, 0), mark(2, 1)]);
-    let plan = plan_cleaning(&view, &[], &[], DAY_S * 1000, (DAY_S + 1) * 1000);
+    let plan = plan_cleaning(&view, &[], &[], &delay(DAY_S * 1000), (DAY_S + 1) * 1000);
     assert_eq!(plan.marked, [(id(1), 0)]);
 }
 
@@ -46,7 +68,7 @@ fn marked_blocks_that_flags_leave_out_are_not_deleted() {
     view.dropped.insert(id(1), State::LabelExcluded);
     view.dropped.insert(id(2), State::TimeExcluded);
     view.dropped.insert(id(3), State::Duplicate);
-    let plan = plan_cleaning(&view, &[], &[], 0, 1000);
+    let plan = plan_cleaning(&view, &[], &[], &delay(0), 1000);
     assert_eq!(plan.marked, [(id(3), 0)]);
 }
 
@@ -60,7 +82,7 @@ fn partial_uploads_are_deleted_after_48_hours_without_a_change() {
     view.partial.insert(id(3), partial(None));
     view.partial.insert(id(4), partial(Some(0)));
     view.marks.deletion.extend([mark(4, now_ms / 1000)]);
-    let plan = plan_cleaning(&view, &[], &[], DAY_S * 1000, now_ms);
+    let plan = plan_cleaning(&view, &[], &[], &delay(DAY_S * 1000), now_ms);
     assert_eq!(
         plan.partial.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
         [id(2), id(3)],
@@ -79,20 +101,114 @@ fn uploads_of_others_are_aborted_by_age_and_own_ones_at_once() {
     let mut foreign = upload(4, 0);
     foreign.key = "no/block".to_owned();
     let pending = [upload(1, now_ms), upload(2, 0), upload(3, now_ms), foreign];
-    let plan = plan_cleaning(&View::default(), &pending, &[id(3)], 0, now_ms);
+    let plan = plan_cleaning(&View::default(), &pending, &[id(3)], &delay(0), now_ms);
     assert_eq!(plan.uploads, [pending[1].clone(), pending[2].clone()]);
+}
+
+/// Nobody can read it any more, but somebody said what is to become of it.
+#[test]
+fn a_deletion_mark_releases_a_block_that_cannot_be_read() {
+    let mut view = View::default();
+    view.marks.deletion.extend([mark(1, 0), mark(2, 0)]);
+    view.failures.extend([unreadable(1), unreadable(2)]);
+    view.known.push(block(2, 0, 2).meta);
+    let marked = |policy: &Policy, now_s: i64| {
+        let plan = plan_cleaning(&view, &[], &[], policy, now_s * 1000);
+        numbers(plan.marked.into_iter().map(|(block, _)| block))
+    };
+    let all = delay(DAY_S * 1000);
+    assert_eq!(marked(&all, DAY_S), [0_u8; 0]);
+    assert_eq!(marked(&all, DAY_S + 1), [1, 2]);
+    let part = Policy {
+        leaves_blocks_out: true,
+        ..all
+    };
+    assert_eq!(
+        marked(&part, DAY_S + 1),
+        [2],
+        "the other may be another compactor's, with another delay"
+    );
+    assert_eq!(marked(&part, 3 * DAY_S + 1), [1, 2]);
+}
+
+/// It was there when the bucket was listed, and all of the block's data may be there too.
+#[test]
+fn a_block_whose_meta_is_listed_is_no_upload_that_was_given_up() {
+    let mut view = View {
+        listing: with_listed_meta(1),
+        ..View::default()
+    };
+    let corrupt = PartialBlock {
+        reason: PartialReason::CorruptMeta("no JSON".to_owned()),
+        newest_modified_ms: Some(0),
+    };
+    let now_ms = 100 * HOUR_MS;
+    for listed in [partial(Some(0)), corrupt] {
+        view.partial.extend([(id(1), listed), (id(2), partial(Some(0)))]);
+        let plan = plan_cleaning(&view, &[], &[], &delay(0), now_ms);
+        assert_eq!(plan.partial, [(id(2), 0)]);
+    }
+}
+
+/// A block of 8 h, with the four it was made of as duplicates.
+fn covered() -> View {
+    let result = change(block(9, 0, 8), |meta| {
+        meta.compaction.sources = (1..5).map(id).collect();
+    });
+    let sources = (1..5_u8).map(|n| block(n, i64::from(n) * 2 - 2, i64::from(n) * 2).meta);
+    View {
+        metas: vec![result.meta],
+        duplicates: sources.collect(),
+        ..View::default()
+    }
+}
+
+fn garbage(view: &View) -> Vec<u8> {
+    numbers(plan_garbage(view, &BTreeSet::new()))
 }
 
 #[test]
 fn garbage_is_what_is_a_duplicate_and_not_marked_yet() {
-    let mut view = View::default();
-    view.dropped.extend([
-        (id(1), State::Duplicate),
-        (id(2), State::Duplicate),
-        (id(3), State::TooFresh),
-    ]);
+    let mut view = covered();
+    assert_eq!(garbage(&view), [1, 2, 3, 4]);
     view.marks.deletion.extend([mark(2, 0)]);
-    assert_eq!(plan_garbage(&view), [id(1)]);
+    assert_eq!(garbage(&view), [1, 3, 4]);
+}
+
+#[test]
+fn only_a_block_that_is_there_to_stay_makes_others_garbage() {
+    let mut marked = covered();
+    marked.marks.deletion.extend([mark(9, 0)]);
+    let mut unread = covered();
+    unread.failures.extend([unreadable(9)]);
+    let mut incomplete = covered();
+    incomplete.incomplete.insert(id(9), IncompleteBlock::default());
+    let mut dropped = covered();
+    dropped.metas.clear();
+    let mut foreign = covered();
+    foreign.metas[0] = at_resolution(block(9, 0, 8), RESOLUTION_5M_MS).meta;
+    for view in [marked, unread, incomplete, dropped, foreign] {
+        assert_eq!(garbage(&view), [0_u8; 0], "{view:?}");
+    }
+    let found_broken = plan_garbage(&covered(), &BTreeSet::from([id(9)]));
+    assert!(found_broken.is_empty());
+    // Another one that stays covers them all the same.
+    let mut both = covered();
+    let second = change(block(10, 0, 8), |meta| {
+        meta.compaction.sources = (1..5).map(id).collect();
+    });
+    both.metas.push(second.meta);
+    both.marks.deletion.extend([mark(9, 0)]);
+    assert_eq!(garbage(&both), [1, 2, 3, 4]);
+}
+
+/// Such a meta was edited by hand: nothing says that its data is anywhere else.
+#[test]
+fn a_block_that_names_no_sources_is_never_garbage() {
+    let mut view = covered();
+    let nameless = change(block(7, 0, 2), |meta| meta.compaction.sources.clear());
+    view.duplicates = vec![nameless.meta];
+    assert_eq!(garbage(&view), [0_u8; 0]);
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sabre_block::View;
+
 use super::*;
 
 fn due(blocks: &[BlockInfo]) -> Vec<(u8, i64)> {
-    let plans = plan_downsampling(blocks, &BTreeSet::new(), &Policy::default(), 0);
+    let plans = plan_downsampling(blocks, &Restraint::default(), &Policy::default(), 0);
     let pair = |plan: &DownsamplePlan| (plan.block.id().to_bytes()[15], plan.to_ms);
     plans.iter().map(pair).collect()
 }
@@ -41,13 +43,17 @@ fn candidates_come_by_name_and_marks_and_the_switch_count() {
         due(&blocks).iter().map(|(n, _)| *n).collect::<Vec<_>>(),
         [2, 3, 4]
     );
-    let marked = plan_downsampling(&blocks, &BTreeSet::from([id(3)]), &Policy::default(), 0);
+    let restraint = Restraint {
+        not_downsampled: BTreeSet::from([id(3)]),
+        ..Restraint::default()
+    };
+    let marked = plan_downsampling(&blocks, &restraint, &Policy::default(), 0);
     assert_eq!(marked.len(), 2);
     let off = Policy {
         downsamples: false,
         ..Policy::default()
     };
-    assert!(plan_downsampling(&blocks, &BTreeSet::new(), &off, 0).is_empty());
+    assert!(plan_downsampling(&blocks, &Restraint::default(), &off, 0).is_empty());
 }
 
 #[test]
@@ -60,24 +66,39 @@ fn a_result_that_would_expire_at_once_is_not_made() {
         ..Policy::default()
     };
     let blocks = [block(1, 0, 48)];
-    let at = |hours: i64| plan_downsampling(&blocks, &BTreeSet::new(), &policy, hours * HOUR_MS).len();
+    let at = |hours: i64| plan_downsampling(&blocks, &Restraint::default(), &policy, hours * HOUR_MS).len();
     assert_eq!((at(348), at(349)), (1, 0));
 }
 
-fn retained(blocks: &[BlockInfo], raw_h: i64, five_h: i64, hour_h: i64, now_h: i64) -> (Vec<u8>, Vec<u8>) {
-    let policy = Policy {
+fn keeping(raw_h: i64, five_h: i64, hour_h: i64) -> Policy {
+    Policy {
         retention: RetentionPolicy {
             raw_ms: raw_h * HOUR_MS,
             five_minutes_ms: five_h * HOUR_MS,
             one_hour_ms: hour_h * HOUR_MS,
         },
         ..Policy::default()
-    };
-    let mut finals = BTreeMap::new();
-    for group in groups(blocks, false) {
-        finals.extend(simulate(&group, &BTreeSet::new(), &policy).finals);
     }
-    let plan = plan_retention(blocks, &finals, &BTreeSet::new(), &policy, now_h * HOUR_MS);
+}
+
+fn retained(blocks: &[BlockInfo], raw_h: i64, five_h: i64, hour_h: i64, now_h: i64) -> (Vec<u8>, Vec<u8>) {
+    let restraint = Restraint::default();
+    retained_with(blocks, &restraint, &keeping(raw_h, five_h, hour_h), now_h)
+}
+
+/// The numbers of the blocks that expire, and of those that wait.
+fn retained_with(
+    blocks: &[BlockInfo],
+    restraint: &Restraint,
+    policy: &Policy,
+    now_h: i64,
+) -> (Vec<u8>, Vec<u8>) {
+    let view = View {
+        metas: blocks.iter().map(|block| Arc::clone(&block.meta)).collect(),
+        ..View::default()
+    };
+    let groups = groups(blocks, restraint.holds_gaps);
+    let plan = retention_of(&view, &groups, restraint, policy, now_h * HOUR_MS);
     let expired = numbers(plan.expired.iter().map(BlockInfo::id));
     (expired, numbers(plan.kept.iter().map(|kept| kept.block.id())))
 }
@@ -96,12 +117,12 @@ fn blocks_expire_strictly_after_their_time_by_resolution() {
     let plan = plan_retention(
         &blocks,
         &BTreeMap::new(),
-        &BTreeSet::new(),
+        &Restraint::default(),
         &just_after,
         50 * HOUR_MS + 1,
     );
     assert_eq!(numbers(plan.expired.iter().map(BlockInfo::id)), [1]);
-    assert_eq!(retained(&blocks, 0, 48, 0, 51), (vec![2], vec![]));
+    assert_eq!(retained(&blocks, 0, 48, 0, 400), (vec![2], vec![]));
     assert_eq!(retained(&blocks, 0, 0, 0, 1 << 30), (vec![], vec![]));
 }
 
@@ -152,7 +173,127 @@ fn a_mark_that_forbids_downsampling_ends_the_wait() {
         ..Policy::default()
     };
     let blocks = [block(1, 0, 48)];
-    let never = BTreeSet::from([id(1)]);
+    let never = Restraint {
+        never_downsampled: BTreeSet::from([id(1)]),
+        ..Restraint::default()
+    };
     let plan = plan_retention(&blocks, &BTreeMap::new(), &never, &policy, 100 * HOUR_MS);
     assert_eq!((plan.expired.len(), plan.kept.len()), (1, 0));
+}
+
+/// A mark says that it goes, and a fault that it is of no use: the raw data is all there is.
+#[test]
+fn a_raw_block_waits_for_an_aggregate_that_can_be_relied_on() {
+    let raw = block(1, 0, 48);
+    let five = at_resolution(with_sources(block(2, 0, 48), &[1]), RESOLUTION_5M_MS);
+    let blocks = [raw, five];
+    let policy = keeping(48, 0, 0);
+    let mut restraint = Restraint::default();
+    assert_eq!(
+        retained_with(&blocks, &restraint, &policy, 200),
+        (vec![1], vec![])
+    );
+    restraint.not_relied_on.insert(id(2));
+    assert_eq!(
+        retained_with(&blocks, &restraint, &policy, 200),
+        (vec![], vec![1])
+    );
+}
+
+/// Data of 5 minutes that is past its retention goes. Were it made again from raw data that is kept for longer, it would
+/// go again, with every run.
+#[test]
+fn what_has_data_of_1_hour_is_not_downsampled_again_when_its_data_of_5_minutes_has_expired() {
+    let raw = block(1, 0, 336);
+    let hour = at_resolution(with_sources(block(2, 0, 336), &[1]), RESOLUTION_1H_MS);
+    let policy = keeping(0, 240, 0);
+    let at = |blocks: &[BlockInfo], now_h: i64| {
+        plan_downsampling(blocks, &Restraint::default(), &policy, now_h * HOUR_MS).len()
+    };
+    let both = [raw.clone(), hour];
+    assert_eq!(
+        at(&both, 500),
+        1,
+        "data of 5 minutes is still kept, and not there"
+    );
+    assert_eq!(at(&both, 577), 0);
+    assert_eq!(at(&[raw], 577), 1, "data of 1 hour is to be made of it");
+    assert_eq!(
+        retained_with(&both, &Restraint::default(), &keeping(1, 240, 0), 577).0,
+        [1]
+    );
+}
+
+/// The aggregate of raw data is made from 48 h of it, that of 5 minutes from two weeks. A retention of 40 h or of 10 days
+/// would take parts of these away before the rest is there.
+#[test]
+fn blocks_wait_while_newer_ones_may_fill_their_range() {
+    let eights: Vec<BlockInfo> = (0..6_u8)
+        .map(|n| block(n + 1, i64::from(n) * 8, i64::from(n) * 8 + 8))
+        .collect();
+    for now_h in [49, 50, 51, 96] {
+        assert_eq!(
+            retained(&eights, 40, 0, 0, now_h),
+            (
+                vec![],
+                (1..=6).filter(|n| i64::from(*n) * 8 + 40 < now_h).collect()
+            ),
+            "nothing newer is there at {now_h} h, so no plan says that they become one"
+        );
+    }
+    assert_eq!(
+        retained(&eights, 40, 0, 0, 97).0,
+        [1, 2, 3, 4, 5, 6],
+        "nobody writes to this group any more"
+    );
+    let five = |n| {
+        at_resolution(
+            block(n, i64::from(n - 1) * 48, i64::from(n) * 48),
+            RESOLUTION_5M_MS,
+        )
+    };
+    let newest = five(5);
+    assert_eq!(
+        retained(&[five(1), five(2), newest], 0, 240, 0, 340),
+        (vec![], vec![1, 2]),
+        "the two weeks are not over"
+    );
+}
+
+#[test]
+fn the_newest_block_waits_like_the_others_of_its_range() {
+    let mut blocks: Vec<BlockInfo> = (0..24_u8)
+        .map(|n| block(n + 1, i64::from(n) * 2, i64::from(n) * 2 + 2))
+        .collect();
+    let all: Vec<u8> = (1..=24).collect();
+    assert_eq!(retained(&blocks, 40, 0, 0, 95), (vec![], all.clone()));
+    // As soon as a newer one is there the plans say it.
+    blocks.push(block(30, 48, 50));
+    assert_eq!(retained(&blocks, 40, 0, 0, 1000), (vec![30], all));
+}
+
+#[test]
+fn nothing_is_downsampled_while_the_result_may_be_a_block_that_cannot_be_read() {
+    let blocks = [
+        block(1, 0, 48),
+        block(2, 0, 24),
+        block(3, 24, 48),
+        block(4, 48, 50),
+    ];
+    let held = Restraint {
+        holds_aggregates: true,
+        ..Restraint::default()
+    };
+    let policy = Policy::default();
+    assert_eq!(
+        plan_downsampling(&blocks, &Restraint::default(), &policy, 0).len(),
+        1
+    );
+    assert!(plan_downsampling(&blocks, &held, &policy, 0).is_empty());
+    let plan = plan_group(&one_group(&blocks[1..]), &BTreeSet::new(), &policy);
+    let plan = plan.compaction.unwrap();
+    let due = |restraint| due_from_result(&plan, &blocks[1..], restraint, &policy, 0);
+    let free = Restraint::default();
+    assert_eq!(due(&free), Some(RESOLUTION_5M_MS));
+    assert_eq!(due(&held), None);
 }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use sabre_block::filter::FilterChain;
+use sabre_block::{BlockError, View};
+use sabre_tsdb::meta::DeletionMark;
 
 use super::*;
 
@@ -21,7 +24,76 @@ fn any_blocks() -> impl Strategy<Value = Vec<BlockInfo>> {
     })
 }
 
+/// Blocks of any of eight sources, some of them marked for deletion, unreadable or found broken.
+fn any_view() -> impl Strategy<Value = (View, BTreeSet<BlockId>)> {
+    let one = (
+        proptest::collection::btree_set(1..9_u8, 0..6),
+        0..2_usize,
+        0..6_u8,
+        any::<bool>(),
+    );
+    proptest::collection::vec(one, 0..20).prop_map(|shapes| {
+        let mut view = View::default();
+        let (mut metas, mut doubted) = (Vec::new(), BTreeSet::new());
+        for (n, (sources, resolution, fate, is_old)) in (20..).zip(shapes) {
+            let block = change(block(n, 0, 8), |meta| {
+                meta.compaction.sources = sources.into_iter().map(id).collect();
+            });
+            metas.push(at_resolution(block, [0, RESOLUTION_5M_MS][resolution]).meta);
+            match fate {
+                0 => {
+                    let mark = DeletionMark {
+                        id: id(n),
+                        details: String::new(),
+                        deletion_time_s: if is_old { 0 } else { NOW_MS / 1000 },
+                    };
+                    view.marks.deletion.insert(id(n), mark);
+                }
+                1 => {
+                    let error = BlockError::invalid(id(n), "deletion-mark.json", "no access");
+                    view.failures.insert(id(n), error);
+                }
+                2 => {
+                    doubted.insert(id(n));
+                }
+                _ => {}
+            }
+        }
+        view.known = metas.clone();
+        let chain = FilterChain {
+            ignore_deletion_marks_delay_ms: Some(HOUR_MS),
+            drop_duplicates: true,
+            ..FilterChain::default()
+        };
+        let filtered = chain.apply(metas, &view.marks.deletion, NOW_MS);
+        (view.metas, view.duplicates) = (filtered.kept, filtered.duplicates);
+        (view, doubted)
+    })
+}
+
+const NOW_MS: i64 = 100 * HOUR_MS;
+
 proptest! {
+    #[test]
+    fn what_is_garbage_is_in_a_block_that_stays((view, doubted) in any_view()) {
+        let garbage: BTreeSet<BlockId> = plan_garbage(&view, &doubted).into_iter().collect();
+        let stays = |meta: &&Arc<BlockMeta>| {
+            let block = meta.ulid;
+            let is_sure = !doubted.contains(&block) && !view.failures.contains_key(&block);
+            is_sure && !garbage.contains(&block) && !view.marks.deletion.contains_key(&block)
+        };
+        for lost in view.known.iter().filter(|meta| garbage.contains(&meta.ulid)) {
+            prop_assert!(!view.marks.deletion.contains_key(&lost.ulid));
+            let mut others = view.known.iter().filter(stays);
+            let is_held = others.any(|meta| {
+                let mut sources = lost.compaction.sources.iter();
+                meta.resolution_ms() == lost.resolution_ms()
+                    && sources.all(|source| meta.compaction.sources.contains(source))
+            });
+            prop_assert!(is_held, "{} is nowhere else", lost.ulid);
+        }
+    }
+
     #[test]
     fn plans_are_within_one_group_name_each_block_once_and_come_to_an_end(
         blocks in any_blocks(), marked in proptest::collection::btree_set(0..30_u8, 0..6), vertical: bool
@@ -56,11 +128,11 @@ proptest! {
             ..Policy::default()
         };
         let now_ms = now_h * HOUR_MS;
-        let plan = plan_retention(&blocks, &BTreeMap::new(), &BTreeSet::new(), &policy, now_ms);
+        let plan = plan_retention(&blocks, &BTreeMap::new(), &Restraint::default(), &policy, now_ms);
         for block in &plan.expired {
             let kept_ms = policy.retention.of(block.meta.resolution_ms()).unwrap();
             prop_assert!(block.meta.max_time + kept_ms < now_ms);
-            let due = plan_downsampling(&blocks, &BTreeSet::new(), &policy, now_ms);
+            let due = plan_downsampling(&blocks, &Restraint::default(), &policy, now_ms);
             prop_assert!(due.iter().all(|due| due.block.id() != block.id()), "an aggregate is still due from it");
         }
     }
