@@ -124,6 +124,10 @@ pub async fn run(
 
 /// Waits until all endpoints were asked who they are, or for as long as anybody waits for that.
 async fn is_over(mut first_round: watch::Receiver<bool>) {
+    // Every request comes here: of those after the first round none needs a timer.
+    if *first_round.borrow() {
+        return;
+    }
     // One that ends without a word has nothing to wait for.
     let _ = tokio::time::timeout(FIRST_ROUND, first_round.wait_for(|is_over| *is_over)).await;
 }

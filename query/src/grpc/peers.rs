@@ -5,11 +5,12 @@
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use sabre_proto::thanos::{
-    ExemplarsRequest, ExemplarsResponse, MetricMetadataRequest, MetricMetadataResponse, RulesRequest,
-    RulesResponse, TargetsRequest, TargetsResponse, TsdbStatisticsRequest, TsdbStatisticsResponse,
-    exemplars_response, exemplars_server::Exemplars, metadata_server::Metadata, metric_metadata_response,
-    rules_response, rules_server::Rules, status_server::Status as StatusApi, targets_response,
-    targets_server::Targets, tsdb_statistics_response,
+    ExemplarData, ExemplarsRequest, ExemplarsResponse, MetricMetadata, MetricMetadataRequest,
+    MetricMetadataResponse, RuleGroup, RulesRequest, RulesResponse, TargetDiscovery, TargetsRequest,
+    TargetsResponse, TsdbStatistics, TsdbStatisticsRequest, TsdbStatisticsResponse, exemplars_response,
+    exemplars_server::Exemplars, metadata_server::Metadata, metric_metadata_response, rules_response,
+    rules_server::Rules, status_server::Status as StatusApi, targets_response, targets_server::Targets,
+    tsdb_statistics_response,
 };
 use tonic::{Request, Response, Status, async_trait, metadata::MetadataMap};
 
@@ -29,24 +30,58 @@ use crate::{
 /// Messages, one for each thing said, warnings last.
 type Answer<M> = Result<Response<BoxStream<'static, Result<M, Status>>>, Status>;
 
+/// A message that is one thing said, or a warning.
+trait Said: Sized + Send + 'static {
+    type Item: Send + 'static;
+
+    fn item(item: Self::Item) -> Self;
+
+    fn warning(text: String) -> Self;
+}
+
+/// Says of a message which of its variants is the thing.
+macro_rules! said {
+    ($message:ident, $module:ident :: $variant:ident ( $item:ty )) => {
+        impl Said for $message {
+            type Item = $item;
+
+            fn item(item: $item) -> Self {
+                Self {
+                    result: Some($module::Result::$variant(item)),
+                }
+            }
+
+            fn warning(text: String) -> Self {
+                Self {
+                    result: Some($module::Result::Warning(text)),
+                }
+            }
+        }
+    };
+}
+
+said!(RulesResponse, rules_response::Group(RuleGroup));
+said!(TargetsResponse, targets_response::Targets(TargetDiscovery));
+said!(
+    MetricMetadataResponse,
+    metric_metadata_response::Metadata(MetricMetadata)
+);
+said!(ExemplarsResponse, exemplars_response::Data(ExemplarData));
+said!(
+    TsdbStatisticsResponse,
+    tsdb_statistics_response::Statistics(TsdbStatistics)
+);
+
 impl Services {
     fn call(&self, what: &'static str, strategy: i32, metadata: &MetadataMap) -> Call {
         Call::handed_down(what, strategy, self.peers, forwarded(metadata))
     }
 }
 
-fn answer<T, M>(
-    gathered: Result<Gathered<T>, ApiFailure>,
-    item: fn(T) -> M,
-    warning: fn(String) -> M,
-) -> Answer<M>
-where
-    T: Send + 'static,
-    M: Send + 'static,
-{
+fn answer<M: Said>(gathered: Result<Gathered<M::Item>, ApiFailure>) -> Answer<M> {
     let gathered = gathered.map_err(|failure| status(&failure))?;
-    let items = stream::iter(gathered.items).map(item);
-    let warnings = stream::iter(gathered.warnings).map(warning);
+    let items = stream::iter(gathered.items).map(M::item);
+    let warnings = stream::iter(gathered.warnings).map(M::warning);
     Ok(Response::new(items.chain(warnings).map(Ok).boxed()))
 }
 
@@ -62,18 +97,9 @@ fn status(failure: &ApiFailure) -> Status {
 #[async_trait]
 impl Rules for Services {
     async fn rules(&self, request: Request<RulesRequest>) -> Answer<RulesResponse> {
-        let strategy = request.get_ref().partial_response_strategy;
-        let call = self.call("rules", strategy, request.metadata());
-        let gathered = rules::fetch(&self.pool, &call, request.get_ref()).await;
-        answer(
-            gathered,
-            |group| RulesResponse {
-                result: Some(rules_response::Result::Group(group)),
-            },
-            |text| RulesResponse {
-                result: Some(rules_response::Result::Warning(text)),
-            },
-        )
+        let asked = request.get_ref();
+        let call = self.call("rules", asked.partial_response_strategy, request.metadata());
+        answer(rules::fetch(&self.pool, &call, asked).await)
     }
 }
 
@@ -82,16 +108,7 @@ impl Targets for Services {
     async fn targets(&self, request: Request<TargetsRequest>) -> Answer<TargetsResponse> {
         let asked = request.get_ref();
         let call = self.call("targets", asked.partial_response_strategy, request.metadata());
-        let gathered = targets::fetch(&self.pool, &call, asked.state).await;
-        answer(
-            gathered,
-            |targets| TargetsResponse {
-                result: Some(targets_response::Result::Targets(targets)),
-            },
-            |text| TargetsResponse {
-                result: Some(targets_response::Result::Warning(text)),
-            },
-        )
+        answer(targets::fetch(&self.pool, &call, asked.state).await)
     }
 }
 
@@ -103,16 +120,7 @@ impl Metadata for Services {
     ) -> Answer<MetricMetadataResponse> {
         let asked = request.get_ref();
         let call = self.call("metadata", asked.partial_response_strategy, request.metadata());
-        let gathered = metadata::fetch(&self.pool, &call, &asked.metric, asked.limit).await;
-        answer(
-            gathered,
-            |metadata| MetricMetadataResponse {
-                result: Some(metric_metadata_response::Result::Metadata(metadata)),
-            },
-            |text| MetricMetadataResponse {
-                result: Some(metric_metadata_response::Result::Warning(text)),
-            },
-        )
+        answer(metadata::fetch(&self.pool, &call, &asked.metric, asked.limit).await)
     }
 }
 
@@ -124,16 +132,7 @@ impl Exemplars for Services {
         let own = self.fanout.own_labels();
         let wanted = WantedExemplars::of(&asked.query, own, (asked.start, asked.end));
         let wanted = wanted.map_err(|failure| status(&failure))?;
-        let gathered = exemplars::fetch(&self.pool, &call, &wanted).await;
-        answer(
-            gathered,
-            |data| ExemplarsResponse {
-                result: Some(exemplars_response::Result::Data(data)),
-            },
-            |text| ExemplarsResponse {
-                result: Some(exemplars_response::Result::Warning(text)),
-            },
-        )
+        answer(exemplars::fetch(&self.pool, &call, &wanted).await)
     }
 }
 
@@ -143,17 +142,12 @@ impl StatusApi for Services {
         &self,
         request: Request<TsdbStatisticsRequest>,
     ) -> Answer<TsdbStatisticsResponse> {
-        let strategy = request.get_ref().partial_response_strategy;
-        let call = self.call("tsdb statistics", strategy, request.metadata());
-        let gathered = statistics::fetch(&self.pool, &call, request.get_ref()).await;
-        answer(
-            gathered,
-            |statistics| TsdbStatisticsResponse {
-                result: Some(tsdb_statistics_response::Result::Statistics(statistics)),
-            },
-            |text| TsdbStatisticsResponse {
-                result: Some(tsdb_statistics_response::Result::Warning(text)),
-            },
-        )
+        let asked = request.get_ref();
+        let call = self.call(
+            "tsdb statistics",
+            asked.partial_response_strategy,
+            request.metadata(),
+        );
+        answer(statistics::fetch(&self.pool, &call, asked).await)
     }
 }

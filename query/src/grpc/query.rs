@@ -10,6 +10,7 @@ use sabre_proto::{
         ShardInfo, StoreMatchers, TimeSeriesBatch, query_range_response, query_response, query_server::Query,
     },
 };
+use sabre_runtime::clock;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Services, answers::time_series, forwarded, query_status};
@@ -32,6 +33,36 @@ struct Common {
     batch_size: i64,
 }
 
+/// What both kinds of requests say.
+macro_rules! common {
+    ($request:ident) => {
+        Common {
+            query: $request.query,
+            timeout_seconds: $request.timeout_seconds,
+            max_resolution_seconds: $request.max_resolution_seconds,
+            replica_labels: $request.replica_labels,
+            store_matchers: $request.store_matchers,
+            dedup: $request.enable_dedup,
+            partial_response: $request.enable_partial_response,
+            shard: $request.shard_info,
+            lookback_delta_seconds: $request.lookback_delta_seconds,
+            batch_size: $request.response_batch_size,
+        }
+    };
+}
+
+/// A message as both kinds of answers say it.
+macro_rules! said {
+    ($module:ident, $message:ident) => {
+        match $message {
+            Message::Warning(text) => $module::Result::Warnings(text),
+            Message::Batch(batch) => $module::Result::TimeseriesBatch(batch),
+            Message::One(series) => $module::Result::Timeseries(series),
+            Message::Stats(stats) => $module::Result::Stats(stats),
+        }
+    };
+}
+
 impl Services {
     async fn evaluate(
         &self,
@@ -49,7 +80,11 @@ impl Services {
             expression: common.query,
             times,
             lookback_delta_ms: positive_ms(common.lookback_delta_seconds),
-            max_source_resolution: Some(Resolution::Ms(ms(common.max_resolution_seconds))),
+            max_source_resolution: match (times, common.max_resolution_seconds) {
+                // Left to the flag, as in Thanos.
+                (QueryTimes::Instant { .. }, 0) => None,
+                (_, seconds) => Some(Resolution::Ms(ms(seconds))),
+            },
             limit: 0,
             wants_times: false,
             context: RequestContext {
@@ -77,30 +112,19 @@ impl Query for Services {
         let metadata = forwarded(request.metadata());
         let request = request.into_inner();
         let times = QueryTimes::Instant {
-            time_ms: ms(request.time_seconds),
+            // As in Thanos: the beginning of 1970 is how a caller says now.
+            time_ms: match request.time_seconds {
+                0 => clock::now_ms(),
+                seconds => ms(seconds),
+            },
         };
-        let common = Common {
-            query: request.query,
-            timeout_seconds: request.timeout_seconds,
-            max_resolution_seconds: request.max_resolution_seconds,
-            replica_labels: request.replica_labels,
-            store_matchers: request.store_matchers,
-            dedup: request.enable_dedup,
-            partial_response: request.enable_partial_response,
-            shard: request.shard_info,
-            lookback_delta_seconds: request.lookback_delta_seconds,
-            batch_size: request.response_batch_size,
-        };
+        let common = common!(request);
         let batch_size = common.batch_size;
         let answer = self.evaluate(common, times, metadata).await?;
         let messages = messages(answer, batch_size).map(|message| {
-            let result = match message {
-                Message::Warning(text) => query_response::Result::Warnings(text),
-                Message::Batch(batch) => query_response::Result::TimeseriesBatch(batch),
-                Message::One(series) => query_response::Result::Timeseries(series),
-                Message::Stats(stats) => query_response::Result::Stats(stats),
-            };
-            Ok(QueryResponse { result: Some(result) })
+            Ok(QueryResponse {
+                result: Some(said!(query_response, message)),
+            })
         });
         Ok(Response::new(messages.boxed()))
     }
@@ -116,28 +140,13 @@ impl Query for Services {
             end_ms: ms(request.end_time_seconds),
             step_ms: ms(request.interval_seconds),
         };
-        let common = Common {
-            query: request.query,
-            timeout_seconds: request.timeout_seconds,
-            max_resolution_seconds: request.max_resolution_seconds,
-            replica_labels: request.replica_labels,
-            store_matchers: request.store_matchers,
-            dedup: request.enable_dedup,
-            partial_response: request.enable_partial_response,
-            shard: request.shard_info,
-            lookback_delta_seconds: request.lookback_delta_seconds,
-            batch_size: request.response_batch_size,
-        };
+        let common = common!(request);
         let batch_size = common.batch_size;
         let answer = self.evaluate(common, times, metadata).await?;
         let messages = messages(answer, batch_size).map(|message| {
-            let result = match message {
-                Message::Warning(text) => query_range_response::Result::Warnings(text),
-                Message::Batch(batch) => query_range_response::Result::TimeseriesBatch(batch),
-                Message::One(series) => query_range_response::Result::Timeseries(series),
-                Message::Stats(stats) => query_range_response::Result::Stats(stats),
-            };
-            Ok(QueryRangeResponse { result: Some(result) })
+            Ok(QueryRangeResponse {
+                result: Some(said!(query_range_response, message)),
+            })
         });
         Ok(Response::new(messages.boxed()))
     }

@@ -214,6 +214,18 @@ async fn queries_that_are_handed_down_are_evaluated() {
     };
     assert_eq!(batch.series[0].samples.len(), 3);
 
+    // No time is now, as in Thanos.
+    let now = QueryRequest {
+        query: "time() > bool 1e9".to_owned(),
+        ..QueryRequest::default()
+    };
+    let mut answer = client.query(now).await.unwrap().into_inner();
+    let first = answer.message().await.unwrap().unwrap().result.unwrap();
+    let query_response::Result::Timeseries(series) = first else {
+        panic!("{first:?}");
+    };
+    assert_eq!(series.samples[0].value, 1.0);
+
     let wrong = QueryRequest {
         query: "1 +".to_owned(),
         ..QueryRequest::default()
