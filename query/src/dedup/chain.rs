@@ -94,5 +94,7 @@ impl Samples for Chain {
         }
     }
 
-    fn lift(&mut self, _: f64) {}
+    fn lift(&mut self, _: f64) -> Result<(), SourceError> {
+        Ok(())
+    }
 }

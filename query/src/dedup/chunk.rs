@@ -7,7 +7,32 @@ use sabre_tsdb::chunk::aggregate::Aggregate;
 
 /// A chunk of a peer.
 #[derive(Debug)]
-pub(super) struct PeerChunk(pub(super) AggrChunk);
+pub(super) struct PeerChunk(AggrChunk);
+
+/// Chunks that do not overlap, in the order of time.
+#[derive(Debug)]
+pub(super) struct Chunks(std::vec::IntoIter<AggrChunk>);
+
+impl Chunks {
+    pub(super) fn new(chunks: Vec<AggrChunk>) -> Chunks {
+        Chunks(chunks.into_iter())
+    }
+
+    /// Passes those that end before `t`.
+    pub(super) fn skip_before(&mut self, t: i64) {
+        while self.0.as_slice().first().is_some_and(|chunk| chunk.max_time < t) {
+            self.0.next();
+        }
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Result<PeerChunk, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|chunk| Ok(PeerChunk(chunk)))
+    }
+}
 
 impl StoredChunk for PeerChunk {
     fn mint(&self) -> i64 {

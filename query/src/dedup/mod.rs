@@ -18,7 +18,7 @@ use sabre_promql::source::{
 };
 use sabre_proto::thanos::AggrChunk;
 
-use chunk::PeerChunk;
+use chunk::Chunks;
 use list::List;
 use penalty::Merge;
 use split::split;
@@ -93,7 +93,21 @@ trait Samples: Send {
     }
 
     /// Lifts a counter to go on from `before`, if it is below.
-    fn lift(&mut self, before: f64);
+    fn lift(&mut self, before: f64) -> Result<(), SourceError>;
+
+    /// Times of floats behind the present sample, as far as they are at hand.
+    fn upcoming(&self) -> &[i64] {
+        &[]
+    }
+
+    /// Appends the first `count` of the upcoming samples; the last of them is the present one then.
+    fn give(&mut self, _count: usize, _buffer: &mut SampleBuffer) {}
+
+    /// Appends samples behind the present one as long as it is plain which they are, at most so many; the last of them is
+    /// the present one then. It does what [`Self::advance`] and [`Self::push_to`] would do again and again.
+    fn give_run(&mut self, _most: usize, _buffer: &mut SampleBuffer) -> usize {
+        0
+    }
 }
 
 impl Samples for Box<dyn Samples> {
@@ -121,8 +135,12 @@ impl Samples for Box<dyn Samples> {
         (**self).seek(t)
     }
 
-    fn lift(&mut self, before: f64) {
-        (**self).lift(before);
+    fn lift(&mut self, before: f64) -> Result<(), SourceError> {
+        (**self).lift(before)
+    }
+
+    fn give_run(&mut self, most: usize, buffer: &mut SampleBuffer) -> usize {
+        (**self).give_run(most, buffer)
     }
 }
 
@@ -131,12 +149,15 @@ struct Pieces<S>(S);
 
 impl<S: Samples> SampleSource for Pieces<S> {
     fn next_into(&mut self, buffer: &mut SampleBuffer) -> Result<bool, SourceError> {
-        for given in 0..SAMPLES_AT_ONCE {
+        let mut given = 0;
+        while given < SAMPLES_AT_ONCE {
             self.0.advance()?;
             if !self.0.is_alive() {
                 return Ok(given > 0);
             }
             self.0.push_to(buffer);
+            given += 1;
+            given += self.0.give_run(SAMPLES_AT_ONCE - given, buffer);
         }
         Ok(true)
     }
@@ -180,11 +201,8 @@ pub fn samples(
     }
 }
 
-type Chunks = std::iter::Map<std::vec::IntoIter<AggrChunk>, fn(AggrChunk) -> Result<PeerChunk, SourceError>>;
-
 fn decoded(chunks: Vec<AggrChunk>, options: &SampleOptions) -> ChunkSource<Chunks> {
-    let wrap: fn(AggrChunk) -> Result<PeerChunk, SourceError> = |chunk| Ok(PeerChunk(chunk));
-    ChunkSource::with_choice(chunks.into_iter().map(wrap), options.choice).with_means(options.means)
+    ChunkSource::with_choice(Chunks::new(chunks), options.choice).with_means(options.means)
 }
 
 #[cfg(test)]

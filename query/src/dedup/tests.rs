@@ -7,6 +7,8 @@ use sabre_tsdb::stale::{STALE_NAN, is_stale};
 
 use super::*;
 
+mod slow;
+
 const ALL: (i64, i64) = (i64::MIN, i64::MAX);
 
 fn xor(samples: &[(i64, f64)]) -> Chunk {
@@ -250,6 +252,39 @@ fn a_chunk_of_an_unknown_kind_is_an_error() {
     assert!(
         error.to_string().starts_with("a store sent a chunk of type 9"),
         "{error}"
+    );
+}
+
+#[test]
+fn what_nobody_looks_at_is_not_decoded_unless_a_counter_is_made_of_it() {
+    let a = every(10_000, 0..100_000);
+    let chunks = |from: i64| {
+        let parts = [
+            from..from + 30_000,
+            from + 30_000..from + 60_000,
+            from + 60_000..from + 100_000,
+        ];
+        parts.map(|times| chunk(&every(10_000, times)))
+    };
+    let mut b = chunks(1000);
+    b[1].raw.as_mut().unwrap().data = bytes::Bytes::from_static(b"garbage");
+    let mut all: Vec<AggrChunk> = chunks(0).into_iter().chain(b).collect();
+    all.sort_by_key(|chunk| (chunk.min_time, chunk.max_time));
+    let of = |func: &str| {
+        let options = SampleOptions::for_function(func, ALL, Some(DedupFunc::Penalty));
+        floats(all.clone(), &options)
+    };
+    assert_eq!(of("max_over_time").unwrap(), a);
+    assert!(of("rate").is_err());
+    assert!(of("xrate").is_err());
+    // Before the gap of `a` is over it is looked at.
+    all.remove(2);
+    assert!(
+        floats(
+            all,
+            &SampleOptions::for_function("", ALL, Some(DedupFunc::Penalty))
+        )
+        .is_err()
     );
 }
 

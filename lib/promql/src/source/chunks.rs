@@ -111,6 +111,11 @@ impl<C: StoredChunk, I: Iterator<Item = Result<C, SourceError>>> ChunkSource<I> 
         ChunkSource { means, ..self }
     }
 
+    /// The chunks that are still to come, for a caller that knows which of them nobody looks at.
+    pub fn chunks_mut(&mut self) -> &mut I {
+        &mut self.chunks
+    }
+
     /// Appends the samples of a chunk; of overlapping chunks the earlier one counts.
     fn decode(&mut self, chunk: &C, buffer: &mut SampleBuffer) -> Result<(), SourceError> {
         let (floats, histograms) = (buffer.timestamps.len(), buffer.histograms.len());
@@ -181,7 +186,13 @@ impl Counter {
             buffer.values.get_mut(from..).unwrap_or_default(),
         );
         let mut kept = 0;
-        for at in 0..new.0.len().min(new.1.len()) {
+        // Mostly there is one for each.
+        for (t, value) in new.0.iter().zip(new.1.iter_mut()) {
+            let Some(total) = self.push(*t, *value) else { break };
+            *value = total;
+            kept += 1;
+        }
+        for at in kept + 1..new.0.len().min(new.1.len()) {
             let (Some(&t), Some(&value)) = (new.0.get(at), new.1.get(at)) else {
                 break;
             };
