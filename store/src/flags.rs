@@ -4,7 +4,7 @@ use sabre_model::time::TimeOrDuration;
 use sabre_runtime::flags::{CommandSpec, FlagGroup, FlagSpec, Kind, groups};
 
 const NO_POOL: &str = "memory is bounded by --sabre.memory-budget, there is no pool for chunks";
-const NO_PAGES: &str = "the store has no web pages yet";
+const NO_PAGES: &str = "the store has no web pages, /api/v1/blocks has its blocks as JSON";
 const NO_PARQUET: &str = "serve the blocks themselves, they are still in the bucket";
 
 const TIME: Kind = Kind::Checked {
@@ -246,7 +246,7 @@ const CACHES: &[FlagSpec] = &[
 ];
 
 const PAGES: &[FlagSpec] = &[
-    FlagSpec::new("web.disable", Kind::Bool, "false", "Serve no web pages").ignored(NO_PAGES),
+    FlagSpec::new("web.disable", Kind::Bool, "false", "Do not serve /api/v1/blocks"),
     FlagSpec::new("web.external-prefix", Kind::Text, "", "Prefix of links").ignored(NO_PAGES),
     FlagSpec::new(
         "web.prefix-header",
@@ -255,14 +255,13 @@ const PAGES: &[FlagSpec] = &[
         "Header with the prefix of links",
     )
     .ignored(NO_PAGES),
-    FlagSpec::new("web.disable-cors", Kind::Bool, "false", "Send no CORS headers").ignored(NO_PAGES),
+    FlagSpec::new("web.disable-cors", Kind::Bool, "false", "Send no CORS headers"),
     FlagSpec::new(
         "bucket-web-label",
         Kind::Text,
         "",
-        "Label that titles the block viewer",
-    )
-    .ignored(NO_PAGES),
+        "Label by which a viewer of /api/v1/blocks groups blocks",
+    ),
     FlagSpec::new(
         "disable-admin-operations",
         Kind::Bool,

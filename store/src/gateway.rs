@@ -3,13 +3,11 @@
 mod recovery;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
 
+use axum::Router;
 use parking_lot::Mutex;
 use sabre_block::fetcher::{FetcherMetrics, SyncError};
 use sabre_objstore::SharedBucket;
@@ -17,12 +15,13 @@ use sabre_proto::{
     raw_body::{FrameReceiver, FrameSender, frame_channel},
     thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest},
 };
-use sabre_runtime::{budget::Budget, metrics::Registry, trace::carried};
+use sabre_runtime::{budget::Budget, http_server::HttpMetrics, metrics::Registry, trace::carried};
 use tokio::sync::{Notify, Semaphore};
 
 use self::recovery::{Attempt, Lost, tell};
 use crate::{
     block::Buckets,
+    blocks_api::{self, BlocksApiOptions},
     config::StoreConfig,
     context::CallContext,
     error::{Call, RequestError},
@@ -59,9 +58,9 @@ struct Inner {
     /// A served block turned out to be gone: a sync is due.
     resync: Notify,
     /// Held while a request looks for the successor of a block: others wait for it instead of looking as well.
-    resyncing: tokio::sync::Mutex<()>,
-    /// How many syncs succeeded.
-    syncs: AtomicU64,
+    resyncing: Arc<tokio::sync::Mutex<()>>,
+    /// How many requests looked for a successor and could not.
+    failed_looks: AtomicU64,
     /// The time of the last sync; `None` before the first one that succeeded.
     synced_ms: Mutex<Option<i64>>,
 }
@@ -114,8 +113,8 @@ impl StoreGateway {
                 warm,
                 gate: Arc::new(Semaphore::new(permits)),
                 resync: Notify::new(),
-                resyncing: tokio::sync::Mutex::default(),
-                syncs: AtomicU64::new(0),
+                resyncing: Arc::default(),
+                failed_looks: AtomicU64::new(0),
                 synced_ms: Mutex::new(None),
             }),
         }
@@ -128,7 +127,6 @@ impl StoreGateway {
     pub async fn sync(&self, now_ms: i64) -> Result<SyncOutcome, SyncError> {
         let outcome = self.inner.syncer.sync(now_ms).await?;
         *self.inner.synced_ms.lock() = Some(now_ms);
-        self.inner.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(outcome)
     }
 
@@ -150,6 +148,11 @@ impl StoreGateway {
     /// Waits until a served block turns out to be gone, so that a sync is due before its time.
     pub async fn resync_due(&self) {
         self.inner.resync.notified().await;
+    }
+
+    /// What is served over HTTP.
+    pub(crate) fn http_routes(&self, options: BlocksApiOptions, metrics: &HttpMetrics) -> Router {
+        blocks_api::routes(self.inner.syncer.lists(), options, &self.inner.budget, metrics)
     }
 
     /// What the store says of itself.
@@ -203,7 +206,6 @@ impl StoreGateway {
         (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let mut lost = Lost::new(query.is_partial_ok);
         loop {
-            let syncs = self.inner.syncs.load(Ordering::Relaxed);
             let LabelQuery {
                 mint_ms,
                 maxt_ms,
@@ -242,7 +244,6 @@ impl StoreGateway {
             };
             let attempt = Attempt {
                 chosen,
-                syncs,
                 max_resolution_ms: i64::MAX,
             };
             self.replace(error, attempt, &mut lost, now_ms).await?;
@@ -280,7 +281,6 @@ impl StoreGateway {
         let mut lost = Lost::new(query.is_partial_ok);
         let mut told = 0;
         while let Some(rest) = progress.rest_of(&query) {
-            let syncs = self.inner.syncs.load(Ordering::Relaxed);
             let mut chosen = self.view().select_series(
                 query.mint_ms,
                 query.maxt_ms,
@@ -298,11 +298,10 @@ impl StoreGateway {
             let Err(error) = outcome else { return Ok(()) };
             let error = self.looked_at(error, now_ms);
             if !progress.can_resume() {
-                return Err(self.given_up(error).await);
+                return Err(self.given_up(error, &chosen));
             }
             let attempt = Attempt {
                 chosen,
-                syncs,
                 max_resolution_ms: query.max_resolution_ms,
             };
             self.replace(error, attempt, &mut lost, now_ms).await?;

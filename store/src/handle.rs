@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,7 +12,8 @@ use std::{
 use parking_lot::Mutex;
 use sabre_block::{BlockError, Cause, HeaderLoader, index_header::SharedRoom, layout};
 use sabre_model::{BlockId, Labels};
-use sabre_runtime::budget::Budget;
+use sabre_runtime::{budget::Budget, trace::carried};
+use tokio::{sync::OwnedMutexGuard, task::JoinError};
 
 use crate::{
     block::{BlockFacts, ServedBlock},
@@ -59,6 +60,8 @@ pub(crate) struct BlockHandle {
     pub(crate) sources: Box<[BlockId]>,
     facts: Arc<BlockFacts>,
     shared: Arc<Shared>,
+    /// A request found that objects of it are gone.
+    is_doubted: AtomicBool,
 }
 
 /// What the handles of one block share: a sync may know a block anew while requests still hold the handle it had before.
@@ -66,7 +69,7 @@ pub(crate) struct BlockHandle {
 struct Shared {
     open: Mutex<Open>,
     /// Held while the index-header is loaded, so that it is loaded once.
-    loading: tokio::sync::Mutex<()>,
+    loading: Arc<tokio::sync::Mutex<()>>,
     /// How often it was tried.
     tries: AtomicU64,
     /// What was not there when it was tried last.
@@ -149,12 +152,24 @@ impl BlockHandle {
             sources: sources.into(),
             facts: Arc::new(facts),
             shared: Arc::default(),
+            is_doubted: AtomicBool::new(false),
         }
     }
 
     /// Goes on where another handle of the same block is: with what it has open, or is about to open.
     pub(crate) fn take_over(&mut self, old: &Self) {
         self.shared = Arc::clone(&old.shared);
+    }
+
+    /// Has the next look at the bucket drop the block, or know it anew if it is there after all. Until then it stays: an
+    /// answer without it would look complete.
+    pub(crate) fn doubt(&self) {
+        self.is_doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request found that objects of it are gone.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.is_doubted.load(Ordering::Relaxed)
     }
 
     /// The block.
@@ -170,8 +185,8 @@ impl BlockHandle {
     /// The block with its index-header, which is opened, or built, if it is not open. If that failed a while ago it is not
     /// tried again before its time.
     pub(crate) async fn open(
-        &self,
-        opener: &Opener,
+        self: &Arc<Self>,
+        opener: &Arc<Opener>,
         patience: Duration,
         now_ms: i64,
     ) -> Result<Arc<ServedBlock>, OpenError> {
@@ -179,7 +194,7 @@ impl BlockHandle {
             return Ok(block);
         }
         let tries = self.tries();
-        let _one = self.shared.loading.lock().await;
+        let one = Arc::clone(&self.shared.loading).lock_owned().await;
         if let Some(block) = self.used(Instant::now()) {
             return Ok(block);
         }
@@ -189,18 +204,18 @@ impl BlockHandle {
         if self.tries() != tries {
             self.not_gone()?;
         }
-        self.load_and_note(opener, patience, now_ms).await
+        self.load_to_the_end(one, opener, patience, now_ms).await
     }
 
     /// As [`BlockHandle::open`] whatever was before, unless another one tried meanwhile.
     pub(crate) async fn try_again(
-        &self,
-        opener: &Opener,
+        self: &Arc<Self>,
+        opener: &Arc<Opener>,
         patience: Duration,
         now_ms: i64,
     ) -> Result<Arc<ServedBlock>, OpenError> {
         let tries = self.tries();
-        let _one = self.shared.loading.lock().await;
+        let one = Arc::clone(&self.shared.loading).lock_owned().await;
         if let Some(block) = self.used(Instant::now()) {
             return Ok(block);
         }
@@ -210,7 +225,31 @@ impl BlockHandle {
             }
             self.not_gone()?;
         }
-        self.load_and_note(opener, patience, now_ms).await
+        self.load_to_the_end(one, opener, patience, now_ms).await
+    }
+
+    /// Loads the index-header, and goes on with that when the caller goes: else callers that wait for less long than it
+    /// takes would begin it again and again, and never have it.
+    async fn load_to_the_end(
+        self: &Arc<Self>,
+        one: OwnedMutexGuard<()>,
+        opener: &Arc<Opener>,
+        patience: Duration,
+        now_ms: i64,
+    ) -> Result<Arc<ServedBlock>, OpenError> {
+        let (block, opener) = (Arc::clone(self), Arc::clone(opener));
+        let loading = tokio::spawn(carried(async move {
+            let _one = one;
+            block.load_and_note(&opener, patience, now_ms).await
+        }));
+        let stopped = |error: JoinError| {
+            let cause = match error.is_cancelled() {
+                true => Cause::Cancelled,
+                false => Cause::Local(io::Error::other(error)),
+            };
+            OpenError::Failed(BlockError::new(self.id(), layout::INDEX_HEADER_FILE, cause))
+        };
+        loading.await.map_err(stopped)?
     }
 
     fn tries(&self) -> u64 {
@@ -337,5 +376,64 @@ impl fmt::Debug for BlockHandle {
             .field("external", &self.external)
             .field("is_open", &self.is_open())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sabre_block::{PageCache, index_header::HeaderOptions};
+    use sabre_objstore::{MemoryBucket, Operation, SharedBucket};
+    use sabre_runtime::metrics::{Gauge, Registry};
+    use sabre_testkit::{blocks::BlockBuilder, fault::FaultBucket};
+
+    use super::*;
+    use crate::{
+        block::{Buckets, ReadEstimates},
+        segments::Segments,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_is_made_however_short_its_callers_wait() {
+        let memory = Arc::new(MemoryBucket::new("test"));
+        let block = BlockBuilder::new(1)
+            .ext_labels(&[("cluster", "eu")])
+            .floats(&[("__name__", "up")], [(0, 1.0), (15_000, 2.0)])
+            .build()
+            .unwrap();
+        block.put_into(&*memory).await.unwrap();
+        let slow = FaultBucket::new(memory as SharedBucket);
+        slow.set_latency(Duration::from_secs(1));
+        let bucket: SharedBucket = Arc::new(slow.clone());
+        let opener = Arc::new(Opener {
+            loader: HeaderLoader::new(
+                Arc::clone(&bucket),
+                None,
+                PageCache::new(0),
+                HeaderOptions::default(),
+            ),
+            budget: Budget::unlimited(),
+            metrics: StoreMetrics::register(&Registry::new()),
+            unopened: Quarantine::new(Gauge::default()),
+        });
+        let buckets = Buckets {
+            origin: Arc::clone(&bucket),
+            bucket,
+        };
+        let segments = Segments::new(vec!["000001".to_owned()], None);
+        let facts = BlockFacts::new(buckets, &block.meta, (segments, None), ReadEstimates::default());
+        let handle = Arc::new(BlockHandle::new(facts, Vec::new()));
+        let mut callers = 0;
+        let patience = Duration::from_millis(700);
+        while tokio::time::timeout(patience, handle.open(&opener, PATIENCE, 0))
+            .await
+            .is_err()
+        {
+            callers += 1;
+            assert!(callers < 100, "each one begins anew");
+        }
+        assert!(callers > 0 && handle.is_open());
+        let reads = slow.count(Operation::GetRange) + slow.count(Operation::Attributes);
+        assert!(reads <= 5, "{:?}", slow.requests());
+        assert_eq!(opener.metrics.header_loads.get(), 1);
     }
 }

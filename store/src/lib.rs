@@ -16,6 +16,7 @@
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `series` |
 //! | who may, and how much | `gateway`, `admission`, `limits` |
+//! | which blocks are there, for a viewer | `blocks_api` |
 //! | how does it start | [`flags`], [`run`] |
 
 mod admission;
@@ -24,6 +25,7 @@ mod arrange;
 mod backoff;
 mod block;
 mod block_set;
+mod blocks_api;
 mod config;
 mod config_flags;
 mod context;

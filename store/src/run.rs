@@ -15,7 +15,7 @@ use sabre_runtime::{
     clock,
     flags::{Flags, groups},
     grpc_server::{GrpcOptions, GrpcServer},
-    http_server::{HttpOptions, HttpServer, RequestLog},
+    http_server::{HttpMetrics, HttpOptions, HttpServer, RequestLog},
     metrics::Registry,
     probe::Probe,
     shutdown::Tasks,
@@ -23,7 +23,10 @@ use sabre_runtime::{
 use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::StoreConfig, config_flags::index_cache, gateway::StoreGateway, sync::SyncOutcome};
+use crate::{
+    blocks_api::BlocksApiOptions, config::StoreConfig, config_flags::index_cache, gateway::StoreGateway,
+    sync::SyncOutcome,
+};
 
 /// The first sync is tried again for so long before the store gives up.
 const FIRST_SYNC_PATIENCE: Duration = Duration::from_secs(30);
@@ -65,6 +68,7 @@ pub async fn run(
     let config = StoreConfig::from_flags(flags)?;
     let (http_options, grpc_options) = (HttpOptions::from_flags(flags)?, GrpcOptions::from_flags(flags)?);
     let request_log = RequestLog::from_flags(flags)?;
+    let blocks_api = BlocksApiOptions::from_flags(flags)?;
     let budget = groups::budget(flags)?;
     budget.register_metrics(&registry);
     let objstore = flags.content("objstore.config")?.unwrap_or_default();
@@ -80,7 +84,12 @@ pub async fn run(
     let sync_interval = config.sync_interval.max(Duration::from_secs(1));
     let idle = config.headers.idle;
     let gateway = StoreGateway::with_caches(bucket, origin, index_cache, config, budget, &registry);
-    let http = HttpServer::new(http_options, &registry, &probe).bind().await?;
+    let mut http = HttpServer::new(http_options, &registry, &probe);
+    if let Some(options) = blocks_api {
+        let metrics = HttpMetrics::new(&registry).with_log(request_log.clone());
+        http = http.routes(gateway.http_routes(options, &metrics));
+    }
+    let http = http.bind().await?;
     let grpc = GrpcServer::new(grpc_options)
         .with_log(request_log)
         .descriptors(FILE_DESCRIPTOR_SET)

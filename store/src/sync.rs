@@ -25,6 +25,7 @@ use sabre_tsdb::meta::BlockMeta;
 
 use crate::{
     block::{BlockFacts, Buckets, ReadEstimates},
+    blocks_api::BlockLists,
     config::{HeaderPolicy, StoreConfig},
     error::RequestError,
     handle::{BlockHandle, OpenError, Opener, PATIENCE},
@@ -42,7 +43,7 @@ const PARALLEL_OPENS: usize = 16;
 pub(crate) struct Syncer {
     buckets: Buckets,
     fetcher: MetaFetcher,
-    opener: Opener,
+    opener: Arc<Opener>,
     concurrency: usize,
     estimates: ReadEstimates,
     data_dir: std::path::PathBuf,
@@ -52,6 +53,8 @@ pub(crate) struct Syncer {
     metrics: StoreMetrics,
     _pages_memory: Option<Reservation>,
     view: RwLock<Arc<View>>,
+    /// The same and the others, for whoever wants to see them.
+    lists: Arc<BlockLists>,
     /// Blocks that are served and turned out to be broken.
     quarantine: Quarantine,
     state: tokio::sync::Mutex<State>,
@@ -114,12 +117,12 @@ impl Syncer {
         Self {
             fetcher: MetaFetcher::new(Arc::clone(&buckets.bucket), options, filters, fetcher_metrics),
             buckets,
-            opener: Opener {
+            opener: Arc::new(Opener {
                 loader,
                 budget: budget.child("the index-headers of the served blocks"),
                 unopened: Quarantine::new(metrics.blocks_unopened.clone()),
                 metrics: metrics.clone(),
-            },
+            }),
             concurrency: config.block_sync_concurrency.max(1),
             estimates: ReadEstimates {
                 chunk_bytes: config.estimated_chunk_bytes,
@@ -132,6 +135,7 @@ impl Syncer {
             metrics,
             _pages_memory: pages_memory,
             view: RwLock::new(Arc::new(View::default())),
+            lists: Arc::default(),
             state: tokio::sync::Mutex::new(State::default()),
         }
     }
@@ -141,22 +145,39 @@ impl Syncer {
         Arc::clone(&self.view.read())
     }
 
+    /// What the looks at the bucket found.
+    pub(crate) fn lists(&self) -> Arc<BlockLists> {
+        Arc::clone(&self.lists)
+    }
+
     /// Looks at the bucket, loads what is new and drops what is gone.
     pub(crate) async fn sync(&self, now_ms: i64) -> Result<SyncOutcome, SyncError> {
         let mut state = self.state.lock().await;
-        let found = self.fetcher.sync(now_ms).await?;
+        // Those that are doubted from here on, the listing may still have.
+        let doubted = self.doubted();
+        let found = self.fetcher.sync(now_ms).await;
+        match &found {
+            Ok(found) => self.lists.found(found, now_ms),
+            Err(error) => self.lists.failed(error, now_ms),
+        }
+        let found = found?;
         let mut outcome = SyncOutcome::default();
         let again = self.due_again(now_ms);
         let missing: Vec<Arc<BlockMeta>> = {
             let view = self.view();
-            // One that could not be opened is known anew: its files may have been mended since.
+            // One that could not be opened is known anew: its files may have been mended since. So is one that was found
+            // gone and has come back.
             let is_new = |meta: &&Arc<BlockMeta>| {
-                !view.blocks().contains_key(&meta.ulid) || again.contains(&meta.ulid)
+                let is_known = view.blocks().contains_key(&meta.ulid);
+                !is_known || again.contains(&meta.ulid) || doubted.contains(&meta.ulid)
             };
             found.metas.iter().filter(is_new).cloned().collect()
         };
+        for meta in missing.iter().filter(|meta| doubted.contains(&meta.ulid)) {
+            self.remove_local(meta.ulid).await;
+        }
         let all = missing.len();
-        let loaded = self.load_all(missing, (&found, &again), now_ms).await;
+        let loaded = self.load_all(missing, &found, (&again, &doubted), now_ms).await;
         let mut failed = 0;
         for (block, error) in &loaded {
             let Some(error) = error else { continue };
@@ -166,16 +187,10 @@ impl Syncer {
         outcome.added = all.saturating_sub(failed);
         // Whether they could be opened or not: a request that needs one is to be told of it.
         self.change(|blocks| blocks.extend(loaded.into_iter().map(|(block, _)| (block.id(), block))));
-        let wanted: BTreeSet<BlockId> = found.metas.iter().map(|meta| meta.ulid).collect();
-        if found.is_complete() {
-            outcome.dropped = self.drop_all_but(&wanted).await;
-            self.opener
-                .unopened
-                .retain(|block| wanted.contains(&block), now_ms);
-            self.quarantine.retain(|block| wanted.contains(&block), now_ms);
-            if !std::mem::replace(&mut state.is_tidy, true) {
-                self.tidy(wanted).await;
-            }
+        outcome.dropped = self.drop_gone(&found, &doubted, now_ms).await;
+        if found.is_complete() && !std::mem::replace(&mut state.is_tidy, true) {
+            self.tidy(found.metas.iter().map(|meta| meta.ulid).collect())
+                .await;
         }
         let (unopened, passing) = self.opener.unopened.counts();
         outcome.failed = unopened;
@@ -185,12 +200,18 @@ impl Syncer {
         Ok(outcome)
     }
 
-    /// Serves a block no longer: its objects are gone. Whether it is wanted, the next sync will tell.
-    pub(crate) async fn forget(&self, block: BlockId) {
-        let is_served = self.view().blocks().contains_key(&block);
-        if is_served {
-            self.drop_block(block).await;
-        }
+    /// Whether this is what is known of the block now, and not what was known before another look at the bucket.
+    pub(crate) fn serves(&self, block: &Arc<BlockHandle>) -> bool {
+        let view = self.view();
+        let served = view.blocks().get(&block.id());
+        served.is_some_and(|served| Arc::ptr_eq(served, block))
+    }
+
+    /// The blocks that requests found gone.
+    fn doubted(&self) -> BTreeSet<BlockId> {
+        let view = self.view();
+        let doubted = view.blocks().values().filter(|block| block.is_doubted());
+        doubted.map(|block| block.id()).collect()
     }
 
     /// Takes those of the blocks away that are broken and not to be read now.
@@ -305,7 +326,8 @@ impl Syncer {
     async fn load_all(
         &self,
         metas: Vec<Arc<BlockMeta>>,
-        (found, again): (&BucketView, &BTreeSet<BlockId>),
+        found: &BucketView,
+        (again, doubted): (&BTreeSet<BlockId>, &BTreeSet<BlockId>),
         now_ms: i64,
     ) -> Vec<(Arc<BlockHandle>, Option<OpenError>)> {
         let present = Arc::new(self.headers_on_disk().await);
@@ -328,9 +350,11 @@ impl Syncer {
                 let started = Instant::now();
                 let is_present = present.contains(&meta.ulid);
                 let is_due = again.contains(&meta.ulid);
-                let loaded = self
-                    .load(&meta, (index_bytes, listed), (is_present, is_due), now_ms)
-                    .await;
+                // What is open of one that came back may not be what is there now.
+                let before = self.view().blocks().get(&meta.ulid).cloned();
+                let before = before.filter(|_| !doubted.contains(&meta.ulid));
+                let block = self.known(&meta, (index_bytes, listed), before.as_deref());
+                let loaded = self.load(block, (is_present, is_due), now_ms).await;
                 self.metrics
                     .block_load_duration
                     .observe(started.elapsed().as_secs_f64());
@@ -344,15 +368,13 @@ impl Syncer {
             .await
     }
 
-    /// A block is served once its index-header is on disk, where the first request that needs it opens it, or at the
-    /// latest the warming up behind the sync.
-    async fn load(
+    /// What is known of a block now; goes on with what is open of it.
+    fn known(
         &self,
         meta: &BlockMeta,
         (index_bytes, listed_segments): (Option<u64>, Option<Vec<String>>),
-        (is_present, is_due): (bool, bool),
-        now_ms: i64,
-    ) -> (Arc<BlockHandle>, Option<OpenError>) {
+        before: Option<&BlockHandle>,
+    ) -> Arc<BlockHandle> {
         let named = meta.thanos.as_ref().map(|thanos| thanos.segment_files.clone());
         let facts = BlockFacts::new(
             self.buckets.clone(),
@@ -364,10 +386,20 @@ impl Syncer {
             self.estimates,
         );
         let mut block = BlockHandle::new(facts, meta.compaction.sources.clone());
-        if let Some(old) = self.view().blocks().get(&meta.ulid) {
-            block.take_over(old);
+        if let Some(before) = before {
+            block.take_over(before);
         }
-        let block = Arc::new(block);
+        Arc::new(block)
+    }
+
+    /// A block is served once its index-header is on disk, where the first request that needs it opens it, or at the
+    /// latest the warming up behind the sync.
+    async fn load(
+        &self,
+        block: Arc<BlockHandle>,
+        (is_present, is_due): (bool, bool),
+        now_ms: i64,
+    ) -> (Arc<BlockHandle>, Option<OpenError>) {
         let mut error = None;
         if is_due || (!is_present && !self.headers.download_lazily) {
             // The others need not wait while one that had no memory before waits for some.
@@ -401,6 +433,24 @@ impl Syncer {
         found.await.unwrap_or_default()
     }
 
+    /// Drops what is not there any more, and says how many blocks. On the word of an incomplete view only what requests found
+    /// gone as well.
+    async fn drop_gone(&self, found: &BucketView, doubted: &BTreeSet<BlockId>, now_ms: i64) -> usize {
+        let wanted: BTreeSet<BlockId> = found.metas.iter().map(|meta| meta.ulid).collect();
+        if !found.is_complete() {
+            let is_gone = |block: &BlockId| doubted.contains(block) && !found.failures.contains_key(block);
+            let view = self.view();
+            let kept = view.blocks().keys().filter(|block| !is_gone(block)).copied();
+            return self.drop_all_but(&kept.chain(wanted).collect()).await;
+        }
+        let dropped = self.drop_all_but(&wanted).await;
+        self.opener
+            .unopened
+            .retain(|block| wanted.contains(&block), now_ms);
+        self.quarantine.retain(|block| wanted.contains(&block), now_ms);
+        dropped
+    }
+
     async fn drop_all_but(&self, wanted: &BTreeSet<BlockId>) -> usize {
         let served = self.view();
         let gone = served.blocks().keys().filter(|block| !wanted.contains(block));
@@ -417,9 +467,13 @@ impl Syncer {
         self.change(|blocks| drop(blocks.remove(&block)));
         self.metrics.block_drops.inc();
         tracing::info!(%block, "block is no longer served");
+        self.remove_local(block).await;
+    }
+
+    async fn remove_local(&self, block: BlockId) {
         if let Err(error) = self.opener.loader.remove(block).await {
             self.metrics.block_drop_failures.inc();
-            tracing::warn!(%error, "local files of a dropped block cannot be removed");
+            tracing::warn!(%error, "local files of a block that is gone cannot be removed");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The HTTP server of every component: `/metrics`, `/-/healthy`, `/-/ready`, and whatever routes the component adds.
 
+pub mod cors;
 mod metrics;
 mod profiles;
 #[cfg(test)]

@@ -7,13 +7,12 @@
 //! | `peers` | what is asked of all peers but series: rules, targets, metadata, exemplars, statistics; merged |
 //! | `json`, `encoding`, `reply` | from results to bytes, piece by piece |
 //! | `failure` | errors, their types and status codes |
-//! | `cors`, `slow_log` | who may read answers; which queries took long |
+//! | `slow_log` | which queries took long |
 //!
 //! A request lives as long as its future: when the client goes away the server drops it, and with it whatever is under
 //! way in the evaluator and at peers.
 
 mod asked;
-mod cors;
 mod encoding;
 pub(crate) mod failure;
 mod form;
@@ -34,7 +33,7 @@ use std::sync::Arc;
 use axum::{Router, middleware};
 use sabre_runtime::{
     clock,
-    http_server::HttpMetrics,
+    http_server::{HttpMetrics, cors},
     metrics::{Histogram, Registry},
 };
 

@@ -1,14 +1,24 @@
 //! What becomes of a request that finds a block gone or broken: it goes on with the block that took its place, or
 //! without it and with a warning, or it fails.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+#[cfg(test)]
+mod tests;
 
-use sabre_block::fetcher::SyncError;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
+
 use sabre_model::BlockId;
 use sabre_proto::{flat::SeriesFrameBuilder, raw_body::FrameSender};
+use sabre_runtime::trace::carried;
 
 use super::StoreGateway;
-use crate::{error::RequestError, handle::OpenError, view::Chosen};
+use crate::{
+    error::RequestError,
+    handle::{BlockHandle, OpenError},
+    view::Chosen,
+};
 
 /// How often a request may find a block gone before it fails.
 const MAX_ATTEMPTS: usize = 4;
@@ -19,8 +29,6 @@ const MAX_BROKEN: usize = 64;
 /// What an attempt to answer was made with.
 pub(super) struct Attempt {
     pub(super) chosen: Vec<Chosen>,
-    /// How many syncs there had been.
-    pub(super) syncs: u64,
     /// The coarsest resolution that will do.
     pub(super) max_resolution_ms: i64,
 }
@@ -85,20 +93,13 @@ impl StoreGateway {
         error
     }
 
-    /// A block that is gone is no longer served, and the next sync is due.
-    pub(super) async fn given_up(&self, error: RequestError) -> RequestError {
-        if let Some((block, cause)) = error.block()
-            && cause.is_gone()
-        {
-            return self.dropped(block, error).await;
+    /// Of a block that is gone the next sync, which is due now, will tell what became of it.
+    pub(super) fn given_up(&self, error: RequestError, chosen: &[Chosen]) -> RequestError {
+        if let Some(gone) = gone(&error, chosen) {
+            tracing::warn!(block = %gone.id(), %error, "a block vanished while it was read");
+            gone.doubt();
+            self.inner.resync.notify_one();
         }
-        error
-    }
-
-    async fn dropped(&self, block: BlockId, error: RequestError) -> RequestError {
-        tracing::warn!(%block, %error, "a block vanished while it was read, it is dropped");
-        self.inner.syncer.forget(block).await;
-        self.inner.resync.notify_one();
         error
     }
 
@@ -125,22 +126,15 @@ impl StoreGateway {
             lost.broken += 1;
             return Ok(());
         }
-        let gone = error
-            .block()
-            .filter(|(_, cause)| cause.is_gone())
-            .map(|(block, _)| block);
-        let is_known = |block: &BlockId| attempt.chosen.iter().find(|chosen| chosen.block.id() == *block);
-        let Some(gone) = gone.as_ref().and_then(is_known) else {
+        let Some(gone) = gone(&error, &attempt.chosen) else {
             return Err(error);
         };
-        let gone = &gone.block;
         if lost.attempts >= MAX_ATTEMPTS {
-            return Err(self.given_up(error).await);
+            return Err(self.given_up(error, &attempt.chosen));
         }
         lost.attempts += 1;
-        self.inner.syncer.forget(gone.id()).await;
-        if let Err(failure) = self.resync(attempt.syncs, now_ms).await {
-            tracing::warn!(%failure, "the successor of a block that is gone cannot be looked for");
+        gone.doubt();
+        if !self.resync(gone, now_ms).await {
             self.inner.resync.notify_one();
             return Err(error);
         }
@@ -164,14 +158,38 @@ impl StoreGateway {
         Ok(())
     }
 
-    /// Looks at the bucket, unless another request did since there were so many syncs.
-    async fn resync(&self, syncs: u64, now_ms: i64) -> Result<(), SyncError> {
-        let _one = self.inner.resyncing.lock().await;
-        if self.inner.syncs.load(Ordering::Relaxed) != syncs {
-            return Ok(());
+    /// Looks at the bucket, unless that was done since the block was found gone. False if it could not be looked at, by
+    /// this request or by one that it waited for.
+    async fn resync(&self, gone: &Arc<BlockHandle>, now_ms: i64) -> bool {
+        let failed_looks = || self.inner.failed_looks.load(Ordering::Relaxed);
+        let failed_before = failed_looks();
+        let one = Arc::clone(&self.inner.resyncing).lock_owned().await;
+        if !self.inner.syncer.serves(gone) {
+            return true;
         }
-        self.sync(now_ms).await.map(drop)
+        if failed_looks() != failed_before {
+            return false;
+        }
+        // It goes on when the caller goes: others wait for it.
+        let gateway = self.clone();
+        let look = tokio::spawn(carried(async move {
+            let _one = one;
+            let Err(error) = gateway.sync(now_ms).await else {
+                return true;
+            };
+            tracing::warn!(%error, "the successor of a block that is gone cannot be looked for");
+            gateway.inner.failed_looks.fetch_add(1, Ordering::Relaxed);
+            false
+        }));
+        look.await.unwrap_or(false)
     }
+}
+
+/// The block that was found gone, as the request knows it.
+fn gone<'a>(error: &RequestError, chosen: &'a [Chosen]) -> Option<&'a Arc<BlockHandle>> {
+    let (block, _) = error.block().filter(|(_, cause)| cause.is_gone())?;
+    let chosen = chosen.iter().find(|chosen| chosen.block.id() == block)?;
+    Some(&chosen.block)
 }
 
 /// Sends the warnings from number `told` on; false if the caller has gone.

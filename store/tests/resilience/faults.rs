@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use sabre_objstore::{ErrorKind, MemoryBucket, RetryPolicy, Retrying, SharedBucket};
 use sabre_proto::thanos::{LabelValuesRequest, store_client::StoreClient};
+use sabre_runtime::{budget::Budget, metrics::Registry};
+use sabre_store::{StoreConfig, StoreGateway};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 
 use crate::{
-    common::{TestStore, start},
+    common::{NOW_MS, TestStore, start, start_with},
     data::{SPAN_MS, Truth, block, everything, everything_or_warn, put, samples, truth},
 };
 
@@ -108,7 +110,7 @@ async fn at_every_request_of_a_series_call() {
             }
             runs += 1;
             faulty.heal();
-            store.gateway.sync(crate::common::NOW_MS).await.unwrap();
+            store.gateway.sync(NOW_MS).await.unwrap();
             let again = store.series(everything()).await;
             check(
                 &again.unwrap_or_else(|status| panic!("{what}, then {status}")),
@@ -263,7 +265,7 @@ async fn a_sync_that_goes_wrong_serves_what_it_can_and_never_less_than_before() 
                 ""
             };
             faulty.add(Rule::nth(number, fault).on(part));
-            let synced = store.gateway.sync(crate::common::NOW_MS).await;
+            let synced = store.gateway.sync(NOW_MS).await;
             let triggered = faulty.triggered();
             faulty.heal();
             let served = samples(&store.series(everything()).await.unwrap()).unwrap();
@@ -272,7 +274,7 @@ async fn a_sync_that_goes_wrong_serves_what_it_can_and_never_less_than_before() 
                 whole || served == truth(2, SERIES),
                 "{fault:?} at request {number}: {synced:?}"
             );
-            let later = crate::common::NOW_MS + 3_600_000;
+            let later = NOW_MS + 3_600_000;
             store.gateway.sync(later).await.unwrap();
             let healed = samples(&store.series(everything()).await.unwrap()).unwrap();
             assert_eq!(healed, truth(3, SERIES), "{fault:?} at request {number}");
@@ -284,4 +286,50 @@ async fn a_sync_that_goes_wrong_serves_what_it_can_and_never_less_than_before() 
     }
     eprintln!("{runs} runs with a fault at a request of a sync");
     assert!(runs > 0);
+}
+
+/// What a dead process left in its data directory does not mislead the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_request_of_its_start_it_is_followed_by_one_that_answers_right() {
+    let mut runs = 0;
+    for fault in [Fault::Crash, Fault::CrashAfter] {
+        for number in 0.. {
+            let memory = Arc::new(MemoryBucket::new("test"));
+            put(&*memory, block(1, 0, 1, SERIES)).await;
+            put(&*memory, block(2, 1, 1, SERIES).segment_bytes(40_000)).await;
+            let faulty = FaultBucket::new(memory as SharedBucket);
+            let data_dir = tempfile::tempdir().unwrap();
+            let dying = StoreGateway::new(
+                Arc::new(faulty.clone()),
+                StoreConfig::new(data_dir.path()),
+                Budget::unlimited(),
+                &Registry::new(),
+            );
+            faulty.add(Rule::nth(number, fault));
+            let start = async {
+                let synced = dying.sync(NOW_MS).await;
+                dying.warm(NOW_MS).await;
+                synced
+            };
+            let has_died = faulty.until_crash(start).await.is_none();
+            assert_eq!(has_died, faulty.triggered() > 0, "{fault:?} at request {number}");
+            faulty.heal();
+            let budget = Budget::new(1 << 30, "--sabre.memory-budget");
+            let next = start_with(Arc::new(faulty), budget, |config| {
+                config.data_dir = data_dir.path().to_owned();
+            })
+            .await;
+            let answer = next.series(everything()).await.unwrap();
+            assert!(
+                samples(&answer).unwrap() == truth(2, SERIES),
+                "{fault:?} at request {number}"
+            );
+            if !has_died {
+                break;
+            }
+            runs += 1;
+        }
+    }
+    eprintln!("{runs} runs with a kill at a request of a start");
+    assert!(runs >= 10);
 }

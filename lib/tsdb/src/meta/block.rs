@@ -1,5 +1,7 @@
 //! The top level of `meta.json`: what Prometheus writes.
 
+use std::io;
+
 use sabre_model::{BlockId, Labels};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +159,22 @@ impl BlockMeta {
     /// Writes the file as Go does: keys in their order, tabs, a newline at the end.
     pub fn to_json(&self) -> Vec<u8> {
         go_json::to_indented(self)
+    }
+
+    /// Writes the same on one line, without white space, as Thanos shows blocks over HTTP: there the `thanos` section
+    /// is never absent.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json_line(&self, out: impl io::Write) -> io::Result<()> {
+        if self.thanos.is_some() {
+            return go_json::write_compact(self, out);
+        }
+        let whole = Self {
+            thanos: Some(ThanosMeta::default()),
+            ..self.clone()
+        };
+        go_json::write_compact(&whole, out)
     }
 
     /// The external labels; none for a block without a `thanos` section.

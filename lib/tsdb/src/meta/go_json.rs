@@ -17,6 +17,13 @@ pub(super) fn to_compact<T: Serialize>(value: &T) -> Vec<u8> {
     to_bytes(value, CompactFormatter)
 }
 
+/// Serialises `value` on a single line without a newline, into `out`. Only `out` can fail.
+pub(super) fn write_compact<T: Serialize>(value: &T, out: impl Write) -> io::Result<()> {
+    let layout = CompactFormatter;
+    let mut serializer = serde_json::Serializer::with_formatter(out, GoFormatter { layout });
+    value.serialize(&mut serializer).map_err(io::Error::from)
+}
+
 #[expect(
     clippy::expect_used,
     reason = "the types of this module have string keys only, and a Vec takes all bytes"

@@ -25,7 +25,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// Answers `OPTIONS`, and says on every answer who may read it.
-pub(super) async fn allow(request: Request, next: Next) -> Response {
+pub async fn allow(request: Request, next: Next) -> Response {
     let mut response = match *request.method() {
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
@@ -37,7 +37,7 @@ pub(super) async fn allow(request: Request, next: Next) -> Response {
 }
 
 /// Answers `OPTIONS` and says nothing.
-pub(super) async fn deny(request: Request, next: Next) -> Response {
+pub async fn deny(request: Request, next: Next) -> Response {
     match *request.method() {
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
