@@ -6,11 +6,12 @@ use sabre_runtime::{
     flags::{App, Flags, groups},
     logging,
     metrics::{BuildInfo, Registry},
+    profiles,
     shutdown::Signals,
     trace,
 };
 
-use crate::{demo, refusals};
+use crate::{demo, heap::Jemalloc, refusals};
 
 /// The table of all commands.
 pub(crate) fn app() -> App {
@@ -82,6 +83,7 @@ async fn run(words: &[&str], flags: &Flags) -> anyhow::Result<()> {
         ..BuildInfo::default()
     });
     trace::init(flags, &registry)?;
+    profiles::heap::install(Box::<Jemalloc>::default());
     let signals = Signals::listen()?;
     tracing::info!(command, version = env!("CARGO_PKG_VERSION"), "starting");
     match command {

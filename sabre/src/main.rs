@@ -6,6 +6,7 @@ mod cli;
 #[cfg(test)]
 mod compatibility;
 mod demo;
+mod heap;
 mod refusals;
 
 use std::process::ExitCode;

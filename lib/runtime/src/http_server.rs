@@ -27,6 +27,7 @@ use crate::{
     flags::{FlagError, Flags, ListenAddress},
     metrics::{CLASSIC_CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, Registry, wants_openmetrics},
     probe::{Probe, Verdict},
+    profiles::heap,
     server::{
         accept::{Acceptor, Tls},
         certificate_end,
@@ -70,6 +71,8 @@ pub struct HttpServer {
     registry: Registry,
     probe: Probe,
     tracer: Option<Tracer>,
+    /// Cancelled when the server is to stop.
+    ending: CancellationToken,
 }
 
 /// A server that listens, and answers once it is served.
@@ -78,6 +81,7 @@ pub struct BoundHttpServer {
     acceptor: Acceptor,
     address: SocketAddr,
     probe: Probe,
+    ending: CancellationToken,
 }
 
 impl HttpOptions {
@@ -105,17 +109,19 @@ impl HttpServer {
             .route("/-/healthy", get(healthy))
             .route("/-/ready", get(ready))
             .with_state(probe.clone());
+        let ending = CancellationToken::new();
         let router = Router::new()
             .route("/metrics", get(page))
             .with_state(registry.clone())
             .merge(probes)
-            .merge(profiles::routes());
+            .merge(profiles::routes(heap::installed(), ending.clone()));
         Self {
             options,
             router,
             registry: registry.clone(),
             probe: probe.clone(),
             tracer: trace::installed(),
+            ending,
         }
     }
 
@@ -140,7 +146,7 @@ impl HttpServer {
     pub async fn bind(self) -> Result<BoundHttpServer, ServerError> {
         let listener = self.options.address.bind("http-address").await?;
         let address = listener.local_addr().map_err(ServerError::Address)?;
-        let probe = self.probe.clone();
+        let (probe, ending) = (self.probe.clone(), self.ending.clone());
         let acceptor = Acceptor {
             name: "http",
             listener,
@@ -158,6 +164,7 @@ impl HttpServer {
             acceptor,
             address,
             probe,
+            ending,
         })
     }
 
@@ -189,6 +196,7 @@ impl BoundHttpServer {
         let turn_away = async {
             stop.cancelled().await;
             probe.set_not_ready("shutting down");
+            self.ending.cancel();
         };
         tokio::join!(self.acceptor.serve(stop.clone()), turn_away);
     }

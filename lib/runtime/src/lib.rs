@@ -32,6 +32,7 @@
 //! ```
 
 pub mod budget;
+mod causes;
 pub mod clock;
 pub mod cpu;
 pub mod discovery;
@@ -45,6 +46,7 @@ pub mod logging;
 pub mod metrics;
 mod observed_body;
 pub mod probe;
+pub mod profiles;
 pub mod request_log;
 mod server;
 pub mod shutdown;
@@ -52,4 +54,5 @@ pub mod tls;
 pub mod trace;
 pub mod yaml;
 
+pub use causes::with_causes;
 pub use cpu::{blocking, run_cpu};

@@ -28,6 +28,7 @@ mod text;
 
 pub use labelled::{Buckets, Counters, Gauges, Histograms, LabelValues, Labelled};
 pub use process::BuildInfo;
+pub(crate) use process::{cpu_seconds, resident_bytes};
 pub use prometheus_client::metrics::histogram::Histogram;
 pub use registry::Registry;
 pub(crate) use text::wants_openmetrics;

@@ -10,5 +10,7 @@
 
 mod bare_root;
 mod canary;
+mod profiles;
 mod support;
+mod tls;
 mod traces;

@@ -1,30 +1,40 @@
-//! `/debug/pprof`: what of Go's profiles there is, which is none, and what to use instead.
-//!
-//! A sampler of the CPU inside the process has to unwind stacks in a signal handler, and a heap profile needs another
-//! build of the allocator; both are had from outside with tools that every distribution has.
+//! `/debug/pprof`: profiles of the CPU and of the heap as `go tool pprof` reads them, and what to use instead of those
+//! that only a Go program has.
+
+use std::time::Duration;
 
 use axum::{
     Router,
-    extract::Path,
-    http::StatusCode,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
-/// Names of Go's profiles, and what to use instead.
-const INSTEAD: &[(&str, &str)] = &[
-    (
-        "profile",
-        "no CPU profiles are taken from within: use 'perf record --call-graph dwarf -p PID'",
-    ),
+use crate::profiles::{
+    Refusal, cpu,
+    heap::{self, First, HeapSampler},
+};
+
+/// How long a profile takes if nobody says.
+const DEFAULT_SECONDS: u32 = 30;
+/// How long it may take.
+const MAX_SECONDS: u32 = 300;
+
+/// Profiles that are taken, and what they show.
+const TAKEN: &[(&str, &str)] = &[
+    ("profile", "where the CPU spends the seconds to come"),
     (
         "heap",
-        "no heap profiles are taken: sabre_memory_ metrics say what buffers hold, and 'perf record -e page-faults --call-graph dwarf -p PID' who touches new memory",
+        "memory that is taken in the seconds to come, and held at their end",
     ),
-    (
-        "allocs",
-        "no heap profiles are taken: sabre_memory_ metrics say what buffers hold, and 'perf record -e page-faults --call-graph dwarf -p PID' who touches new memory",
-    ),
+    ("allocs", "the same, and first what is taken, held or not"),
+];
+
+/// Names of Go's other profiles, and what to use instead.
+const INSTEAD: &[(&str, &str)] = &[
     (
         "trace",
         "there is no Go runtime to trace: --tracing.config exports spans of requests, 'perf trace -p PID' shows system calls",
@@ -33,7 +43,7 @@ const INSTEAD: &[(&str, &str)] = &[
         "cmdline",
         "the command line may hold secrets: /api/v1/status/flags of a querier shows flags without them",
     ),
-    ("symbol", "there are no profiles whose symbols could be looked up"),
+    ("symbol", "profiles have their symbols in them"),
     (
         "goroutine",
         "there are no goroutines: 'gdb -p PID -batch -ex \"thread apply all bt\"' shows all threads",
@@ -52,63 +62,147 @@ const INSTEAD: &[(&str, &str)] = &[
     ),
 ];
 
-/// The routes.
-pub(super) fn routes() -> Router {
+/// Without an allocator that can be asked.
+const NO_HEAP: &str = "the allocator of this program takes no samples: sabre_memory_ metrics say what buffers hold, and \
+                       'perf record -e page-faults --call-graph dwarf -p PID' who touches new memory";
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+struct Profiles {
+    heap: Option<&'static dyn HeapSampler>,
+    /// Profiles end early when the server stops, and show what there is.
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    seconds: Option<String>,
+}
+
+/// The routes. Profiles that are being taken end when `stop` is cancelled.
+pub(super) fn routes(heap: Option<&'static dyn HeapSampler>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/debug/pprof", get(index))
         .route("/debug/pprof/", get(index))
         .route("/debug/pprof/{name}", get(profile))
-        .route("/debug/fgprof", get(async || refused("profile")))
+        .route("/debug/fgprof", get(async || instead("block")))
+        .with_state(Profiles { heap, stop })
 }
 
 async fn index() -> String {
-    let mut page = "Profiles are taken from outside:\n".to_owned();
+    let mut page = format!(
+        "Profiles for 'go tool pprof', of {DEFAULT_SECONDS} seconds or as many as ?seconds= says, {MAX_SECONDS} at most:\n"
+    );
+    for (name, shows) in TAKEN {
+        page.push_str(&format!("{name}: {shows}\n"));
+    }
+    page.push_str("\nNot taken:\n");
     for (name, instead) in INSTEAD {
         page.push_str(&format!("{name}: {instead}\n"));
     }
     page
 }
 
-async fn profile(Path(name): Path<String>) -> Response {
-    refused(&name)
+async fn profile(
+    State(profiles): State<Profiles>,
+    Path(name): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let first = match name.as_str() {
+        "profile" => None,
+        "heap" => Some(First::InUse),
+        "allocs" => Some(First::Allocated),
+        other => return instead(other),
+    };
+    let seconds = match seconds(asked.seconds.as_deref().unwrap_or_default()) {
+        Ok(seconds) => seconds,
+        Err(problem) => return text(StatusCode::BAD_REQUEST, &problem),
+    };
+    let taken = match first {
+        None => profiles.cpu(seconds).await,
+        Some(first) => profiles.heap(seconds, first).await,
+    };
+    match taken {
+        Ok(bytes) => file(&name, bytes),
+        Err(refused) => refused,
+    }
 }
 
-fn refused(name: &str) -> Response {
-    match INSTEAD.iter().find(|(known, _)| *known == name) {
-        Some((_, instead)) => (StatusCode::NOT_IMPLEMENTED, format!("{instead}\n")).into_response(),
-        None => (StatusCode::NOT_FOUND, "unknown profile\n").into_response(),
+impl Profiles {
+    async fn cpu(&self, seconds: u32) -> Result<Vec<u8>, Response> {
+        let running = cpu::Running::begin(seconds)
+            .await
+            .map_err(|refusal| refused(&refusal))?;
+        self.wait(seconds).await;
+        running.finish().await.map_err(|problem| failed(&problem))
     }
+
+    async fn heap(&self, seconds: u32, first: First) -> Result<Vec<u8>, Response> {
+        let Some(sampler) = self.heap else {
+            return Err(text(StatusCode::NOT_IMPLEMENTED, NO_HEAP));
+        };
+        let running = heap::Running::begin(sampler).map_err(|refusal| refused(&refusal))?;
+        let took = self.wait(seconds).await;
+        running
+            .finish(first, took)
+            .await
+            .map_err(|problem| failed(&problem))
+    }
+
+    /// Waits for the time or the end of the server, and says how long that was.
+    async fn wait(&self, seconds: u32) -> Duration {
+        let start = tokio::time::Instant::now();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(u64::from(seconds))) => {}
+        }
+        start.elapsed()
+    }
+}
+
+/// Reads `seconds`.
+fn seconds(text: &str) -> Result<u32, String> {
+    if text.is_empty() {
+        return Ok(DEFAULT_SECONDS);
+    }
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
+    seconds.ok_or_else(|| format!("seconds: a whole number from 1 to {MAX_SECONDS} is wanted"))
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    text(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())
+}
+
+fn failed(problem: &str) -> Response {
+    text(StatusCode::INTERNAL_SERVER_ERROR, problem)
+}
+
+fn instead(name: &str) -> Response {
+    match INSTEAD.iter().find(|(known, _)| *known == name) {
+        Some((_, instead)) => text(StatusCode::NOT_IMPLEMENTED, instead),
+        None => text(StatusCode::NOT_FOUND, "unknown profile"),
+    }
+}
+
+fn text(status: StatusCode, line: &str) -> Response {
+    (status, format!("{line}\n")).into_response()
+}
+
+/// `name` is one of those above.
+fn file(name: &str, bytes: Vec<u8>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    (headers, bytes).into_response()
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::{body::Body, extract::Request};
-    use http_body_util::BodyExt as _;
-    use tower::ServiceExt as _;
-
-    use super::*;
-
-    async fn ask(path: &str) -> (u16, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = routes().oneshot(request).await.unwrap();
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (code, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn each_profile_of_go_is_refused_with_what_to_use_instead() {
-        let (code, index) = ask("/debug/pprof/").await;
-        assert_eq!(code, 200);
-        for (name, _) in INSTEAD {
-            let (code, text) = ask(&format!("/debug/pprof/{name}?seconds=5")).await;
-            assert_eq!(code, 501, "{name}");
-            assert!(index.contains(&format!("{name}: {text}")), "{name}");
-        }
-        assert_eq!(ask("/debug/fgprof").await.0, 501);
-        assert_eq!(
-            ask("/debug/pprof/nonsense").await,
-            (404, "unknown profile\n".to_owned())
-        );
-    }
-}
+mod tests;

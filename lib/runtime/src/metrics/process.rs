@@ -172,6 +172,21 @@ impl ProcessCollector {
     }
 }
 
+/// User and system CPU time of this process.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    this_process().cpu_seconds
+}
+
+/// Memory of this process that is in use.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    this_process().resident_bytes
+}
+
+fn this_process() -> Figures {
+    let proc = PathBuf::from("/proc");
+    ProcessCollector { proc }.read()
+}
+
 fn number_after(text: &str, label: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     line.split_whitespace().next()?.parse().ok()
