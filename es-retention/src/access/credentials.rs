@@ -8,8 +8,9 @@ use std::{
 use aws_config::{BehaviorVersion, Region, sts::AssumeRoleProvider};
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
+    provider::{ProvideCredentials, SharedCredentialsProvider},
 };
+use sabre_runtime::with_causes;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{AccessError, settings::AwsSettings};
@@ -78,7 +79,7 @@ impl Signer {
         let found = provider
             .provide_credentials()
             .await
-            .map_err(|error| describe(&error))?;
+            .map_err(|error| with_causes(&error))?;
         *last = Some(found.clone());
         Ok(found)
     }
@@ -142,18 +143,6 @@ fn serves(credentials: &Credentials, since_epoch: Duration) -> bool {
             .duration_since(UNIX_EPOCH)
             .is_ok_and(|expiry| expiry > since_epoch.saturating_add(MARGIN))
     })
-}
-
-/// The SDK's own text leaves the causes out, which are the part worth reading.
-fn describe(error: &CredentialsError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use reqwest::{
     },
     redirect,
 };
+use sabre_runtime::with_causes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -242,13 +243,5 @@ fn with_hint(text: String) -> String {
 
 /// The error with its causes, and without the address.
 fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    with_causes(&error.without_url())
 }

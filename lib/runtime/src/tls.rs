@@ -4,6 +4,7 @@ pub(crate) mod client_auth;
 pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod server;
+mod signatures;
 #[cfg(test)]
 pub(crate) mod test_files;
 
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
+
+use signatures::Signatures;
 
 /// What a client trusts and shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,11 +36,11 @@ pub struct ClientFiles {
 
 /// Accepts any certificate, because the settings say so.
 #[derive(Debug)]
-struct AcceptAll(Arc<CryptoProvider>);
+struct AcceptAll(Signatures);
 
 /// A verifier that accepts any certificate: for settings that say so, and for nothing else.
 pub fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(AcceptAll(Arc::new(aws_lc_rs::default_provider())))
+    Arc::new(AcceptAll(Signatures(Arc::new(aws_lc_rs::default_provider()))))
 }
 
 /// Reads the files.
@@ -110,8 +113,7 @@ impl ServerCertVerifier for AcceptAll {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+        self.0.verify_tls12(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -120,11 +122,10 @@ impl ServerCertVerifier for AcceptAll {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+        self.0.verify_tls13(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.schemes()
     }
 }

@@ -84,10 +84,11 @@ pub(crate) fn installed() -> Option<Tracer> {
     INSTALLED.get().cloned()
 }
 
-/// Sends what waits, for a process that is about to end; gives up after five seconds.
+/// Sends what waits, for a process that is about to end; each export is tried once, and all is given up after five
+/// seconds.
 pub async fn flush() {
     if let Some(tracer) = INSTALLED.get() {
-        let flushed = tokio::time::timeout(LAST_FLUSH, tracer.flush());
+        let flushed = tokio::time::timeout(LAST_FLUSH, tracer.flush_last());
         if flushed.await.is_err() {
             tracing::warn!("the last traces were not exported in time");
         }

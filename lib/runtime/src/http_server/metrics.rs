@@ -4,7 +4,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode},
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::Response,
 };
@@ -115,7 +115,7 @@ impl Call {
         inflight.inc();
         let log = handler.metrics.log.wants(Protocol::Http).then(|| Logged {
             path: request.uri().path().to_owned(),
-            port: port_of(request.headers()),
+            port: port_of(request),
         });
         if let Some(logged) = &log {
             handler.metrics.log.http_start(&logged.path, logged.port, method);
@@ -193,12 +193,46 @@ fn approximate_size(request: &Request) -> u64 {
     body.saturating_add((line + query + headers) as u64)
 }
 
-fn port_of(headers: &HeaderMap) -> u16 {
-    let host = headers
+/// The port that the client asked for: HTTP/2 has it in the address, HTTP/1 in a header.
+fn port_of(request: &Request) -> u16 {
+    if let Some(authority) = request.uri().authority() {
+        return authority.port_u16().unwrap_or_default();
+    }
+    let host = request
+        .headers()
         .get(axum::http::header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
     host.rsplit_once(':')
         .and_then(|(_, port)| port.parse().ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_that_of_the_address_or_of_the_header() {
+        for (uri, host, port) in [
+            ("/a", Some("sabre.test:10902"), 10_902),
+            ("/a", Some("[::1]:10902"), 10_902),
+            ("/a", Some("sabre.test"), 0),
+            ("/a", None, 0),
+            // As HTTP/2 has it.
+            ("https://sabre.test:10902/a", None, 10_902),
+            ("https://[::1]:10902/a", None, 10_902),
+            ("https://sabre.test/a", None, 0),
+        ] {
+            let mut request = Request::get(uri);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            assert_eq!(
+                port_of(&request.body(Body::empty()).unwrap()),
+                port,
+                "{uri} {host:?}"
+            );
+        }
+    }
 }

@@ -33,6 +33,9 @@ use crate::metrics::Gauge;
 /// How long to wait after the system refused a connection, for example for want of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the files of TLS are looked at although no client comes.
+const LOOK_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long a client that has asked nothing so far has for its first request once the server stops.
 const FIRST_REQUEST_AT_STOP: Duration = Duration::from_secs(2);
 
@@ -95,6 +98,11 @@ impl Acceptor {
             connections: self.connections,
             stop: stop.clone(),
         });
+        // It ends with this set.
+        let mut aside = JoinSet::new();
+        if shared.tls.is_some() {
+            aside.spawn(Arc::clone(&shared).look_at_files());
+        }
         let mut open = JoinSet::new();
         loop {
             tokio::select! {
@@ -128,6 +136,13 @@ impl Acceptor {
 }
 
 impl Shared {
+    async fn look_at_files(self: Arc<Self>) {
+        while let Some(tls) = &self.tls {
+            sleep(LOOK_PAUSE).await;
+            tls.handshakes.look().await;
+        }
+    }
+
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, age: Option<Duration>) {
         let _open = Open::new(&self.connections);
         // Small frames must not wait for an acknowledgement of the ones before.

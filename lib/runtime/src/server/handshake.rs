@@ -126,6 +126,13 @@ impl Handshakes {
         outcome
     }
 
+    /// Looks at the files although no client comes, so that metrics and log tell of them.
+    pub(crate) async fn look(&self) {
+        let source = Arc::clone(&self.config);
+        // What it gives is for clients.
+        drop(crate::blocking(move || source()).await);
+    }
+
     async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {
         let source = Arc::clone(&self.config);
         let config = crate::blocking(move || source()).await;

@@ -1,6 +1,13 @@
 //! Connections at the edges: handshakes that go nowhere, and the end of the server.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
@@ -17,32 +24,12 @@ use super::{
 };
 use crate::{
     metrics::Registry,
-    tls::{
-        client_auth::ClientAuth,
-        names::Version,
-        pem::Source,
-        server::ServerTls,
-        test_files::{ask, certificate, nobody},
-    },
+    tls::test_files::{ask, nobody, server_tls},
 };
 
 fn tls(registry: &Registry, max_under_way: usize) -> Tls {
-    let settings = ServerTls {
-        cert: Source::file("cert", certificate("server.pem")),
-        key: Source::file("key", certificate("server.key.pem")),
-        client_auth: ClientAuth::None,
-        client_ca: None,
-        client_names: Vec::new(),
-        version_setting: "min",
-        min_version: Version::Tls12,
-        max_version: Version::Tls13,
-        suites: None,
-        curves: None,
-        prefers_own_order: true,
-        protocols: &["http/1.1"],
-    };
     let now = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000));
-    let config = settings.ready(now).unwrap().config;
+    let config = server_tls(&["http/1.1"]).ready(now).unwrap().config;
     let source = Arc::new(move || Some(Arc::clone(&config)));
     Tls {
         handshakes: Handshakes::new("test", source, registry).at_most(max_under_way),
@@ -114,6 +101,28 @@ async fn a_client_that_never_shakes_hands_does_not_hold_up_the_end() {
     stop.cancel();
     serving.await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_of_tls_are_looked_at_although_no_client_comes() {
+    let registry = Registry::new();
+    let looks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&looks);
+    let source = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        None
+    };
+    let tls = Tls {
+        handshakes: Handshakes::new("test", Arc::new(source), &registry),
+        http2: auto::Builder::new(TokioExecutor::new()),
+    };
+    let (acceptor, _address) = acceptor(&registry, Some(tls)).await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(acceptor.serve(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 5);
+    stop.cancel();
+    serving.await.unwrap();
 }
 
 #[tokio::test]

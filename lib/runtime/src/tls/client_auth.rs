@@ -13,7 +13,10 @@ use rustls::{
     },
 };
 
-use super::pem::{SettingError, Source};
+use super::{
+    pem::{SettingError, Source},
+    signatures::Signatures,
+};
 
 /// Go's `ClientAuthType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub(crate) enum ClientAuth {
 /// Lets in whoever holds the key of the certificate shown, whoever it is from.
 #[derive(Debug)]
 struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
+    signatures: Signatures,
     is_mandatory: bool,
 }
 
@@ -75,7 +78,7 @@ pub(crate) fn verifier(
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, SettingError> {
     let any = |is_mandatory| -> Arc<dyn ClientCertVerifier> {
         Arc::new(AnyCertificate {
-            provider: Arc::clone(provider),
+            signatures: Signatures(Arc::clone(provider)),
             is_mandatory,
         })
     };
@@ -147,8 +150,7 @@ impl ClientCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+        self.signatures.verify_tls12(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -157,14 +159,11 @@ impl ClientCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+        self.signatures.verify_tls13(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.signatures.schemes()
     }
 }
 

@@ -164,30 +164,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tls::names;
-
-    fn file(name: &str) -> String {
-        format!(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/certificates/{}"),
-            name
-        )
-    }
+    use crate::tls::{
+        names,
+        test_files::{certificate, server_tls},
+    };
 
     fn settings() -> ServerTls {
-        ServerTls {
-            cert: Source::file("cert", file("server.pem")),
-            key: Source::file("key", file("server.key.pem")),
-            client_auth: ClientAuth::None,
-            client_ca: None,
-            client_names: Vec::new(),
-            version_setting: "min",
-            min_version: Version::Tls12,
-            max_version: Version::Tls13,
-            suites: None,
-            curves: None,
-            prefers_own_order: true,
-            protocols: &["h2"],
-        }
+        server_tls(&["h2"])
     }
 
     /// A moment at which all certificates but the expired one are good.
@@ -198,7 +181,7 @@ mod tests {
     #[test]
     fn a_key_of_another_certificate_is_refused() {
         let mismatched = ServerTls {
-            key: Source::file("key", file("client.key.pem")),
+            key: Source::file("key", certificate("client.key.pem")),
             ..settings()
         };
         let error = mismatched.ready(now()).unwrap_err().to_string();
@@ -211,7 +194,7 @@ mod tests {
     #[test]
     fn an_expired_certificate_is_used_and_warned_of() {
         let expired = ServerTls {
-            cert: Source::file("cert", file("expired.pem")),
+            cert: Source::file("cert", certificate("expired.pem")),
             ..settings()
         };
         let ready = expired.ready(now()).unwrap();

@@ -8,7 +8,9 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{ClientFiles, client_config};
+use super::{
+    ClientFiles, client_auth::ClientAuth, client_config, names::Version, pem::Source, server::ServerTls,
+};
 
 /// The path of one of the files beside this one.
 pub(crate) fn certificate(name: &str) -> String {
@@ -16,6 +18,24 @@ pub(crate) fn certificate(name: &str) -> String {
         concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/certificates/{}"),
         name
     )
+}
+
+/// A server of `store.test` that asks its clients for nothing and speaks TLS 1.2 and 1.3.
+pub(crate) fn server_tls(protocols: &'static [&'static str]) -> ServerTls {
+    ServerTls {
+        cert: Source::file("cert", certificate("server.pem")),
+        key: Source::file("key", certificate("server.key.pem")),
+        client_auth: ClientAuth::None,
+        client_ca: None,
+        client_names: Vec::new(),
+        version_setting: "min",
+        min_version: Version::Tls12,
+        max_version: Version::Tls13,
+        suites: None,
+        curves: None,
+        prefers_own_order: true,
+        protocols,
+    }
 }
 
 /// Puts a file in place as a Secret is replaced: whole, under another inode.

@@ -6,6 +6,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{OtlpConfig, RetryConfig},
@@ -33,6 +34,8 @@ const RETRY: (Duration, Duration, Duration) = (
 pub(super) struct Queue {
     sender: mpsc::Sender<Item>,
     dropped: Counter,
+    /// Cancelled when the process is about to end.
+    ending: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,7 @@ struct Exporter {
     retry: (Duration, Duration, Duration),
     exported: Counter,
     failed: Counter,
+    ending: CancellationToken,
 }
 
 /// Begins to export.
@@ -60,6 +64,7 @@ pub(super) fn start(post: Post, config: &OtlpConfig, registry: &Registry) -> Que
         "Spans that were not exported: the queue was full, or the collector did not take them",
         ["reason"],
     );
+    let ending = CancellationToken::new();
     let exporter = Exporter {
         receiver,
         post,
@@ -70,11 +75,13 @@ pub(super) fn start(post: Post, config: &OtlpConfig, registry: &Registry) -> Que
             "Spans that the collector took",
         ),
         failed: dropped.with(["collector"]),
+        ending: ending.clone(),
     };
     tokio::spawn(exporter.run());
     Queue {
         sender,
         dropped: dropped.with(["queue"]),
+        ending,
     }
 }
 
@@ -108,6 +115,12 @@ impl Queue {
             // An exporter that has ended has nothing left.
             let _ = gone.await;
         }
+    }
+
+    /// The same for the last time: from here on each export is tried once, and not again.
+    pub(super) async fn flush_last(&self) {
+        self.ending.cancel();
+        self.flush().await;
     }
 }
 
@@ -153,6 +166,7 @@ impl Exporter {
         let (mut pause, longest, whole) = self.retry;
         let give_up = Instant::now() + whole;
         loop {
+            let is_last = self.ending.is_cancelled();
             let failure = match self.post.send(&body).await {
                 Ok(()) => {
                     self.exported.inc_by(count);
@@ -164,7 +178,7 @@ impl Exporter {
                 .checked_add(pause)
                 .is_some_and(|next| next < give_up);
             let (Failure::Final(problem) | Failure::Passing(problem)) = &failure;
-            if matches!(failure, Failure::Final(_)) || !goes_on {
+            if matches!(failure, Failure::Final(_)) || !goes_on || is_last {
                 tracing::warn!(
                     problem,
                     spans = count,
@@ -178,7 +192,8 @@ impl Exporter {
                 ?pause,
                 "the collector took no traces, they are sent again"
             );
-            tokio::time::sleep(pause).await;
+            // At the end there is no time to wait, and one more try.
+            drop(tokio::time::timeout(pause, self.ending.cancelled()).await);
             pause = pause.saturating_mul(2).min(longest);
         }
     }

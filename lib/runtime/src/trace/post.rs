@@ -24,7 +24,10 @@ use super::{
     TraceError,
     config::{ClientType, OtlpConfig, TlsConfig},
 };
-use crate::tls::{self, ClientFiles};
+use crate::{
+    tls::{self, ClientFiles},
+    with_causes,
+};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const HTTP_PATH: &str = "/v1/traces";
@@ -322,17 +325,6 @@ fn compressed(message: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(message).ok()?;
     encoder.finish().ok()
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

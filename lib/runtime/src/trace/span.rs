@@ -140,6 +140,11 @@ impl Tracer {
     pub async fn flush(&self) {
         self.0.queue.flush().await;
     }
+
+    /// The same for the last time: a collector that does not take it is not asked again.
+    pub(crate) async fn flush_last(&self) {
+        self.0.queue.flush_last().await;
+    }
 }
 
 impl fmt::Debug for Tracer {

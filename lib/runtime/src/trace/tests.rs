@@ -385,6 +385,28 @@ async fn a_collector_that_is_away_costs_its_spans_and_no_secret() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_waits_for_no_collector_that_is_away() {
+    // Bound and not listening: it refuses, and nobody else gets its port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    for client in ["grpc", "http"] {
+        let (tracer, registry) = tracer(&config(client, &address, ""));
+        ended_span(&tracer);
+        // By now the first try has failed, and the next is seconds away.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        (0..7).for_each(|_| ended_span(&tracer));
+        let start = tokio::time::Instant::now();
+        tracer.flush_last().await;
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert_eq!(
+            count(&registry, "sabre_trace_spans_dropped_total{reason=\"collector\"}"),
+            8
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_collector_that_refuses_is_not_asked_again() {
     for client in ["grpc", "http"] {

@@ -215,6 +215,16 @@ async fn files_of_no_use_leave_the_old_certificate_and_are_counted_once() {
     assert!(server.exports(ends), "{}", server.registry.classic());
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_new_certificate_is_exported_although_no_client_comes() {
+    let server = start(&[]).await;
+    let ends = "sabre_server_certificate_end_timestamp_seconds{server=\"grpc\"} 1609459200";
+    put(&server.folder.path().join("tls.crt"), "expired.pem");
+    assert!(!server.exports(ends));
+    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    assert!(server.exports(ends), "{}", server.registry.classic());
+}
+
 #[test]
 fn what_is_wrong_is_said_before_a_port_is_bound_with_its_flag() {
     let cert = format!("--{CERT}={}", certificate("server.pem"));

@@ -1,10 +1,11 @@
 //! Basic authentication: users with passwords of which only the bcrypt hash is known.
 //!
 //! Checking a password takes a tenth of a second of a core on purpose. Right ones are remembered for as long as their hash
-//! stands in the file, wrong ones are not: they could push the right ones out.
+//! stands in the file, wrong ones are not: they could push the right ones out. Requests that come with the same user and
+//! password while these are checked wait for that one check.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::Arc,
 };
@@ -13,11 +14,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Right passwords that are remembered.
 const MAX_REMEMBERED: usize = 100;
-/// Requests that may wait for their password to be checked.
+/// Passwords that may wait to be checked.
 const MAX_WAITING: usize = 64;
 
 /// Users and the hashes of their passwords.
@@ -34,12 +35,24 @@ pub(super) struct Passwords {
     /// Makes what is remembered useless elsewhere.
     secret: [u8; 32],
     right: Mutex<VecDeque<Print>>,
+    /// What is being checked, and where it is told.
+    under_way: Mutex<HashMap<Print, Told>>,
     turn: Arc<Semaphore>,
     places: Semaphore,
 }
 
 /// Of user, hash and password.
 type Print = [u8; 32];
+
+/// Whether a password is right, once that is known.
+type Told = watch::Receiver<Option<bool>>;
+
+/// A check that is under way, as long as this lives.
+struct UnderWay<'a> {
+    passwords: &'a Passwords,
+    print: Print,
+    teller: watch::Sender<Option<bool>>,
+}
 
 /// What a request may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +114,7 @@ impl Default for Passwords {
         Self {
             secret: rand::random(),
             right: Mutex::default(),
+            under_way: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
             places: Semaphore::new(MAX_WAITING),
         }
@@ -117,29 +131,63 @@ impl Passwords {
         // Whether somebody is a user must not be told by the time it takes.
         let hash = known.unwrap_or(&users.costliest).clone();
         let print = self.print(&user, &hash, &password);
-        if known.is_some() && self.is_remembered(&print) {
-            return Verdict::Welcome;
-        }
-        let Ok(_place) = self.places.try_acquire() else {
-            return Verdict::TooMany;
-        };
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
-            return Verdict::TooMany;
-        };
-        // Others with the same password had their turn meanwhile.
-        if known.is_some() && self.is_remembered(&print) {
-            return Verdict::Welcome;
-        }
-        // The turn is kept until the end of the work, also when the client leaves before; and until it is remembered, so
-        // that the next one with the same password need not do it again.
-        let verified = crate::blocking(move || (bcrypt::verify(password, &hash), turn));
-        match verified.await {
-            Ok((Ok(true), _turn)) if known.is_some() => {
-                self.remember(print);
-                Verdict::Welcome
+        let is_right = loop {
+            if known.is_some() && self.is_remembered(&print) {
+                return Verdict::Welcome;
             }
-            _ => Verdict::Refused,
+            let mut told = match self.begin(print) {
+                Ok(check) => {
+                    let Ok(_place) = self.places.try_acquire() else {
+                        return Verdict::TooMany;
+                    };
+                    break self.check(&check, known.is_some(), password, hash).await;
+                }
+                Err(told) => told,
+            };
+            // Who checks may leave, and then another one of those who wait does.
+            if let Ok(told) = told.wait_for(Option::is_some).await {
+                break *told;
+            }
+        };
+        match is_right {
+            Some(true) => Verdict::Welcome,
+            Some(false) => Verdict::Refused,
+            None => Verdict::TooMany,
         }
+    }
+
+    /// Begins a check, or says where the one that is under way will be told.
+    fn begin(&self, print: Print) -> Result<UnderWay<'_>, Told> {
+        let mut under_way = self.under_way.lock();
+        if let Some(told) = under_way.get(&print) {
+            return Err(told.clone());
+        }
+        let (teller, told) = watch::channel(None);
+        under_way.insert(print, told);
+        Ok(UnderWay {
+            passwords: self,
+            print,
+            teller,
+        })
+    }
+
+    /// Compares the password when its turn has come, and tells all who wait for it.
+    async fn check(
+        &self,
+        check: &UnderWay<'_>,
+        is_known: bool,
+        password: Vec<u8>,
+        hash: String,
+    ) -> Option<bool> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
+        // The turn is kept until the end of the work, also when the client leaves before.
+        let verified = crate::blocking(move || (bcrypt::verify(password, &hash), turn)).await;
+        let is_right = is_known && matches!(verified, Ok((Ok(true), _)));
+        if is_right {
+            self.remember(check.print);
+        }
+        check.teller.send_replace(Some(is_right));
+        Some(is_right)
     }
 
     fn print(&self, user: &str, hash: &str, password: &[u8]) -> Print {
@@ -168,6 +216,12 @@ impl Passwords {
             right.pop_front();
         }
         right.push_back(print);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.passwords.under_way.lock().remove(&self.print);
     }
 }
 
@@ -263,6 +317,45 @@ mod tests {
             passwords.judge(&users(), Some(&basic("me:secret"))).await,
             Verdict::TooMany
         );
+    }
+
+    #[tokio::test]
+    async fn any_number_of_requests_with_one_password_wait_for_one_check() {
+        for (text, verdict) in [
+            ("me:secret", Verdict::Welcome),
+            ("me:wrong", Verdict::Refused),
+            ("you:secret", Verdict::Refused),
+        ] {
+            let (users, passwords, header) = (users(), Passwords::default(), basic(text));
+            // Nobody is done before all have come.
+            let turn = Arc::clone(&passwords.turn).acquire_owned().await.unwrap();
+            let judged = futures::future::join_all((0..500).map(|_| passwords.judge(&users, Some(&header))));
+            let released = async {
+                while passwords.under_way.lock().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                drop(turn);
+            };
+            let (verdicts, ()) = futures::join!(judged, released);
+            assert!(
+                verdicts.iter().all(|given| *given == verdict),
+                "{text}: {verdicts:?}"
+            );
+            assert!(passwords.under_way.lock().is_empty());
+            assert_eq!(passwords.places.available_permits(), MAX_WAITING);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_checks_when_the_one_who_checked_has_left() {
+        let (users, passwords, header) = (users(), Passwords::default(), basic("me:secret"));
+        let turn = Arc::clone(&passwords.turn).acquire_owned().await.unwrap();
+        let mut first = Box::pin(passwords.judge(&users, Some(&header)));
+        assert!(futures::poll!(&mut first).is_pending());
+        let mut second = Box::pin(passwords.judge(&users, Some(&header)));
+        assert!(futures::poll!(&mut second).is_pending());
+        drop((first, turn));
+        assert_eq!(second.await, Verdict::Welcome);
     }
 
     #[test]
