@@ -10,10 +10,14 @@ use sabre_promql::source::{
     SeriesSet, SourceError,
 };
 use sabre_proto::thanos::{Aggr, Func, Grouping, QueryHints, Range, ShardInfo};
+use sabre_runtime::trace::carried;
 use sabre_tsdb::chunk::aggregate::Aggregate;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::ahead::Opened;
 use super::feed::{Fed, FedSeries, Feed, Select};
+use super::foresight::Foreseen;
 use super::gate::SelectGate;
 use super::ledger::{Charge, Ledger};
 use super::plan::selector_resolution_ms;
@@ -36,6 +40,8 @@ pub(super) struct Bridge {
     pub(super) enforced: Option<Matcher>,
     pub(super) gate: SelectGate,
     pub(super) ledger: Arc<Ledger>,
+    /// How long a select may take to open while others are open ahead of their time.
+    pub(super) patience: Duration,
     pub(super) cancelled: CancellationToken,
     pub(super) counters: Arc<Counters>,
     /// Whether decoding is measured.
@@ -71,6 +77,25 @@ struct Counted {
 }
 
 impl Bridge {
+    /// Opens selects that are not wanted yet, as far as there are places; one stays free for what is wanted.
+    pub(super) fn open_ahead(&self, foreseen: Vec<Foreseen>) {
+        for foreseen in foreseen {
+            if self.gate.free() < 2 {
+                return;
+            }
+            let Some(place) = self.gate.try_enter() else {
+                return;
+            };
+            let request = self.request(&foreseen.matchers, &foreseen.hints);
+            let (source, options) = (Arc::clone(&self.source), self.options.clone());
+            let task = self.runtime.spawn(carried(async move {
+                let stream = source.select(request, options).await;
+                Opened { stream, place }
+            }));
+            self.ledger.ahead().keep(foreseen, AbortOnDropHandle::new(task));
+        }
+    }
+
     fn request(&self, matchers: &[Matcher], hints: &SelectHints) -> SelectRequest {
         SelectRequest {
             matchers: enforce(matchers, self.enforced.as_ref()),
@@ -137,6 +162,8 @@ impl Queryable for Bridge {
             gate: self.gate.clone(),
             ledger: Arc::clone(&self.ledger),
             cancelled: self.cancelled.clone(),
+            opening: self.ledger.ahead().take(matchers, hints),
+            patience: self.patience,
         };
         let times = (hints.query_start_ms, hints.query_end_ms);
         Ok(Box::new(Selected {

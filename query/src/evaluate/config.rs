@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub max_concurrent: usize,
     /// Most selects of a query at a time (`--query.max-concurrent-select`).
     pub max_concurrent_select: usize,
+    /// How long a select may take to open before others of the query, which are open and not wanted yet, are given up.
+    pub select_patience: Duration,
     /// The longest that a query may take, its wait included (`--query.timeout`).
     pub timeout: Duration,
     /// How long a sample stands for its series, in milliseconds (`--query.lookback-delta`).
@@ -56,6 +58,7 @@ impl Default for EngineConfig {
         EngineConfig {
             max_concurrent: 20,
             max_concurrent_select: 4,
+            select_patience: Duration::from_millis(500),
             timeout: Duration::from_secs(120),
             lookback_delta_ms: 5 * 60_000,
             dynamic_lookback: true,

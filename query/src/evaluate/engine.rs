@@ -103,6 +103,7 @@ impl Engine {
             cancelled: waiting.token.clone(),
             counters: Arc::new(Counters::default()),
             wants_times: request.wants_times,
+            patience: self.config.select_patience,
         };
         let job = Job {
             expression: request.expression.clone(),

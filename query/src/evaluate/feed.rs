@@ -13,6 +13,7 @@ use sabre_runtime::trace::carried;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::{Opened, Opening};
 use super::gate::SelectGate;
 use super::ledger::{Charge, Ledger};
 use crate::source::{SelectOptions, SelectRequest, SeriesItem, SourceFailure, StoreSource};
@@ -54,6 +55,10 @@ pub(super) struct Select {
     pub(super) gate: SelectGate,
     pub(super) ledger: Arc<Ledger>,
     pub(super) cancelled: CancellationToken,
+    /// The select itself, if it was foreseen.
+    pub(super) opening: Option<Opening>,
+    /// What is open ahead of its time is given up if this is not open after so long.
+    pub(super) patience: Duration,
 }
 
 /// The series of a select, for a thread that may wait.
@@ -86,11 +91,16 @@ impl Select {
         }
     }
 
-    async fn run(self, sender: &mpsc::Sender<Message>) {
-        let Some(_place) = self.gate.enter().await else {
+    async fn run(mut self, sender: &mpsc::Sender<Message>) {
+        let foreseen = self.opening.take();
+        let Some(Opened {
+            stream,
+            place: _place,
+        }) = self.open(foreseen).await
+        else {
             return;
         };
-        let mut pieces = match self.source.select(self.request, self.options).await {
+        let mut pieces = match stream {
             Ok(stream) => stream.ready_chunks(ITEMS_AT_ONCE),
             Err(failure) => {
                 // Nobody may be there any more to whom it matters.
@@ -106,6 +116,37 @@ impl Select {
             }
         }
         let _ = sender.send(Message::End).await;
+    }
+
+    /// Opens the stream; `None` if the query is over.
+    async fn open(&self, foreseen: Option<Opening>) -> Option<Opened> {
+        let opening = async {
+            match foreseen {
+                None => self.open_now().await,
+                Some(foreseen) => match foreseen.await {
+                    Ok(opened) if !matches!(opened.stream, Err(SourceFailure::Limit(_))) => Some(opened),
+                    // What had no memory ahead of its time may have some now.
+                    _ => self.open_now().await,
+                },
+            }
+        };
+        tokio::pin!(opening);
+        match tokio::time::timeout(self.patience, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_elapsed) => {
+                self.ledger.ahead().give_up();
+                opening.await
+            }
+        }
+    }
+
+    async fn open_now(&self) -> Option<Opened> {
+        let place = self.gate.enter().await?;
+        let stream = self.source.select(self.request.clone(), self.options.clone());
+        Some(Opened {
+            stream: stream.await,
+            place,
+        })
     }
 }
 

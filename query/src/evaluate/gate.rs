@@ -74,15 +74,30 @@ impl SelectGate {
     pub(super) async fn enter(&self) -> Option<SelectPlace> {
         let start = Instant::now();
         let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        Some(self.place(permit, start))
+    }
+
+    /// A place that is free now.
+    pub(super) fn try_enter(&self) -> Option<SelectPlace> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(self.place(permit, Instant::now()))
+    }
+
+    /// How many places there are that are free now.
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    fn place(&self, permit: OwnedSemaphorePermit, start: Instant) -> SelectPlace {
         if let Some(metrics) = &self.metrics {
             metrics.waits.observe(start.elapsed().as_secs_f64());
             metrics.total.inc();
             metrics.in_flight.inc();
         }
-        Some(SelectPlace {
+        SelectPlace {
             _permit: permit,
             in_flight: self.metrics.as_ref().map(|metrics| metrics.in_flight.clone()),
-        })
+        }
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use sabre_promql::annotation::Severity;
+use sabre_promql::source::Queryable;
 use sabre_promql::value::{QueryResult, Value};
 use sabre_promql::{EvalOptions, ParseOptions, QueryError, query_instant, query_range};
 
 use super::answer::{Answer, Charged, Statistics};
 use super::bridge::Bridge;
 use super::failure::{FailureKind, QueryFailure};
+use super::foresight::{Nothing, is_worth_a_look};
 use super::plan::Plan;
 use super::request::QueryTimes;
 use crate::source::SourceFailure;
@@ -32,7 +34,9 @@ impl Job {
     /// Evaluates the query; waits for series.
     pub(super) fn run(self) -> Result<Answer, QueryFailure> {
         let start = Instant::now();
-        let result = self.evaluate();
+        self.look_ahead();
+        let result = self.evaluate(&self.bridge);
+        self.bridge.ledger.ahead().give_up();
         let evaluation_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         let QueryResult {
             mut value,
@@ -54,7 +58,23 @@ impl Job {
         })
     }
 
-    fn evaluate(&self) -> Result<QueryResult, QueryError> {
+    /// Opens what is wanted after the first select, which is wanted at once.
+    fn look_ahead(&self) {
+        let most = self.bridge.gate.free();
+        if most < 2 || !is_worth_a_look(&self.expression, self.parse) {
+            return;
+        }
+        let nothing = Nothing::new(most);
+        // An error says that as much was seen as is wanted, or will come again.
+        drop(self.evaluate(&nothing));
+        let mut foreseen = nothing.seen();
+        if foreseen.len() > 1 {
+            foreseen.remove(0);
+            self.bridge.open_ahead(foreseen);
+        }
+    }
+
+    fn evaluate(&self, source: &dyn Queryable) -> Result<QueryResult, QueryError> {
         let options = EvalOptions {
             parse: self.parse,
             lookback_ms: self.plan.lookback_ms,
@@ -65,21 +85,12 @@ impl Job {
             cancelled: Some(&self.cancelled),
         };
         match self.plan.times {
-            QueryTimes::Instant { time_ms } => {
-                query_instant(&self.bridge, &self.expression, time_ms, &options)
-            }
+            QueryTimes::Instant { time_ms } => query_instant(source, &self.expression, time_ms, &options),
             QueryTimes::Range {
                 start_ms,
                 end_ms,
                 step_ms,
-            } => query_range(
-                &self.bridge,
-                &self.expression,
-                start_ms,
-                end_ms,
-                step_ms,
-                &options,
-            ),
+            } => query_range(source, &self.expression, start_ms, end_ms, step_ms, &options),
         }
     }
 

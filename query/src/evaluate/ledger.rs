@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use sabre_promql::budget::OverBudget;
 use sabre_runtime::budget::{Budget, Reservation};
 
+use super::ahead::Ahead;
+
 /// So many bytes are taken from the budget at once, if they are free.
 const STEP_BYTES: u64 = 1 << 20;
 
@@ -28,6 +30,8 @@ pub(super) struct Ledger {
     used_bytes: AtomicU64,
     peak_bytes: AtomicU64,
     held_bytes: AtomicU64,
+    /// What can be given up when memory is short.
+    ahead: Ahead,
     reservation: Mutex<Reservation>,
 }
 
@@ -47,6 +51,7 @@ impl Ledger {
             used_bytes: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
             held_bytes: AtomicU64::new(reservation.bytes()),
+            ahead: Ahead::default(),
             reservation: Mutex::new(reservation),
         }
     }
@@ -58,6 +63,11 @@ impl Ledger {
             ledger: Arc::clone(self),
             bytes,
         })
+    }
+
+    /// The selects that are open and not wanted yet.
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// Why bytes are not to be had, and what helps.
@@ -87,6 +97,14 @@ impl Ledger {
 
     /// Takes what is in use beyond what is held, and some more where it is free.
     fn grow(&self) -> bool {
+        if self.try_grow() {
+            return true;
+        }
+        self.ahead.give_up();
+        self.try_grow()
+    }
+
+    fn try_grow(&self) -> bool {
         let mut reservation = self.reservation.lock();
         let needed = self.used_bytes.load(Ordering::Relaxed);
         let missing = needed.saturating_sub(reservation.bytes());

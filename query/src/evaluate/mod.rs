@@ -9,6 +9,7 @@
 //! | `engine` | the gate, the deadline, and who still waits |
 //! | `job` | a query on its thread |
 //! | `bridge`, `feed` | series of the stores on their way to that thread |
+//! | `foresight`, `ahead` | selects that are opened before the evaluator comes to them |
 //! | `ledger` | the memory of a query |
 //! | `names` | series, names and values of labels |
 //!
@@ -16,12 +17,14 @@
 //! task reads them from the stores and hands them on through a short channel. So what is slow holds up what is fast, and
 //! memory depends on the width of the channel and not on the length of the answer.
 
+mod ahead;
 mod answer;
 mod bridge;
 mod config;
 mod engine;
 mod failure;
 mod feed;
+mod foresight;
 mod gate;
 mod job;
 mod ledger;

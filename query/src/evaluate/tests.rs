@@ -12,6 +12,9 @@ use sabre_tsdb::chunk::xor::XorAppender;
 use tokio::sync::Notify;
 
 use super::*;
+
+mod ahead;
+
 use crate::source::{
     Names, SelectOptions, SelectRequest, SeriesItem, SeriesStream, SourceFailure, StoreSource,
 };
