@@ -113,7 +113,7 @@ async fn all_selects_of_a_query_are_opened_together() {
     // None is answered before all three are asked for.
     let source = Gated::new(9, Some(3));
     let engine = gated_engine(&source, |config| {
-        config.select_patience = Duration::from_secs(1000)
+        config.select_patience = Duration::from_secs(1000);
     });
     let answer = in_time(engine.query(&instant("count(a) + count(b) + count(c)"))).await;
     assert_eq!(value(&answer.unwrap()), 900.0);
@@ -125,7 +125,7 @@ async fn all_selects_of_a_query_are_opened_together() {
 async fn queries_whose_selects_share_one_place_do_not_wait_for_one_another() {
     let source = Gated::new(1, None);
     let engine = Arc::new(gated_engine(&source, |config| {
-        config.select_patience = Duration::from_millis(5)
+        config.select_patience = Duration::from_millis(5);
     }));
     let queries: Vec<_> = (0..12)
         .map(|_| {
