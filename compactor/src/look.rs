@@ -48,13 +48,11 @@ impl Compactor {
         self.note_unclear(&view);
         let is_there =
             |block: BlockId| view.listing.get(block).is_some() || view.failures.contains_key(&block);
-        {
-            let mut quarantine = self.quarantine.lock();
-            quarantine.retain(is_there);
-            quarantine.settle(|block, work| is_settled(&view, block, work));
-        }
+        self.quarantine.lock().retain(is_there);
         self.looked.lock().nothing_due.retain(|block| is_there(*block));
         self.set_impossible_apart(&BlockInfo::with_incomplete(&view));
+        let is_settled = |block, work| is_settled(&view, block, work);
+        self.quarantine.lock().settle(is_settled);
         self.show_trouble();
         Ok(view)
     }

@@ -8,7 +8,7 @@ use sabre_model::BlockId;
 use sabre_objstore::{Bucket, BucketExt};
 use sabre_testkit::blocks::BlockBuilder;
 use sabre_tsdb::index::IndexWriteError;
-use sabre_tsdb::meta::{DeletionMark, NoCompactMark, NoCompactReason};
+use sabre_tsdb::meta::{BlockMeta, DeletionMark, NoCompactMark, NoCompactReason};
 
 use super::bad_input::{AROUND_THE_SECOND, levels, out_of_order, ten_blocks};
 use super::fixture::{Fixture, START_MS, counters};
@@ -180,4 +180,35 @@ async fn a_broken_block_that_is_marked_halts_nothing() {
         iterate(&compactor).await.unwrap_err();
         assert!(fixture.metric("thanos_compact_halted 1"), "{file}");
     }
+}
+
+#[tokio::test]
+async fn a_block_that_ends_before_it_begins_is_no_trouble_when_it_is_marked() {
+    let fixture = Fixture::new();
+    let ids = ten_blocks(&fixture).await;
+    let key = format!("{}/meta.json", ids[1]);
+    let text = fixture.bucket.get_all(&key, 1 << 20).await.unwrap();
+    let mut meta = BlockMeta::parse(&text).unwrap();
+    (meta.min_time, meta.max_time) = (meta.max_time, meta.min_time);
+    fixture
+        .bucket
+        .put(&key, Bytes::from(meta.to_json()))
+        .await
+        .unwrap();
+    let mark = NoCompactMark {
+        id: ids[1],
+        details: "its time is wrong".to_owned(),
+        no_compact_time_s: 1,
+        reason: NoCompactReason::Manual,
+    };
+    let key = format!("{}/{}", ids[1], NoCompactMark::FILE_NAME);
+    fixture
+        .bucket
+        .put(&key, Bytes::from(mark.to_json()))
+        .await
+        .unwrap();
+    let compactor = fixture.compactor();
+    compactor.prepare().await.unwrap();
+    iterate(&compactor).await.unwrap();
+    assert!(fixture.metric("thanos_compact_halted 0"));
 }
