@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod http;
 pub mod metrics;
 mod page;
+mod raw_codec;
 pub mod run;
 pub mod source;
 #[cfg(test)]

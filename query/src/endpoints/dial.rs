@@ -96,3 +96,35 @@ async fn connect(address: &str, host: &str, client: ClientOptions) -> io::Result
         .map_err(|error| io::Error::new(error.kind(), format!("no TLS with {address}: {error}")))?;
     Ok(Box::new(stream))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `MinTime` of Thanos' servers.
+    const THANOS_ALLOWS: Duration = Duration::from_secs(10);
+
+    /// What servers in Go allow that say nothing else. They forgive two probes before their next frame.
+    const GO_ALLOWS: Duration = Duration::from_secs(5 * 60);
+
+    #[test]
+    fn peers_are_probed_no_more_often_than_they_allow() {
+        assert!(KEEPALIVE_INTERVAL >= THANOS_ALLOWS);
+        assert!(
+            KEEPALIVE_INTERVAL < GO_ALLOWS,
+            "what is gone is noticed before that"
+        );
+        assert!(KEEPALIVE_TIMEOUT < KEEPALIVE_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn only_addresses_are_dialled() {
+        let options = ClientOptions::default();
+        assert!(dial("a:1", None, &options).is_ok());
+        let error = dial("no address", None, &options).unwrap_err();
+        assert!(
+            error.starts_with("no address is no address of a server: "),
+            "{error}"
+        );
+    }
+}

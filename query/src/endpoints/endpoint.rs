@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,10 +29,18 @@ pub struct Endpoint {
     address: String,
     kind: EndpointKind,
     /// One, but for groups.
-    channels: RwLock<Vec<Channel>>,
+    servers: RwLock<Arc<[Server]>>,
     next: AtomicUsize,
     created: Instant,
     state: RwLock<State>,
+}
+
+/// A server of an endpoint.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) channel: Channel,
+    /// Whether it said who it is when it was last asked. One that was not asked yet may do.
+    answers: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +58,7 @@ impl Endpoint {
         Self {
             address: address.into(),
             kind,
-            channels: RwLock::new(channels),
+            servers: RwLock::new(servers(channels)),
             next: AtomicUsize::new(0),
             created: Instant::now(),
             state: RwLock::default(),
@@ -67,16 +75,28 @@ impl Endpoint {
         self.kind
     }
 
-    /// A connection; of a group that of the server whose turn it is, `None` if it has none.
-    pub fn channel(&self) -> Option<Channel> {
-        let channels = self.channels.read();
+    /// Connections in the order in which they are to be tried. Of a group those to the servers that answered when they
+    /// were last asked, or to all if none did, beginning with the one whose turn it is; none if it has no servers.
+    pub fn channels(&self) -> Vec<Channel> {
+        let servers = self.servers();
+        let any = servers.iter().any(Server::answers);
+        let tried = servers.iter().filter(|server| server.answers() || !any);
+        let mut channels: Vec<Channel> = tried.map(|server| server.channel.clone()).collect();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        channels.get(turn.checked_rem(channels.len())?).cloned()
+        if let Some(first) = turn.checked_rem(channels.len()) {
+            channels.rotate_left(first);
+        }
+        channels
+    }
+
+    /// All its servers.
+    pub(super) fn servers(&self) -> Arc<[Server]> {
+        Arc::clone(&self.servers.read())
     }
 
     /// Puts the servers of a group in the place of those before.
     pub(crate) fn set_channels(&self, channels: Vec<Channel>) {
-        *self.channels.write() = channels;
+        *self.servers.write() = servers(channels);
     }
 
     /// What it said it is. A strict endpoint that never said so may have everything.
@@ -144,5 +164,24 @@ impl Endpoint {
         let last = self.state.read().last_success.unwrap_or(self.created);
         let silent = now.saturating_duration_since(last) > unhealthy_timeout;
         silent && !self.kind.strict
+    }
+}
+
+fn servers(channels: Vec<Channel>) -> Arc<[Server]> {
+    let server = |channel| Server {
+        channel,
+        answers: AtomicBool::new(true),
+    };
+    channels.into_iter().map(server).collect()
+}
+
+impl Server {
+    fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether it said who it is.
+    pub(super) fn note(&self, answers: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
     }
 }

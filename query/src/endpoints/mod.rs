@@ -90,14 +90,17 @@ impl Pool {
             .collect()
     }
 
-    /// Whom to ask for something all of whose answers are wanted: healthy endpoints that offer `api`, with a
-    /// connection each.
-    pub fn channels(&self, api: Api) -> Vec<(Arc<Endpoint>, Channel)> {
-        let endpoints = self.endpoints();
-        let offering = endpoints.iter().filter(|endpoint| endpoint.offers(api));
-        offering
-            .filter_map(|endpoint| Some((Arc::clone(endpoint), endpoint.channel()?)))
-            .collect()
+    /// Whom to ask for something all of whose answers are wanted: healthy endpoints that offer `api`, with the
+    /// connections that are to be tried, one at least.
+    pub fn channels(&self, api: Api) -> Vec<(Arc<Endpoint>, Vec<Channel>)> {
+        let mut asked = Vec::new();
+        for endpoint in self.endpoints().iter().filter(|endpoint| endpoint.offers(api)) {
+            let channels = endpoint.channels();
+            if !channels.is_empty() {
+                asked.push((Arc::clone(endpoint), channels));
+            }
+        }
+        asked
     }
 
     /// Puts these endpoints in the place of all others.

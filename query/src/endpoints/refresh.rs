@@ -10,11 +10,14 @@ use sabre_runtime::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, EndpointStatus, Pool, dial::dial, info};
+use super::{Endpoint, EndpointStatus, PeerInfo, Pool, dial::dial, info};
 use crate::discovery::{EndpointSpec, Sources};
 
 /// Endpoints that are asked at once.
 const ASKED_AT_ONCE: usize = 64;
+
+/// Servers of a group that are asked at once.
+const SERVERS_AT_ONCE: usize = 16;
 
 /// The longest text of external labels in a metric.
 const MAX_LABELS_BYTES: usize = 1000;
@@ -152,11 +155,9 @@ fn channels(spec: &EndpointSpec) -> Vec<tonic::transport::Channel> {
     dialled.collect()
 }
 
-async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
-    let outcome = match endpoint.channel() {
-        Some(channel) => info::ask(channel, timeout).await,
-        None => Err("its name stands for no server".to_owned()),
-    };
+/// Asks an endpoint who it is, and notes what it says.
+pub(super) async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
+    let outcome = ask_servers(&endpoint, timeout).await;
     let was_healthy = endpoint.is_healthy();
     if let Err(error) = &outcome {
         tracing::debug!(
@@ -176,6 +177,23 @@ async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
             "endpoint does not answer any more"
         );
     }
+}
+
+/// Asks all servers of an endpoint. As they have the same, the first that answers speaks for all.
+async fn ask_servers(endpoint: &Endpoint, timeout: Duration) -> Result<PeerInfo, String> {
+    let servers = endpoint.servers();
+    let channels: Vec<_> = servers.iter().map(|server| server.channel.clone()).collect();
+    let calls = channels.into_iter().map(|channel| info::ask(channel, timeout));
+    let calls: Vec<_> = calls.collect();
+    let answers: Vec<_> = stream::iter(calls).buffered(SERVERS_AT_ONCE).collect().await;
+    let mut outcome = Err("its name stands for no server".to_owned());
+    for (server, answer) in servers.iter().zip(answers) {
+        server.note(answer.is_ok());
+        if outcome.is_err() {
+            outcome = answer;
+        }
+    }
+    outcome
 }
 
 fn label_sets_text(status: &EndpointStatus) -> String {

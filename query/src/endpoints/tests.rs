@@ -1,3 +1,4 @@
+mod groups;
 mod tls;
 
 use std::time::Duration;
@@ -120,18 +121,6 @@ async fn only_those_who_answered_last_are_asked() {
     assert!(!b.is_forgotten(start + timeout, timeout));
     assert!(b.is_forgotten(start + timeout + Duration::from_secs(1), timeout));
     assert!(!a.is_forgotten(start + timeout * 2, timeout));
-}
-
-#[tokio::test]
-async fn the_servers_of_a_group_take_turns() {
-    let group = EndpointKind {
-        strict: false,
-        group: true,
-    };
-    let endpoint = Endpoint::new("g:1", group, Vec::new());
-    assert!(endpoint.channel().is_none());
-    endpoint.set_channels(vec![channel(), channel()]);
-    assert!(endpoint.channel().is_some());
 }
 
 mod refresh {

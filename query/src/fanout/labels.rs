@@ -11,7 +11,7 @@ use super::{
     Asked, Chosen, Fanout,
     messages::{self, Call, Messages},
     request,
-    stream::{PeerFailure, Reading, within},
+    stream::{MAX_WARNINGS, PeerFailure, Reading, within},
     tally::Tally,
     wire::{self, WireError},
 };
@@ -104,7 +104,8 @@ where
         match answer {
             Ok(said) => {
                 texts.extend(said.texts);
-                warnings.extend(said.warnings.iter().map(|text| format!("{address}: {text}")));
+                let told = said.warnings.iter().take(MAX_WARNINGS);
+                warnings.extend(told.map(|text| format!("{address}: {}", wire::told(text))));
             }
             Err(PeerFailure::Peer(cause)) => warnings.push(format!("fetch labels from {address}: {cause}")),
             Err(PeerFailure::Memory(cause)) => return Err(SourceFailure::Limit(cause)),
@@ -128,10 +129,10 @@ async fn ask<M: Message>(
 ) -> Result<Said, PeerFailure> {
     let fail = |cause: &str| PeerFailure::Peer(cause.to_owned());
     let mut tally = Tally::start(&options.account, &asked.endpoint.address().into());
-    let channel = asked
-        .endpoint
-        .channel()
-        .ok_or_else(|| fail("the group has no server"))?;
+    let channels = asked.endpoint.channels();
+    if channels.is_empty() {
+        return Err(fail("the group has no server"));
+    }
     let window = options
         .budget
         .reserve_within(window_bytes, request::PATIENCE)
@@ -143,7 +144,7 @@ async fn ask<M: Message>(
         ..Reading::default()
     };
     let call = Call {
-        channel,
+        channels,
         path,
         metadata: &request::metadata(options, reading.deadline),
         reserved,

@@ -11,12 +11,10 @@ use sabre_runtime::budget::{Budget, Reservation};
 
 use super::{
     chunks::arrange,
-    stream::{Next, PeerFailure, PeerStream, data_bytes},
+    stream::{Next, PeerFailure, PeerStream},
+    wire::data_bytes,
 };
 use crate::source::{SeriesItem, SourceFailure};
-
-/// Most warnings of one peer in a row.
-const MAX_WARNINGS: usize = 100;
 
 /// What comes of all streams together.
 #[derive(Debug)]
@@ -170,16 +168,11 @@ impl Merge {
         mut next: Result<Next, PeerFailure>,
         after: Option<&Labels>,
     ) -> Result<(), SourceFailure> {
-        let mut warnings = 0;
         loop {
             let Some(stream) = self.streams.get_mut(index) else {
                 return Ok(());
             };
             match next {
-                Ok(Next::Warning(_)) if warnings == MAX_WARNINGS => {
-                    self.drop_stream(index, "sends warnings without end");
-                    return Ok(());
-                }
                 Ok(Next::End) => return Ok(()),
                 Ok(Next::Series(labels, chunks)) => {
                     if after.is_some_and(|after| labels < *after) {
@@ -196,7 +189,6 @@ impl Merge {
                 Ok(Next::Warning(text)) => {
                     let told = format!("{}: {text}", stream.address());
                     next = stream.next().await;
-                    warnings += 1;
                     self.troubles.push_back(told);
                 }
                 Err(PeerFailure::Peer(cause)) => {

@@ -22,12 +22,22 @@ const HEAD_BYTES: usize = 5;
 /// Most bytes that are set aside at once for a message whose bytes did not come yet.
 const FIRST_BYTES: usize = 1 << 20;
 
+/// Most servers of a group that are tried for one call.
+const MAX_TRIES: usize = 4;
+
+/// What a connection reads at once; frames may be slices of it.
+const READ_BYTES: usize = 16 << 10;
+
 /// The answer to a call, as it comes.
 #[derive(Debug)]
 pub(crate) struct Messages {
     body: Body,
     /// What is left of the last frame.
     frame: Bytes,
+    /// What the last frame takes as long as a slice of it is held.
+    frame_bytes: usize,
+    /// What the last message takes as long as a slice of it is held.
+    backing_bytes: usize,
     /// What was reserved for messages; grows to the longest.
     reserved: Reservation,
     /// The part of it that other things are charged to.
@@ -41,7 +51,8 @@ pub(crate) struct Messages {
 /// What a call needs besides its message.
 #[derive(Debug)]
 pub(crate) struct Call<'c> {
-    pub(crate) channel: Channel,
+    /// To the servers that may answer, in the order in which they are tried.
+    pub(crate) channels: Vec<Channel>,
     pub(crate) path: &'static str,
     pub(crate) metadata: &'c [(String, String)],
     /// For what the connection reads ahead.
@@ -56,7 +67,7 @@ pub(crate) struct Call<'c> {
 /// What the peer, or the connection to it, says instead of an answer.
 pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Messages, Status> {
     let Call {
-        channel,
+        channels,
         path,
         metadata,
         reserved,
@@ -64,13 +75,14 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         mut metrics,
     } = call;
     let message = request.encode_to_vec();
-    let mut outcome = head(channel.clone(), path, &message, metadata, metrics.trace_headers()).await;
-    // A connection that was closed while nobody looked is not the peer's failure: it is asked once more.
-    if outcome
-        .as_ref()
-        .is_err_and(|status| status.code() == Code::Unavailable)
-    {
-        outcome = head(channel, path, &message, metadata, metrics.trace_headers()).await;
+    let mut outcome = Err(Status::unavailable("there is no server"));
+    // A connection that was closed while nobody looked is not the peer's failure: it is asked once more, or another
+    // server of its group.
+    for channel in channels.iter().cycle().take(channels.len().clamp(2, MAX_TRIES)) {
+        outcome = head(channel.clone(), path, &message, metadata, metrics.trace_headers()).await;
+        if !matches!(&outcome, Err(status) if status.code() == Code::Unavailable) {
+            break;
+        }
     }
     let (body, ended) = match outcome {
         Ok(answer) => answer,
@@ -85,6 +97,8 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
     Ok(Messages {
         body,
         frame: Bytes::new(),
+        frame_bytes: 0,
+        backing_bytes: 0,
         base_bytes: reserved.bytes(),
         reserved,
         budget: budget.clone(),
@@ -157,6 +171,11 @@ impl Messages {
         next
     }
 
+    /// What stays in memory as long as a slice of the last message is held: it, or all of the frame it came in.
+    pub(crate) fn backing_bytes(&self) -> usize {
+        self.backing_bytes
+    }
+
     async fn cut(&mut self) -> Result<Option<Bytes>, Status> {
         while self.frame.is_empty() {
             if !self.read().await? {
@@ -166,8 +185,10 @@ impl Messages {
         let head = self.head().await?;
         let len = message_len(head)?;
         if len <= self.frame.len() {
+            self.backing_bytes = self.frame_bytes;
             return Ok(Some(self.frame.split_to(len)));
         }
+        self.backing_bytes = len;
         self.reserve(len).await?;
         let mut message = BytesMut::with_capacity(len.min(FIRST_BYTES));
         while message.len() < len {
@@ -227,6 +248,7 @@ impl Messages {
             match frame.into_data() {
                 Ok(data) if data.is_empty() && !self.body.is_end_stream() => {}
                 Ok(data) => {
+                    self.frame_bytes = data.len().max(READ_BYTES);
                     self.frame = data;
                     return Ok(true);
                 }

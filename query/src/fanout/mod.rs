@@ -4,7 +4,7 @@
 //! |---|---|
 //! | whom to ask | `choose` |
 //! | how does a call go out and its answer come in | `messages`, `request` |
-//! | what do the bytes say | `wire` |
+//! | what do the bytes say | `wire`, `weight` |
 //! | what comes of one peer | `stream`, `tally` |
 //! | how do many become one | `merge`, `chunks`, `labels` |
 //!
@@ -22,6 +22,7 @@ mod stream;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod weight;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -45,8 +46,9 @@ use crate::{
 };
 
 pub(crate) use choose::without_own;
-pub(crate) use stream::data_bytes;
 pub(crate) use tally::samples_of;
+pub(crate) use weight::Shape;
+pub(crate) use wire::data_bytes;
 
 /// What a connection may read ahead for one call.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -190,9 +192,10 @@ impl Fanout {
         let address: Arc<str> = asked.endpoint.address().into();
         let fail = |cause: &str| (Arc::clone(&address), PeerFailure::Peer(cause.to_owned()));
         let tally = Tally::start(&options.account, &address);
-        let Some(channel) = asked.endpoint.channel() else {
+        let channels = asked.endpoint.channels();
+        if channels.is_empty() {
             return Err(fail("the group has no server"));
-        };
+        }
         let window = options
             .budget
             .reserve_within(window_bytes, request::PATIENCE)
@@ -201,7 +204,7 @@ impl Fanout {
             window.map_err(|error| (Arc::clone(&address), PeerFailure::Memory(error.to_string())))?;
         let reading = self.reading(&asked.peer, request, options);
         let call = Call {
-            channel,
+            channels,
             path: SERIES,
             metadata: &request::metadata(options, reading.deadline),
             reserved,

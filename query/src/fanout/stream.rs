@@ -11,11 +11,14 @@ use tonic::Status;
 use super::{
     messages::Messages,
     tally::Tally,
-    wire::{self, Part, WireError},
+    wire::{self, Part, WireError, data_bytes},
 };
 
 /// What a series takes in memory beside the bytes of its message.
 const SERIES_BYTES: usize = 256;
+
+/// Most warnings of one peer.
+pub(crate) const MAX_WARNINGS: usize = 100;
 
 /// A decoded series.
 pub(crate) type Decoded = (Labels, Vec<AggrChunk>);
@@ -66,6 +69,8 @@ pub(crate) struct PeerStream {
     batch: Bytes,
     tally: Tally,
     scratch: Vec<u8>,
+    /// How many warnings came.
+    warnings: usize,
 }
 
 #[derive(Debug)]
@@ -89,6 +94,7 @@ impl PeerStream {
             batch: Bytes::new(),
             tally,
             scratch: Vec::new(),
+            warnings: 0,
         }
     }
 
@@ -158,7 +164,13 @@ impl PeerStream {
                     }
                 }
                 Part::Batch(batch) => self.batch = batch,
-                Part::Warning(text) => return Ok(Next::Warning(text)),
+                Part::Warning(_) if self.warnings == MAX_WARNINGS => {
+                    return Err(PeerFailure::Peer("sends warnings without end".to_owned()));
+                }
+                Part::Warning(text) => {
+                    self.warnings += 1;
+                    return Ok(Next::Warning(text));
+                }
                 Part::Other => {}
             }
         }
@@ -183,7 +195,10 @@ impl PeerStream {
         {
             return Ok(None);
         }
-        let chunks = wire::chunks(series, count).map_err(garbage)?;
+        let mut chunks = wire::chunks(series, count).map_err(garbage)?;
+        if let Source::Live(messages) = &self.source {
+            wire::detach(&mut chunks, messages.backing_bytes());
+        }
         self.tally.series(&chunks);
         Ok(Some((labels, chunks)))
     }
@@ -254,24 +269,6 @@ pub(crate) async fn within<T>(
             )))
         }
     }
-}
-
-/// The bytes of the data of a chunk.
-pub(crate) fn data_bytes(chunk: &AggrChunk) -> usize {
-    parts(chunk).map(|part| part.data.len()).sum()
-}
-
-/// All that a chunk holds.
-pub(crate) fn parts(chunk: &AggrChunk) -> impl Iterator<Item = &sabre_proto::thanos::Chunk> {
-    let parts = [
-        &chunk.raw,
-        &chunk.count,
-        &chunk.sum,
-        &chunk.min,
-        &chunk.max,
-        &chunk.counter,
-    ];
-    parts.into_iter().flatten()
 }
 
 fn decoded_bytes(series: &Bytes, chunks: usize) -> usize {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sabre_proto::thanos::{AggrChunk, Chunk};
 use tokio::time::Instant;
 
-use super::stream::parts;
+use super::wire::parts;
 use crate::source::{Account, EndpointAccount};
 
 /// Counts one call.

@@ -1,3 +1,6 @@
+mod groups;
+mod hostile;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;

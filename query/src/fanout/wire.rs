@@ -2,9 +2,12 @@
 //!
 //! A message may claim anything: whatever cannot be read is an error, and nothing is set aside for what was not counted.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sabre_model::{Labels, LabelsError};
 use sabre_proto::thanos::{AggrChunk, Chunk};
+
+/// Most of a warning that is kept: whoever reads it wants to know who said what, not all of it.
+const MAX_WARNING_BYTES: usize = 4 << 10;
 
 /// A message that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +38,7 @@ pub(crate) enum Part {
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Of fixed width, which no field of ours has.
@@ -44,16 +47,16 @@ enum Value<'a> {
 
 /// The fields of a message, in their order.
 #[derive(Clone, Debug)]
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    fn new(message: &'a [u8]) -> Self {
+    pub(super) fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
-    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, WireError> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -99,13 +102,22 @@ pub(crate) fn part(message: &Bytes) -> Result<Part, WireError> {
         // Of the fields of a oneof the last one counts.
         match (number, value) {
             (1, Value::Bytes(series)) => part = Part::Series(message.slice_ref(series)),
-            (2, Value::Bytes(text)) => part = Part::Warning(self::text(text)?.to_owned()),
+            (2, Value::Bytes(text)) => part = Part::Warning(told(self::text(text)?)),
             (4, Value::Bytes(batch)) => part = Part::Batch(message.slice_ref(batch)),
             (3, Value::Bytes(_)) => part = Part::Other,
             _ => {}
         }
     }
     Ok(part)
+}
+
+/// A warning of a peer, as much of it as is passed on.
+pub(crate) fn told(text: &str) -> String {
+    if text.len() <= MAX_WARNING_BYTES {
+        return text.to_owned();
+    }
+    let start = text.get(..text.floor_char_boundary(MAX_WARNING_BYTES));
+    format!("{}…", start.unwrap_or_default())
 }
 
 /// Takes the next series off a batch.
@@ -234,6 +246,50 @@ pub(crate) fn chunks(series: &Bytes, count: usize) -> Result<Vec<AggrChunk>, Wir
         }
     }
     Ok(chunks)
+}
+
+/// Puts the data of chunks into one piece of memory of their own, if what they are slices of takes `backing_bytes` and
+/// they are less than half of it. Else a peer could have a lot of memory held with little that is charged.
+pub(crate) fn detach(chunks: &mut [AggrChunk], backing_bytes: usize) {
+    let len: usize = chunks.iter().map(data_bytes).sum();
+    if len.saturating_mul(2) >= backing_bytes {
+        return;
+    }
+    let mut own = BytesMut::with_capacity(len);
+    for part in chunks.iter_mut().flat_map(parts_mut) {
+        own.extend_from_slice(&part.data);
+        part.data = own.split().freeze();
+    }
+}
+
+/// The bytes of the data of a chunk.
+pub(crate) fn data_bytes(chunk: &AggrChunk) -> usize {
+    parts(chunk).map(|part| part.data.len()).sum()
+}
+
+/// All that a chunk holds.
+pub(crate) fn parts(chunk: &AggrChunk) -> impl Iterator<Item = &Chunk> {
+    let parts = [
+        &chunk.raw,
+        &chunk.count,
+        &chunk.sum,
+        &chunk.min,
+        &chunk.max,
+        &chunk.counter,
+    ];
+    parts.into_iter().flatten()
+}
+
+fn parts_mut(chunk: &mut AggrChunk) -> impl Iterator<Item = &mut Chunk> {
+    let parts = [
+        &mut chunk.raw,
+        &mut chunk.count,
+        &mut chunk.sum,
+        &mut chunk.min,
+        &mut chunk.max,
+        &mut chunk.counter,
+    ];
+    parts.into_iter().flatten()
 }
 
 fn aggr_chunk(whole: &Bytes, message: &[u8]) -> Result<AggrChunk, WireError> {

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use sabre_model::{Labels, Matcher};
 use sabre_promql::{ParseOptions, ast::Expr, parse};
-use sabre_proto::thanos::{
-    ExemplarData, ExemplarsRequest, ExemplarsResponse, exemplars_client::ExemplarsClient, exemplars_response,
-};
+use sabre_proto::thanos::{ExemplarData, ExemplarsRequest, ExemplarsResponse, exemplars_response};
 use serde_json::{Number, Value, json};
 
 use super::{
     Call, Gathered,
-    gather::{Said, gather},
-    json, without_replica,
+    gather::{Question, Said, gather},
+    json,
+    shapes::EXEMPLARS,
+    without_replica,
 };
 use crate::{
     endpoints::{Api, Endpoint, Pool},
@@ -80,16 +80,18 @@ pub(crate) async fn fetch(
             partial_response_strategy: call.strategy(),
         })
     };
-    let ask = |channel, request, max_bytes| async move {
-        let mut client = ExemplarsClient::new(channel).max_decoding_message_size(max_bytes);
-        client.exemplars(request).await
-    };
     let read = |response: ExemplarsResponse| match response.result {
         Some(exemplars_response::Result::Data(data)) => Said::Item(data),
         Some(exemplars_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    gather(pool, Api::Exemplars, call, message, ask, read).await
+    let question = Question {
+        api: Api::Exemplars,
+        path: "/thanos.Exemplars/Exemplars",
+        shape: &EXEMPLARS,
+        read,
+    };
+    gather(pool, call, question, message).await
 }
 
 /// The conditions of all selectors within an expression.

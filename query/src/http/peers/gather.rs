@@ -5,20 +5,28 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
+use http::uri::PathAndQuery;
 use prost::Message;
 use sabre_proto::thanos::PartialResponseStrategy;
 use tokio::time::timeout;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Code, Request, Status,
+    client::Grpc,
     metadata::{MetadataKey, MetadataValue},
     transport::Channel,
 };
 
 use crate::{
     endpoints::{Api, Endpoint, Pool},
+    fanout::Shape,
     http::{failure::ApiFailure, options::ApiOptions, tenant::Tenant},
+    raw_codec::RawCodec,
 };
+
+/// However many peers are asked, a message of one may have so many bytes.
+const MIN_MESSAGE_BYTES: usize = 4 << 20;
 
 /// How peers are asked.
 #[derive(Clone, Debug)]
@@ -36,7 +44,7 @@ pub(crate) struct Call {
 pub struct PeerLimits {
     /// How long each may take.
     pub timeout: Duration,
-    /// Most bytes of the answers of all together.
+    /// Most bytes that the answers of all together may take in memory.
     pub max_bytes: usize,
 }
 
@@ -54,6 +62,17 @@ pub(super) enum Said<T> {
     Item(T),
     Warning(String),
     Nothing,
+}
+
+/// What is asked, and how answers are read.
+#[derive(Debug)]
+pub(super) struct Question<R, T> {
+    pub(super) api: Api,
+    pub(super) path: &'static str,
+    /// What an answer takes in memory.
+    pub(super) shape: &'static Shape,
+    /// Takes an answer apart.
+    pub(super) read: fn(R) -> Said<T>,
 }
 
 /// What is left of the bytes of a call.
@@ -118,19 +137,16 @@ impl Call {
     }
 }
 
-/// Asks everybody who offers `api`. `message` makes the request for a peer, `None` to leave it out; `ask` sends it, and
-/// gets the most bytes a message may have; `read` takes the answers apart.
-pub(super) async fn gather<Q, R, T, F>(
+/// Asks everybody who offers what is asked for. `message` makes the request for a peer, `None` to leave it out.
+pub(super) async fn gather<Q, R, T>(
     pool: &Pool,
-    api: Api,
     call: &Call,
+    question: Question<R, T>,
     message: impl Fn(&Endpoint) -> Option<Q>,
-    ask: impl Fn(Channel, Request<Q>, usize) -> F,
-    read: fn(R) -> Said<T>,
 ) -> Result<Gathered<T>, ApiFailure>
 where
+    Q: Message + Clone + 'static,
     R: Message + Default + 'static,
-    F: Future<Output = Result<Response<Streaming<R>>, Status>>,
 {
     let PeerLimits {
         timeout: patience,
@@ -140,17 +156,31 @@ where
         left: AtomicUsize::new(max_bytes),
         limit: max_bytes,
     };
+    let peers = pool.channels(question.api);
+    let share = max_bytes.checked_div(peers.len()).unwrap_or(max_bytes);
+    let most_bytes = share.max(MIN_MESSAGE_BYTES).min(max_bytes);
     let mut asked = Vec::new();
-    for (endpoint, channel) in pool.channels(api) {
+    for (endpoint, channels) in peers {
         let Some(message) = message(&endpoint) else {
             continue;
         };
-        let answer = ask(channel, call.request(message), max_bytes);
-        let allowance = &allowance;
+        let (allowance, question) = (&allowance, &question);
         asked.push(async move {
             let mut said = Vec::new();
-            let reading = read_all(answer, read, allowance, &mut said);
-            let ended = match timeout(patience, reading).await {
+            let asking = async {
+                let mut ended = Ok(());
+                for channel in channels {
+                    let request = call.request(message.clone());
+                    ended = read_all(channel, request, question, most_bytes, allowance, &mut said).await;
+                    // Another server of a group may say what this one cannot.
+                    let silent = matches!(&ended, Err(status) if status.code() == Code::Unavailable);
+                    if !silent || !said.is_empty() {
+                        break;
+                    }
+                }
+                ended
+            };
+            let ended = match timeout(patience, asking).await {
                 Ok(ended) => ended.map_err(|status| describe(&status)),
                 Err(_) => Err(format!("no answer within {} s", patience.as_secs_f64())),
             };
@@ -181,25 +211,45 @@ where
 }
 
 /// Reads until the end, the first error, or more than is allowed. What was read counts in any case.
-async fn read_all<R: Message, T>(
-    answer: impl Future<Output = Result<Response<Streaming<R>>, Status>>,
-    read: fn(R) -> Said<T>,
+async fn read_all<Q, R, T>(
+    channel: Channel,
+    request: Request<Q>,
+    question: &Question<R, T>,
+    most_bytes: usize,
     allowance: &Allowance,
     said: &mut Vec<Said<T>>,
-) -> Result<(), Status> {
-    let mut answers = answer.await?.into_inner();
+) -> Result<(), Status>
+where
+    Q: Message + 'static,
+    R: Message + Default,
+{
+    let mut client = Grpc::new(channel).max_decoding_message_size(most_bytes);
+    client
+        .ready()
+        .await
+        .map_err(|error| Status::from_error(error.into()))?;
+    let path = PathAndQuery::from_static(question.path);
+    let answers = client.server_streaming(request, path, RawCodec::new()).await?;
+    let mut answers = answers.into_inner();
     while let Some(message) = answers.next().await {
-        let message = message?;
-        allowance.take(message.encoded_len())?;
-        said.push(read(message));
+        said.push(question.read(message?, allowance)?);
     }
     Ok(())
 }
 
+impl<R: Message + Default, T> Question<R, T> {
+    fn read(&self, message: Bytes, allowance: &Allowance) -> Result<Said<T>, Status> {
+        let none =
+            |error: &dyn std::fmt::Display| Status::internal(format!("an answer that is none: {error}"));
+        let weight = self.shape.weigh(&message).map_err(|error| none(&error))?;
+        allowance.take(weight)?;
+        let message = R::decode(message).map_err(|error| none(&error))?;
+        Ok((self.read)(message))
+    }
+}
+
 impl Allowance {
     fn take(&self, bytes: usize) -> Result<(), Status> {
-        // Empty messages take memory too.
-        let bytes = bytes.saturating_add(64);
         let taken = self
             .left
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -207,7 +257,9 @@ impl Allowance {
             });
         taken.map(drop).map_err(|_| {
             let limit = self.limit;
-            Status::resource_exhausted(format!("answers of all peers are longer than {limit} bytes"))
+            Status::resource_exhausted(format!(
+                "answers of all peers take more than {limit} bytes of memory"
+            ))
         })
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use sabre_proto::thanos::{
-    Meta, MetricMetadata, MetricMetadataRequest, MetricMetadataResponse, metadata_client::MetadataClient,
-    metric_metadata_response,
+    Meta, MetricMetadata, MetricMetadataRequest, MetricMetadataResponse, metric_metadata_response,
 };
 use serde_json::{Map, Value, json};
 
 use super::{
     Call, Gathered,
-    gather::{Said, gather},
+    gather::{Question, Said, gather},
+    shapes::METADATA,
 };
 use crate::{
     endpoints::{Api, Pool},
@@ -45,16 +45,18 @@ pub(crate) async fn fetch(
             partial_response_strategy: call.strategy(),
         })
     };
-    let ask = |channel, request, max_bytes| async move {
-        let mut client = MetadataClient::new(channel).max_decoding_message_size(max_bytes);
-        client.metric_metadata(request).await
-    };
     let read = |response: MetricMetadataResponse| match response.result {
         Some(metric_metadata_response::Result::Metadata(metadata)) => Said::Item(metadata),
         Some(metric_metadata_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    gather(pool, Api::Metadata, call, message, ask, read).await
+    let question = Question {
+        api: Api::Metadata,
+        path: "/thanos.Metadata/MetricMetadata",
+        shape: &METADATA,
+        read,
+    };
+    gather(pool, call, question, message).await
 }
 
 /// By metric; of more metrics than the limit the first by name are kept.

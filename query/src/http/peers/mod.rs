@@ -8,6 +8,7 @@ mod gather;
 pub(super) mod json;
 pub(crate) mod metadata;
 pub(crate) mod rules;
+mod shapes;
 pub(crate) mod statistics;
 pub(crate) mod targets;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 pub use gather::PeerLimits;
 pub(crate) use gather::{Call, Gathered};
+pub(crate) use shapes::{LABEL, LABEL_SET};
 
 use sabre_model::Labels;
 use sabre_proto::{convert::labels_from_wire, thanos::LabelSet};

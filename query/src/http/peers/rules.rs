@@ -6,15 +6,16 @@ use std::cmp::Ordering;
 use prost_types::Timestamp;
 use sabre_model::{Labels, Matcher};
 use sabre_proto::thanos::{
-    Alert, AlertState, RecordingRule, Rule, RuleGroup, RulesRequest, RulesResponse, rule,
-    rules_client::RulesClient, rules_response,
+    Alert, AlertState, RecordingRule, Rule, RuleGroup, RulesRequest, RulesResponse, rule, rules_response,
 };
 use serde_json::{Value, json};
 
 use super::{
     Call, Gathered,
-    gather::{Said, gather},
-    json, without_replica,
+    gather::{Question, Said, gather},
+    json,
+    shapes::RULES,
+    without_replica,
 };
 use crate::{
     endpoints::{Api, Pool},
@@ -68,16 +69,18 @@ pub(crate) async fn fetch(
     call: &Call,
     request: &RulesRequest,
 ) -> Result<Gathered<RuleGroup>, ApiFailure> {
-    let ask = |channel, request, max_bytes| async move {
-        let mut client = RulesClient::new(channel).max_decoding_message_size(max_bytes);
-        client.rules(request).await
-    };
     let read = |response: RulesResponse| match response.result {
         Some(rules_response::Result::Group(group)) => Said::Item(group),
         Some(rules_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    gather(pool, Api::Rules, call, |_| Some(request.clone()), ask, read).await
+    let question = Question {
+        api: Api::Rules,
+        path: "/thanos.Rules/Rules",
+        shape: &RULES,
+        read,
+    };
+    gather(pool, call, question, |_| Some(request.clone())).await
 }
 
 /// Filters, merges, and takes off replica labels; sorted by file and name.

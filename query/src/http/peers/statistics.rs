@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use sabre_proto::thanos::{
     HeadStatistics, LabelMatcher, Statistic, TsdbStatistics, TsdbStatisticsEntry, TsdbStatisticsRequest,
-    TsdbStatisticsResponse, status_client::StatusClient, tsdb_statistics_response,
+    TsdbStatisticsResponse, tsdb_statistics_response,
 };
 use serde_json::{Value, json};
 
 use super::{
     Call, Gathered,
-    gather::{Said, gather},
+    gather::{Question, Said, gather},
+    shapes::STATISTICS,
 };
 use crate::{
     endpoints::{Api, Pool},
@@ -56,16 +57,18 @@ pub(crate) async fn fetch(
     call: &Call,
     request: &TsdbStatisticsRequest,
 ) -> Result<Gathered<TsdbStatistics>, ApiFailure> {
-    let ask = |channel, request, max_bytes| async move {
-        let mut client = StatusClient::new(channel).max_decoding_message_size(max_bytes);
-        client.tsdb_statistics(request).await
-    };
     let read = |response: TsdbStatisticsResponse| match response.result {
         Some(tsdb_statistics_response::Result::Statistics(statistics)) => Said::Item(statistics),
         Some(tsdb_statistics_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    gather(pool, Api::Status, call, |_| Some(request.clone()), ask, read).await
+    let question = Question {
+        api: Api::Status,
+        path: "/thanos.Status/TSDBStatistics",
+        shape: &STATISTICS,
+        read,
+    };
+    gather(pool, call, question, |_| Some(request.clone())).await
 }
 
 /// One answer of all; `None` if nobody knows the tenant.

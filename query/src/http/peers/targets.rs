@@ -5,14 +5,16 @@ use std::cmp::Ordering;
 use sabre_model::Labels;
 use sabre_proto::thanos::{
     ActiveTarget, DroppedTarget, TargetDiscovery, TargetsRequest, TargetsResponse, active_target::Health,
-    targets_client::TargetsClient, targets_response,
+    targets_response,
 };
 use serde_json::{Value, json};
 
 use super::{
     Call, Gathered,
-    gather::{Said, gather},
-    json, without_replica,
+    gather::{Question, Said, gather},
+    json,
+    shapes::TARGETS,
+    without_replica,
 };
 use crate::{
     endpoints::{Api, Pool},
@@ -51,16 +53,18 @@ pub(crate) async fn fetch(
             partial_response_strategy: call.strategy(),
         })
     };
-    let ask = |channel, request, max_bytes| async move {
-        let mut client = TargetsClient::new(channel).max_decoding_message_size(max_bytes);
-        client.targets(request).await
-    };
     let read = |response: TargetsResponse| match response.result {
         Some(targets_response::Result::Targets(targets)) => Said::Item(targets),
         Some(targets_response::Result::Warning(warning)) => Said::Warning(warning),
         None => Said::Nothing,
     };
-    gather(pool, Api::Targets, call, message, ask, read).await
+    let question = Question {
+        api: Api::Targets,
+        path: "/thanos.Targets/Targets",
+        shape: &TARGETS,
+        read,
+    };
+    gather(pool, call, question, message).await
 }
 
 /// One answer of all, sorted.

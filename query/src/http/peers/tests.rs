@@ -1,3 +1,5 @@
+mod hostile;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::stream::{self, BoxStream};
@@ -472,7 +474,7 @@ async fn peers_that_say_too_much_are_cut_off() {
         .await
         .unwrap();
     assert!(
-        got.warnings[0].contains("longer than 100000 bytes"),
+        got.warnings[0].contains("take more than 100000 bytes of memory"),
         "{:?}",
         got.warnings
     );
