@@ -69,15 +69,31 @@ fn is_legacy_metric_name(name: &str) -> bool {
     name.starts_with(is_start) && name.chars().all(|c| is_start(c) || c.is_ascii_digit())
 }
 
-impl Display for Aggregate {
+/// An aggregation up to its parenthesis.
+pub(crate) struct Grouped<'e>(pub(crate) &'e Aggregate);
+
+/// An operator with all that belongs to it but its sides.
+pub(crate) struct Operation<'e>(pub(crate) &'e Binary);
+
+/// What stands behind the expression of a subquery.
+pub(crate) struct SubqueryTimes<'e>(pub(crate) &'e Subquery);
+
+impl Display for Grouped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.without || !self.grouping.is_empty() {
-            f.write_str(if self.without { " without (" } else { " by (" })?;
-            write_labels(f, &self.grouping)?;
+        let Grouped(aggregate) = self;
+        f.write_str(aggregate.op.as_str())?;
+        if aggregate.without || !aggregate.grouping.is_empty() {
+            f.write_str(if aggregate.without { " without (" } else { " by (" })?;
+            write_labels(f, &aggregate.grouping)?;
             f.write_str(") ")?;
         }
-        f.write_str("(")?;
+        Ok(())
+    }
+}
+
+impl Display for Aggregate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", Grouped(self))?;
         if let Some(param) = &self.param {
             write!(f, "{param}, ")?;
         }
@@ -85,14 +101,21 @@ impl Display for Aggregate {
     }
 }
 
+impl Display for Operation<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Operation(binary) = self;
+        let return_bool = if binary.return_bool { " bool" } else { "" };
+        write!(f, "{}{return_bool}", binary.op.as_str())?;
+        match &binary.matching {
+            Some(matching) => write_matching(f, matching),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let return_bool = if self.return_bool { " bool" } else { "" };
-        write!(f, "{} {}{return_bool}", self.lhs, self.op.as_str())?;
-        if let Some(matching) = &self.matching {
-            write_matching(f, matching)?;
-        }
-        write!(f, " {}", self.rhs)
+        write!(f, "{} {} {}", self.lhs, Operation(self), self.rhs)
     }
 }
 
@@ -204,14 +227,21 @@ impl Display for MatrixSelector {
     }
 }
 
-impl Display for Subquery {
+impl Display for SubqueryTimes<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}:", self.expr, self.range)?;
-        if !self.step.is_zero() {
-            write!(f, "{}", self.step)?;
+        let SubqueryTimes(subquery) = self;
+        write!(f, "[{}:", subquery.range)?;
+        if !subquery.step.is_zero() {
+            write!(f, "{}", subquery.step)?;
         }
         f.write_str("]")?;
-        write_at(f, self.at)?;
-        write_offset(f, &self.offset)
+        write_at(f, subquery.at)?;
+        write_offset(f, &subquery.offset)
+    }
+}
+
+impl Display for Subquery {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.expr, SubqueryTimes(self))
     }
 }

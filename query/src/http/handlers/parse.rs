@@ -6,7 +6,7 @@ use sabre_promql::{
     ast::{At, Duration, Expr, MatrixSelector, Subquery, VectorMatching, VectorSelector},
     function::Variadic,
     go_text::format_f,
-    parse as parse_promql,
+    parse as parse_promql, pretty,
 };
 use serde_json::{Value, json};
 
@@ -14,10 +14,10 @@ use crate::http::{failure::ApiFailure, form::Form, json::document::Document, rep
 
 const NANOS_PER_MS: i64 = 1_000_000;
 
-/// The query as a text in the usual form.
+/// The query as a text in the usual form, over several lines if it is long.
 pub(super) async fn format(headers: HeaderMap, form: Form) -> Result<Response, ApiFailure> {
     let expr = parsed(&form)?;
-    let text = Value::String(expr.to_string());
+    let text = Value::String(pretty(&expr));
     Ok(reply::send(Document::json(&text, &[]), &[], &headers))
 }
 
