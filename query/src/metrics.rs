@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sabre_runtime::metrics::{Counter, Counters, Gauge, Histogram, Histograms, Registry};
+use sabre_runtime::metrics::{Counter, Counters, Gauge, Histograms, Registry};
 use tokio::time::Instant;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     http::Queries,
 };
 
-/// Buckets of the time queries wait for a place and take, in seconds.
+/// Buckets of the time of the parts of queries, in seconds.
 const DURATION_BUCKETS: [f64; 15] = [
     0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 90.0, 120.0,
 ];
@@ -30,9 +30,7 @@ const SAMPLES_BOUNDS: [u64; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
 #[derive(Clone, Debug)]
 pub struct Measured {
     engine: Arc<Engine>,
-    in_flight: Gauge,
     queries: Gauge,
-    waits: Histogram,
     durations: Histograms<1>,
     failures: Counters<1>,
     samples: Counter,
@@ -48,33 +46,16 @@ impl Measured {
     /// Counts the queries of `engine`.
     pub fn new(engine: Arc<Engine>, max_concurrent: usize, registry: &Registry) -> Self {
         let most = i64::try_from(max_concurrent).unwrap_or(i64::MAX);
-        let gauges = [
-            (
-                "thanos_query_concurrent_gate_queries_max",
-                "Most queries that may run at once",
-            ),
-            (
-                "prometheus_engine_queries_concurrent_max",
-                "Most queries that may run at once",
-            ),
-        ];
-        for (name, help) in gauges {
-            registry.gauge(name, help).set(most);
-        }
+        let max = registry.gauge(
+            "prometheus_engine_queries_concurrent_max",
+            "Most queries that may run at once",
+        );
+        max.set(most);
         Self {
             engine,
-            in_flight: registry.gauge(
-                "thanos_query_concurrent_gate_queries_in_flight",
-                "Queries that run or wait for their turn",
-            ),
             queries: registry.gauge(
                 "prometheus_engine_queries",
                 "Queries that run or wait for their turn",
-            ),
-            waits: registry.histogram(
-                "thanos_query_concurrent_gate_duration_seconds",
-                "How long queries waited for their turn",
-                &DURATION_BUCKETS,
             ),
             durations: registry.histograms(
                 "prometheus_engine_query_duration_seconds",
@@ -105,7 +86,6 @@ impl Measured {
             Ok(answer) => {
                 let cost = &answer.statistics;
                 let seconds = |microseconds: u64| Duration::from_micros(microseconds).as_secs_f64();
-                self.waits.observe(seconds(cost.queue_us));
                 self.durations
                     .with(["queue_time"])
                     .observe(seconds(cost.queue_us));
@@ -129,7 +109,6 @@ impl Measured {
     }
 
     fn start(&self) -> Running<'_> {
-        self.in_flight.inc();
         self.queries.inc();
         Running { measured: self }
     }
@@ -137,7 +116,6 @@ impl Measured {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.measured.in_flight.dec();
         self.measured.queries.dec();
     }
 }

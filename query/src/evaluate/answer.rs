@@ -9,6 +9,9 @@ use sabre_promql::value::Value;
 use super::ledger::Charge;
 use crate::source::EndpointAccount;
 
+/// A time and a value.
+const SAMPLE_BYTES: u64 = 16;
+
 /// The result of a query.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -29,6 +32,8 @@ pub struct SeriesAnswer {
     pub series: Vec<Labels>,
     /// Stores that did not answer, and whether the limit cut the answer.
     pub warnings: Vec<String>,
+    /// The memory of it: it stays charged until this goes.
+    pub charged: Charged,
 }
 
 /// Names or values of labels.
@@ -38,6 +43,8 @@ pub struct NamesAnswer {
     pub values: Vec<String>,
     /// Stores that did not answer, and whether the limit cut the answer.
     pub warnings: Vec<String>,
+    /// The memory of it: it stays charged until this goes.
+    pub charged: Charged,
 }
 
 /// What a query cost. Times are in microseconds.
@@ -67,17 +74,29 @@ pub struct Statistics {
     pub endpoints: BTreeMap<String, EndpointAccount>,
 }
 
+impl Statistics {
+    /// The most samples that can have been in memory at once: no more than were read, nor than fit into the most that
+    /// was charged.
+    pub fn peak_samples(&self) -> u64 {
+        self.samples.min(self.peak_bytes / SAMPLE_BYTES)
+    }
+}
+
 /// Memory that stays charged to the budget of the process until the last clone of this goes.
 #[derive(Clone, Debug, Default)]
-pub struct Charged(Option<Arc<Charge>>);
+pub struct Charged(Arc<[Charge]>);
 
 impl Charged {
     pub(super) fn new(charge: Charge) -> Charged {
-        Charged(Some(Arc::new(charge)))
+        Charged(Arc::new([charge]))
+    }
+
+    pub(super) fn of(charges: Vec<Charge>) -> Charged {
+        Charged(charges.into())
     }
 
     /// The bytes charged.
     pub fn bytes(&self) -> u64 {
-        self.0.as_ref().map_or(0, |charge| charge.bytes())
+        self.0.iter().map(Charge::bytes).sum()
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sabre_model::Matcher;
+use sabre_promql::QueryError;
 use sabre_runtime::{budget::Budget, metrics::Registry, trace::Span};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -16,6 +16,7 @@ use super::failure::{FailureKind, QueryFailure};
 use super::gate::{SelectGate, SelectMetrics};
 use super::job::Job;
 use super::ledger::Ledger;
+use super::places::Places;
 use super::plan::Plan;
 use super::request::{QueryRequest, RequestContext};
 use crate::source::{Account, SelectOptions, StoreSource};
@@ -23,12 +24,15 @@ use crate::source::{Account, SelectOptions, StoreSource};
 /// What a query takes before it starts. The rest is taken when it is free, and refused when it is not.
 const FIRST_BYTES: u64 = 1 << 20;
 
+/// Longer queries wait for their turn before they are read.
+const CHECKED_BYTES: usize = 64 << 10;
+
 /// Answers queries over all stores.
 #[derive(Debug)]
 pub struct Engine {
     pub(super) source: Arc<dyn StoreSource>,
     pub(super) config: EngineConfig,
-    places: Arc<Semaphore>,
+    places: Places,
     selects: Option<SelectMetrics>,
 }
 
@@ -51,26 +55,24 @@ impl Engine {
     pub fn new(source: Arc<dyn StoreSource>, config: EngineConfig) -> Engine {
         Engine {
             source,
-            places: Arc::new(Semaphore::new(
-                config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            places: Places::new(config.max_concurrent),
             config,
             selects: None,
         }
     }
 
-    /// Tells of its selects.
+    /// Tells of its queries and their selects.
     #[must_use]
     pub fn with_metrics(mut self, registry: &Registry) -> Engine {
         let most = self.config.max_concurrent_select;
         self.selects = Some(SelectMetrics::register(most, registry));
+        self.places.tell(registry);
         self
     }
 
     /// Queries that run now, and the most that may.
     pub fn in_flight(&self) -> (usize, usize) {
-        let most = self.config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
-        (most.saturating_sub(self.places.available_permits()), most)
+        self.places.in_flight()
     }
 
     /// Evaluates a query. Dropping the future ends its work.
@@ -79,9 +81,10 @@ impl Engine {
     /// The query is wrong, its series cannot be had, or it takes more time or memory than it may.
     pub async fn query(&self, request: &QueryRequest) -> Result<Answer, QueryFailure> {
         let plan = Plan::new(&self.config, request)?;
+        self.check(&request.expression).await?;
         let arrival = Instant::now();
         let deadline = self.deadline(&request.context, arrival);
-        let place = self.place(deadline).await?;
+        let place = self.places.enter(deadline).await?;
         let budget = self.budget();
         let ledger = self.ledger(&budget, deadline).await?;
         let queue = arrival.elapsed();
@@ -100,10 +103,10 @@ impl Engine {
             enforced: self.enforced(&request.context)?,
             gate: SelectGate::new(self.config.max_concurrent_select, self.selects.clone()),
             ledger,
+            patience: self.config.select_patience,
             cancelled: waiting.token.clone(),
             counters: Arc::new(Counters::default()),
             wants_times: request.wants_times,
-            patience: self.config.select_patience,
         };
         let job = Job {
             expression: request.expression.clone(),
@@ -137,15 +140,17 @@ impl Engine {
         }
     }
 
-    async fn place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, QueryFailure> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout_at(deadline.into(), place).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_closed)) => Err(QueryFailure::new(
-                FailureKind::Internal,
-                "the engine is shut down",
-            )),
-            Err(_elapsed) => Err(timed_out("query queue")),
+    /// Refuses what is no query before it waits for a place. What is long waits, because reading it takes memory.
+    async fn check(&self, expression: &str) -> Result<(), QueryFailure> {
+        if expression.len() > CHECKED_BYTES {
+            return Ok(());
+        }
+        let (text, options) = (expression.to_owned(), self.config.parse);
+        let read = sabre_runtime::run_cpu(move || sabre_promql::parse(&text, options).map(drop)).await;
+        match read {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(QueryFailure::bad_data(QueryError::from(error).to_string())),
+            Err(panicked) => Err(QueryFailure::new(FailureKind::Internal, panicked.to_string())),
         }
     }
 

@@ -6,7 +6,7 @@
 //! | `answer` | what comes back, with warnings and what it cost |
 //! | `failure` | why nothing comes back, by Prometheus' types of errors |
 //! | `config`, `plan` | what the flags say, and what a request means with them |
-//! | `engine` | the gate, the deadline, and who still waits |
+//! | `engine`, `places` | the gate, the deadline, and who still waits |
 //! | `job` | a query on its thread |
 //! | `bridge`, `feed` | series of the stores on their way to that thread |
 //! | `foresight`, `ahead` | selects that are opened before the evaluator comes to them |
@@ -29,6 +29,7 @@ mod gate;
 mod job;
 mod ledger;
 mod names;
+mod places;
 mod plan;
 mod request;
 

@@ -8,11 +8,11 @@ use futures::StreamExt;
 use sabre_model::{Labels, Matcher};
 use sabre_proto::thanos::Aggr;
 
-use super::answer::{NamesAnswer, SeriesAnswer};
+use super::answer::{Charged, NamesAnswer, SeriesAnswer};
 use super::bridge::enforce;
 use super::engine::{Engine, timed_out};
 use super::failure::QueryFailure;
-use super::ledger::Ledger;
+use super::ledger::{Charge, Ledger};
 use super::request::SeriesRequest;
 use crate::source::{SelectRequest, SeriesItem};
 
@@ -50,7 +50,9 @@ impl Engine {
         let mut answer = SeriesAnswer {
             series: found.series.into_iter().collect(),
             warnings: found.warnings.into_iter().collect(),
+            charged: Charged::of(found.charges),
         };
+        ledger.shrink();
         if cut(&mut answer.series, request.limit) {
             answer.warnings.push(CUT.to_owned());
         }
@@ -79,7 +81,9 @@ impl Engine {
 
     async fn names(&self, request: &SeriesRequest, wanted: Wanted<'_>) -> Result<NamesAnswer, QueryFailure> {
         let deadline = self.deadline(&request.context, Instant::now());
-        let mut options = self.select_options(&request.context, deadline, &self.budget());
+        let budget = self.budget();
+        let ledger = self.ledger(&budget, deadline).await?;
+        let mut options = self.select_options(&request.context, deadline, &budget);
         // Names and values are those of all replicas, whatever `dedup` is.
         options.without_replica_labels.clear();
         let mut selects = self.selects(request)?;
@@ -88,22 +92,26 @@ impl Engine {
         }
         let found = async {
             let (mut values, mut warnings) = (BTreeSet::new(), BTreeSet::new());
+            let mut charges = Vec::new();
             for select in selects {
                 let options = options.clone();
                 let (more, remarks) = match wanted {
                     Wanted::Names => self.source.label_names(select, options).await?,
                     Wanted::ValuesOf(label) => self.source.label_values(label, select, options).await?,
                 };
+                charges.push(charged(&ledger, texts_bytes(&more))?);
                 values.extend(more);
                 warnings.extend(remarks);
             }
-            Ok::<_, QueryFailure>((values, warnings))
+            Ok::<_, QueryFailure>((values, warnings, charges))
         };
-        let (values, warnings) = within(deadline, found).await?;
+        let (values, warnings, charges) = within(deadline, found).await?;
         let mut answer = NamesAnswer {
             values: values.into_iter().collect(),
             warnings: warnings.into_iter().collect(),
+            charged: Charged::of(charges),
         };
+        ledger.shrink();
         if cut(&mut answer.values, request.limit) {
             answer.warnings.push(CUT.to_owned());
         }
@@ -154,6 +162,18 @@ async fn within<T>(
     }
 }
 
+fn charged(ledger: &Arc<Ledger>, bytes: usize) -> Result<Charge, QueryFailure> {
+    let charge = ledger.charge(bytes as u64);
+    charge.map_err(|over| QueryFailure::execution(ledger.refusal(&over)))
+}
+
+/// What texts take in a set, and then in a list.
+fn texts_bytes(texts: &[String]) -> usize {
+    let each = 3 * size_of::<String>();
+    let own: usize = texts.iter().map(String::capacity).sum();
+    own.saturating_add(texts.len().saturating_mul(each))
+}
+
 fn cut<T>(items: &mut Vec<T>, limit: usize) -> bool {
     let more = limit > 0 && items.len() > limit;
     if more {
@@ -167,7 +187,7 @@ fn cut<T>(items: &mut Vec<T>, limit: usize) -> bool {
 struct Found {
     series: BTreeSet<Labels>,
     warnings: BTreeSet<String>,
-    charges: Vec<super::ledger::Charge>,
+    charges: Vec<Charge>,
 }
 
 impl Found {
@@ -186,9 +206,7 @@ impl Found {
                     if !self.series.insert(labels) {
                         continue;
                     }
-                    let charge = ledger.charge(bytes as u64);
-                    self.charges
-                        .push(charge.map_err(|over| QueryFailure::execution(ledger.refusal(&over)))?);
+                    self.charges.push(charged(ledger, bytes)?);
                 }
             }
         }

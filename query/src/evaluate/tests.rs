@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::*;
 
 mod ahead;
+mod waiting;
 
 use crate::source::{
     Names, SelectOptions, SelectRequest, SeriesItem, SeriesStream, SourceFailure, StoreSource,

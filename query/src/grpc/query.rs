@@ -163,8 +163,9 @@ enum Message {
 fn messages(answer: Answer, batch_size: i64) -> impl futures::Stream<Item = Message> + Send + 'static {
     let stats = QueryStats {
         samples_total: i64::try_from(answer.statistics.samples).unwrap_or(i64::MAX),
-        peak_samples: 0,
+        peak_samples: i64::try_from(answer.statistics.peak_samples()).unwrap_or(i64::MAX),
     };
+    let charged = answer.statistics.charged.clone();
     let batch = usize::try_from(batch_size).unwrap_or(0).clamp(1, MAX_BATCH);
     let warnings = answer
         .warnings
@@ -180,9 +181,14 @@ fn messages(answer: Answer, batch_size: i64) -> impl futures::Stream<Item = Mess
                 Message::Batch(TimeSeriesBatch { series })
             }
         });
-    stream::iter(warnings)
+    let all = stream::iter(warnings)
         .chain(series)
-        .chain(stream::iter([Message::Stats(stats)]))
+        .chain(stream::iter([Message::Stats(stats)]));
+    // The memory of the value is charged until all of it is sent, or nobody reads on.
+    all.map(move |message| {
+        let _held = &charged;
+        message
+    })
 }
 
 fn ms(seconds: i64) -> i64 {

@@ -1,6 +1,6 @@
 //! Sending answers: short ones at once, long ones as they are written.
 
-use std::io;
+use std::{io, time::Duration};
 
 use axum::{
     body::Body,
@@ -15,8 +15,11 @@ use super::{
     encoding::{Encoder, Encoding},
     failure::ApiFailure,
     json::document::Document,
+    watched::Watched,
 };
 
+/// How long a client may read nothing before the rest of its answer is given up, with the memory it is charged for.
+const MAX_PAUSE: Duration = Duration::from_secs(120);
 /// What is written at once. It takes a fraction of a millisecond.
 const PIECE_BYTES: usize = 64 << 10;
 /// Shorter answers are not compressed.
@@ -65,17 +68,25 @@ fn whole_or_begun(document: Document, first: &[u8], done: bool, encoding: Encodi
         return Ok(Body::from(encoder.finish()?));
     }
     let begun = encoder.take();
-    let writing = Writing { document, encoder };
+    let writing = Watched::new(Writing { document, encoder }, MAX_PAUSE);
     let rest = stream::unfold(Some(writing), next);
     let begun = stream::iter([Ok(Bytes::from(begun))]);
     Ok(Body::from_stream(futures::StreamExt::chain(begun, rest)))
 }
 
 /// Writes the next piece on a thread for computing. Whoever does not read gets no more written.
-async fn next(writing: Option<Writing>) -> Option<(io::Result<Bytes>, Option<Writing>)> {
-    let writing = writing?;
+async fn next(watched: Option<Watched<Writing>>) -> Option<(io::Result<Bytes>, Option<Watched<Writing>>)> {
+    let watched = watched?;
+    let Some(writing) = watched.take() else {
+        let error = io::Error::new(io::ErrorKind::TimedOut, "the answer was not read for too long");
+        return Some((Err(error), None));
+    };
     match run_cpu(move || writing.piece()).await {
-        Ok(Ok((piece, rest))) => Some((Ok(piece), rest)),
+        Ok(Ok((piece, Some(rest)))) => {
+            watched.put(rest);
+            Some((Ok(piece), Some(watched)))
+        }
+        Ok(Ok((piece, None))) => Some((Ok(piece), None)),
         Ok(Err(error)) => Some((Err(error), None)),
         Err(panicked) => Some((Err(io::Error::other(panicked)), None)),
     }
@@ -149,6 +160,16 @@ mod tests {
         while let Some(piece) = body.next().await {
             assert!(piece.unwrap().len() < PIECE_BYTES + 1024);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let response = send(large(), &[], &HeaderMap::new());
+        let mut body = response.into_body().into_data_stream();
+        assert!(body.next().await.unwrap().is_ok());
+        tokio::time::sleep(MAX_PAUSE * 2).await;
+        assert!(body.next().await.unwrap().is_err());
+        assert!(body.next().await.is_none());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) async fn names(
     let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
     let answer = api.inner.queries.label_names(&request).await?;
-    let document = Document::texts(answer.values, &answer.warnings);
+    let document = Document::texts(answer.values, &answer.warnings).holding(answer.charged);
     Ok(reply::send(document, &answer.warnings, &headers))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn values(
         .queries
         .label_values(&unescaped(&name), &request)
         .await?;
-    let document = Document::texts(answer.values, &answer.warnings);
+    let document = Document::texts(answer.values, &answer.warnings).holding(answer.charged);
     Ok(reply::send(document, &answer.warnings, &headers))
 }
 

@@ -18,6 +18,6 @@ pub(super) async fn series(
     let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
     let answer = api.inner.queries.series(&request).await?;
-    let document = Document::series(answer.series, &answer.warnings);
+    let document = Document::series(answer.series, &answer.warnings).holding(answer.charged);
     Ok(reply::send(document, &answer.warnings, &headers))
 }

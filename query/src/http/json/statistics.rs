@@ -38,7 +38,7 @@ fn stats(statistics: &Statistics, all: bool) -> Value {
         },
         "samples": {
             "totalQueryableSamples": statistics.samples,
-            "peakSamples": statistics.samples,
+            "peakSamples": statistics.peak_samples(),
         },
     });
     if let (true, Some(members)) = (all, stats.as_object_mut()) {
@@ -79,7 +79,7 @@ fn analysis(statistics: &Statistics) -> Value {
     json!({
         "name": "query",
         "executionTime": go_duration(statistics.evaluation_us),
-        "peakSamples": statistics.samples,
+        "peakSamples": statistics.peak_samples(),
         "totalSamples": statistics.samples,
         "fanout": fanout.collect::<Vec<_>>(),
     })
@@ -129,6 +129,7 @@ mod tests {
             evaluation_us: 1_000_000,
             queue_us: 500_000,
             samples: 7,
+            peak_bytes: 5 * 16 + 1,
             ..Statistics::default()
         };
         statistics.endpoints.insert(
@@ -142,6 +143,7 @@ mod tests {
         let some = stats(&statistics, false);
         assert_eq!(some["timings"]["execTotalTime"], 1.5);
         assert_eq!(some["samples"]["totalQueryableSamples"], 7);
+        assert_eq!(some["samples"]["peakSamples"], 5, "as fit into the memory");
         assert_eq!(some.get("sabre"), None);
         let all = stats(&statistics, true);
         assert_eq!(all["sabre"]["endpoints"][0]["address"], "a:1");

@@ -100,10 +100,11 @@ async fn series_and_labels_are_lists() {
         series: SeriesAnswer {
             series: vec![labels(&[("__name__", "up"), ("job", "a\"b")])],
             warnings: vec!["results truncated due to limit".to_owned()],
+            ..SeriesAnswer::default()
         },
         names: NamesAnswer {
             values: vec!["a".to_owned(), "b".to_owned()],
-            warnings: Vec::new(),
+            ..NamesAnswer::default()
         },
         ..Fake::default()
     });
