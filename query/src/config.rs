@@ -289,6 +289,7 @@ fn api(flags: &Flags, engine: &EngineConfig, selector_labels: Labels) -> Result<
         },
         selector_labels,
         slow_query: nonzero(flags.duration("sabre.slow-query")?),
+        budget: engine.budget.clone(),
         flags: shown.collect::<BTreeMap<String, String>>(),
         ..defaults
     })

@@ -43,6 +43,28 @@ fn means_of_histograms_are_those_of_thanos_unless_asked_otherwise() {
 }
 
 #[test]
+fn old_flags_of_endpoints_are_taken_with_a_warning() {
+    let warned = |arguments: &[&str]| {
+        crate::testing::logged(|| {
+            read(arguments).unwrap();
+        })
+    };
+    let old = "is an old name, --endpoint takes all kinds of endpoints";
+    for flag in ["store", "store-strict", "rule", "metadata", "exemplar", "target"] {
+        let lines = warned(&[&format!("--{flag}=a:1"), "--endpoint=b:1"]);
+        let told: Vec<_> = lines.iter().filter(|line| line.contains(old)).collect();
+        assert_eq!(told.len(), 1, "{lines:?}");
+        assert!(told[0].contains(&format!("--{flag} {old}")), "{told:?}");
+    }
+    let lines = warned(&[
+        "--endpoint=a:1",
+        "--endpoint-strict=b:1",
+        "--endpoint-group=dns+c:1",
+    ]);
+    assert!(!lines.iter().any(|line| line.contains(old)), "{lines:?}");
+}
+
+#[test]
 fn endpoints_of_all_flags_are_taken() {
     let config = read(&[
         "--store=dnssrv+_grpc._tcp.thanos-store.monitoring.svc.cluster.local",

@@ -1,4 +1,5 @@
 mod peers;
+mod query_api;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sabre_model::Labels;
+use sabre_runtime::budget::Budget;
 
 /// What flags say of the HTTP API.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct ApiOptions {
     pub slow_query: Option<Duration>,
     /// Most bytes of answers of peers that are held at once for rules, targets, metadata, exemplars or statistics.
     pub max_peer_bytes: usize,
+    /// What long forms are charged to.
+    pub budget: Budget,
     /// All flags and their values, secrets left out.
     pub flags: BTreeMap<String, String>,
     /// The version of the program.
@@ -77,6 +80,7 @@ impl Default for ApiOptions {
             selector_labels: Labels::default(),
             slow_query: None,
             max_peer_bytes: 64 << 20,
+            budget: Budget::unlimited(),
             flags: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

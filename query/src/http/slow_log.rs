@@ -141,50 +141,13 @@ fn cut(text: &str, max_bytes: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::{fmt::Debug, sync::Arc};
-
-    use parking_lot::Mutex;
     use sabre_promql::value::Value;
-    use tracing::{Event, Metadata, Subscriber, field::Field, span};
 
     use super::*;
-    use crate::evaluate::{FailureKind, RequestContext, Statistics};
-
-    /// Keeps what is logged.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<String>>>);
-
-    struct Line(String);
-
-    impl tracing::field::Visit for Line {
-        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            self.0.push_str(&format!("{field}={value:?} "));
-        }
-    }
-
-    impl Subscriber for Kept {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            let mut line = Line(String::new());
-            event.record(&mut line);
-            self.0.lock().push(line.0);
-        }
-
-        fn enter(&self, _: &span::Id) {}
-
-        fn exit(&self, _: &span::Id) {}
-    }
+    use crate::{
+        evaluate::{FailureKind, RequestContext, Statistics},
+        testing::logged,
+    };
 
     fn asker() -> Asker {
         let mut headers = HeaderMap::new();
@@ -218,13 +181,6 @@ mod tests {
                 ..Statistics::default()
             },
         })
-    }
-
-    fn logged(act: impl FnOnce()) -> Vec<String> {
-        let kept = Kept::default();
-        tracing::subscriber::with_default(kept.clone(), act);
-        let lines = kept.0.lock();
-        lines.clone()
     }
 
     #[test]

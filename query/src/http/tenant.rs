@@ -16,15 +16,12 @@ pub(crate) struct Tenant(pub(crate) String);
 impl Tenant {
     /// Finds it in the header of the flag, then in the usual one.
     pub(crate) fn of(headers: &HeaderMap, options: &TenancyOptions) -> Result<Self, ApiFailure> {
-        let named = |name: &str| {
-            let value = headers.get(name).and_then(|value| value.to_str().ok());
-            value.filter(|value| !value.is_empty())
-        };
+        let named = |name: &str| headers.get(name).filter(|value| !value.is_empty());
         let found = named(&options.header).or_else(|| named(DEFAULT_HEADER));
-        let tenant = found.unwrap_or(&options.default_tenant);
-        if !is_plain(tenant) {
-            return Err(ApiFailure::bad_data("tenant name not valid"));
-        }
+        // A name that cannot be read is not that of somebody else.
+        let tenant = found.map_or(Ok(options.default_tenant.as_str()), |value| value.to_str());
+        let tenant = tenant.ok().filter(|tenant| is_plain(tenant));
+        let tenant = tenant.ok_or_else(|| ApiFailure::bad_data("tenant name not valid"))?;
         Ok(Self(tenant.to_owned()))
     }
 
@@ -41,12 +38,14 @@ fn is_plain(tenant: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn of(headers: &[(&'static str, &str)], header: &str) -> Result<String, String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
+            map.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let options = TenancyOptions {
             header: header.to_owned(),
@@ -63,6 +62,14 @@ mod tests {
         assert_eq!(of(&both[1..], "X-Scope"), Ok("b".to_owned()));
         assert_eq!(of(&[], "X-Scope"), Ok("default-tenant".to_owned()));
         assert_eq!(of(&[("thanos-tenant", "")], "X"), Ok("default-tenant".to_owned()));
+    }
+
+    #[test]
+    fn a_tenant_that_cannot_be_read_is_not_the_default_one() {
+        let not_valid = Err("tenant name not valid".to_owned());
+        assert_eq!(of(&[("thanos-tenant", "é")], "X"), not_valid);
+        assert_eq!(of(&[("x", "é"), ("thanos-tenant", "a")], "X"), not_valid);
+        assert_eq!(of(&[("x", ""), ("thanos-tenant", "a")], "X"), Ok("a".to_owned()));
     }
 
     #[test]

@@ -2,3 +2,4 @@ mod bad_requests;
 mod fakes;
 mod golden;
 mod handlers;
+mod peers;

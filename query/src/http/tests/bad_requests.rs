@@ -40,10 +40,10 @@ async fn a_thousand_bad_requests_of_each_kind_are_refused_and_never_asked() {
 #[tokio::test]
 async fn a_body_without_end_is_refused() {
     let routes = routes(&Arc::new(Fake::default()), ApiOptions::default());
-    let form = format!("query={}", "x".repeat(5 << 20));
+    let form = format!("query={}", "x".repeat(11 << 20));
     let (status, kind, text) = post(&routes, "/api/v1/query", &form).await.error();
     assert_eq!((status, kind.as_str()), (400, "bad_data"));
-    assert!(text.contains("is longer than 4194304 bytes"), "{text}");
+    assert!(text.contains("is longer than 10485760 bytes"), "{text}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use sabre_runtime::{http_server::HttpMetrics, metrics::Registry};
 use tower::ServiceExt as _;
 
 use crate::{
+    endpoints::Pool,
     evaluate::{Answer, NamesAnswer, QueryFailure, QueryRequest, SeriesAnswer, SeriesRequest, Statistics},
     http::{ApiOptions, HttpApi, Queries},
 };
@@ -74,9 +75,13 @@ impl Queries for Fake {
 }
 
 pub(super) fn routes<Q: Queries>(queries: &Arc<Q>, options: ApiOptions) -> Router {
+    routes_over(queries, Pool::new(), options)
+}
+
+pub(super) fn routes_over<Q: Queries>(queries: &Arc<Q>, pool: Pool, options: ApiOptions) -> Router {
     let registry = Registry::new();
     let queries = Arc::<Q>::clone(queries);
-    let api = HttpApi::new(queries, crate::endpoints::Pool::new(), options, &registry);
+    let api = HttpApi::new(queries, pool, options, &registry);
     api.routes(&HttpMetrics::new(&registry))
 }
 
