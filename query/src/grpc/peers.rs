@@ -74,7 +74,7 @@ said!(
 
 impl Services {
     fn call(&self, what: &'static str, strategy: i32, metadata: &MetadataMap) -> Call {
-        Call::handed_down(what, strategy, self.peers, forwarded(metadata))
+        Call::handed_down(what, strategy, self.peers.clone(), forwarded(metadata))
     }
 }
 
@@ -82,7 +82,13 @@ fn answer<M: Said>(gathered: Result<Gathered<M::Item>, ApiFailure>) -> Answer<M>
     let gathered = gathered.map_err(|failure| status(&failure))?;
     let items = stream::iter(gathered.items).map(M::item);
     let warnings = stream::iter(gathered.warnings).map(M::warning);
-    Ok(Response::new(items.chain(warnings).map(Ok).boxed()))
+    // They are charged until they are sent.
+    let charge = gathered.charge;
+    let charged = items.chain(warnings).map(move |message| {
+        let _held = &charge;
+        Ok(message)
+    });
+    Ok(Response::new(charged.boxed()))
 }
 
 /// A peer that fails where all must answer ends the call as it does for series.

@@ -1,7 +1,10 @@
 //! `rules`, `alerts`, `targets`, `metadata`, `query_exemplars` and `status/tsdb`: what peers know beside series.
 
+use std::sync::Arc;
+
 use axum::{extract::State, http::HeaderMap, response::Response};
 use sabre_proto::thanos::{LabelMatcher, rules_request, targets_request};
+use sabre_runtime::budget::Reservation;
 use serde_json::{Value, json};
 
 use crate::http::{
@@ -11,7 +14,7 @@ use crate::http::{
     form::Form,
     json::document::Document,
     peers::{
-        Call,
+        Call, Gathered,
         exemplars::{self, WantedExemplars},
         metadata,
         rules::{self, WantedRules},
@@ -53,9 +56,9 @@ pub(super) async fn rules(
         groups: form.list("rule_group[]"),
         files: form.list("file[]"),
     };
-    let (groups, warnings) = groups(&api, &headers, &wanted).await?;
-    let data = json!({ "groups": groups });
-    Ok(reply::send(Document::json(&data, &warnings), &warnings, &headers))
+    let gathered = groups(&api, &headers, &wanted).await?;
+    let data = json!({ "groups": gathered.items });
+    Ok(send(&data, &gathered.warnings, gathered.charge, &headers))
 }
 
 pub(super) async fn alerts(State(api): State<HttpApi>, headers: HeaderMap) -> Result<Response, ApiFailure> {
@@ -63,9 +66,10 @@ pub(super) async fn alerts(State(api): State<HttpApi>, headers: HeaderMap) -> Re
         kind: rules_request::Type::Alert.into(),
         ..WantedRules::default()
     };
-    let (mut groups, warnings) = groups(&api, &headers, &wanted).await?;
+    let mut gathered = groups(&api, &headers, &wanted).await?;
     let mut alerts = Vec::new();
-    let rules = groups
+    let rules = gathered
+        .items
         .iter_mut()
         .filter_map(|group| group["rules"].as_array_mut());
     for rule in rules.flatten() {
@@ -74,18 +78,17 @@ pub(super) async fn alerts(State(api): State<HttpApi>, headers: HeaderMap) -> Re
         }
     }
     let data = json!({ "alerts": alerts });
-    Ok(reply::send(Document::json(&data, &warnings), &warnings, &headers))
+    Ok(send(&data, &gathered.warnings, gathered.charge, &headers))
 }
 
 async fn groups(
     api: &HttpApi,
     headers: &HeaderMap,
     wanted: &WantedRules,
-) -> Result<(Vec<Value>, Vec<String>), ApiFailure> {
+) -> Result<Gathered<Value>, ApiFailure> {
     let options = &api.inner.options;
     let call = api.call("rules", options.partial_response.rules, headers)?;
-    let gathered = rules::ask(&api.inner.pool, &call, wanted, &options.replica_labels).await?;
-    Ok((gathered.items, gathered.warnings))
+    rules::ask(&api.inner.pool, &call, wanted, &options.replica_labels).await
 }
 
 pub(super) async fn targets(
@@ -103,7 +106,7 @@ pub(super) async fn targets(
     let options = &api.inner.options;
     let call = api.call("targets", options.partial_response.targets, &headers)?;
     let gathered = targets::ask(&api.inner.pool, &call, parsed.into(), &options.replica_labels).await?;
-    Ok(send(gathered.items, &gathered.warnings, &headers))
+    Ok(send_one(gathered, &headers))
 }
 
 pub(super) async fn metadata(
@@ -120,7 +123,7 @@ pub(super) async fn metadata(
     let metric = form.first("metric").unwrap_or_default();
     let call = api.call("metadata", api.inner.options.partial_response.metadata, &headers)?;
     let gathered = metadata::ask(&api.inner.pool, &call, metric, limit).await?;
-    Ok(send(gathered.items, &gathered.warnings, &headers))
+    Ok(send_one(gathered, &headers))
 }
 
 pub(super) async fn exemplars(
@@ -136,11 +139,7 @@ pub(super) async fn exemplars(
     let call = api.call("exemplars", options.partial_response.exemplars, &headers)?;
     let gathered = exemplars::ask(&api.inner.pool, &call, &wanted, &options.replica_labels).await?;
     let data = Value::Array(gathered.items);
-    Ok(reply::send(
-        Document::json(&data, &gathered.warnings),
-        &gathered.warnings,
-        &headers,
-    ))
+    Ok(send(&data, &gathered.warnings, gathered.charge, &headers))
 }
 
 pub(super) async fn statistics(
@@ -173,7 +172,7 @@ pub(super) async fn statistics(
     };
     let call = api.call("tsdb statistics", options.partial_response.status, &headers)?;
     let gathered = statistics::ask(&api.inner.pool, &call, &wanted).await?;
-    Ok(send(gathered.items, &gathered.warnings, &headers))
+    Ok(send_one(gathered, &headers))
 }
 
 fn wire(kind: i32, name: &str, value: &str) -> LabelMatcher {
@@ -185,7 +184,18 @@ fn wire(kind: i32, name: &str, value: &str) -> LabelMatcher {
 }
 
 /// Sends what was made one of all answers.
-fn send(items: Vec<Value>, warnings: &[String], headers: &HeaderMap) -> Response {
-    let data = items.into_iter().next().unwrap_or(Value::Null);
-    reply::send(Document::json(&data, warnings), warnings, headers)
+fn send_one(gathered: Gathered<Value>, headers: &HeaderMap) -> Response {
+    let data = gathered.items.into_iter().next().unwrap_or(Value::Null);
+    send(&data, &gathered.warnings, gathered.charge, headers)
+}
+
+/// Sends an answer, which stays charged until it is read.
+fn send(
+    data: &Value,
+    warnings: &[String],
+    charge: Option<Arc<Reservation>>,
+    headers: &HeaderMap,
+) -> Response {
+    let document = Document::json(data, warnings).keeping(charge);
+    reply::send(document, warnings, headers)
 }

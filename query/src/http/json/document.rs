@@ -1,9 +1,10 @@
 //! A whole answer: the envelope around what is written piece by piece.
 
-use std::vec::IntoIter;
+use std::{sync::Arc, vec::IntoIter};
 
 use sabre_model::Labels;
 use sabre_promql::value::Value;
+use sabre_runtime::budget::Reservation;
 
 use super::{text, value::ValueWriter};
 use crate::evaluate::Charged;
@@ -18,6 +19,7 @@ pub(crate) struct Document {
     any: bool,
     /// The memory of what is to be written.
     _charged: Charged,
+    _kept: Option<Arc<Reservation>>,
 }
 
 #[derive(Debug)]
@@ -70,12 +72,19 @@ impl Document {
             tail,
             any: false,
             _charged: Charged::default(),
+            _kept: None,
         }
     }
 
     /// Keeps memory charged until all is written, or nobody reads on.
     pub(crate) fn holding(mut self, charged: Charged) -> Self {
         self._charged = charged;
+        self
+    }
+
+    /// The same for what is charged to the process.
+    pub(crate) fn keeping(mut self, reservation: Option<Arc<Reservation>>) -> Self {
+        self._kept = reservation;
         self
     }
 

@@ -1,15 +1,20 @@
 //! Asking everybody who offers something, at once.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
 use http::uri::PathAndQuery;
+use parking_lot::Mutex;
 use prost::Message;
 use sabre_proto::thanos::PartialResponseStrategy;
+use sabre_runtime::budget::{Budget, Reservation};
 use tokio::time::timeout;
 use tonic::{
     Code, Request, Status,
@@ -40,21 +45,25 @@ pub(crate) struct Call {
 }
 
 /// How long peers may take, and how much they may say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PeerLimits {
     /// How long each may take.
     pub timeout: Duration,
     /// Most bytes that the answers of all together may take in memory.
     pub max_bytes: usize,
+    /// What they are charged to.
+    pub budget: Budget,
 }
 
 /// What all peers said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gathered<T> {
     /// Peer by peer, sorted by their addresses.
     pub(crate) items: Vec<T>,
     /// Of peers, and of those that failed.
     pub(crate) warnings: Vec<String>,
+    /// What it is charged; to be kept as long as it, or what is made of it.
+    pub(crate) charge: Option<Arc<Reservation>>,
 }
 
 /// A message of a peer, taken apart.
@@ -79,6 +88,8 @@ pub(super) struct Question<R, T> {
 struct Allowance {
     left: AtomicUsize,
     limit: usize,
+    budget: Budget,
+    charge: Mutex<Option<Reservation>>,
 }
 
 impl PeerLimits {
@@ -87,6 +98,7 @@ impl PeerLimits {
         Self {
             timeout: options.timeout,
             max_bytes: options.max_peer_bytes,
+            budget: options.budget.clone(),
         }
     }
 }
@@ -151,10 +163,13 @@ where
     let PeerLimits {
         timeout: patience,
         max_bytes,
+        ref budget,
     } = call.limits;
     let allowance = Allowance {
         left: AtomicUsize::new(max_bytes),
         limit: max_bytes,
+        budget: budget.clone(),
+        charge: Mutex::default(),
     };
     let peers = pool.channels(question.api);
     let share = max_bytes.checked_div(peers.len()).unwrap_or(max_bytes);
@@ -187,11 +202,13 @@ where
             (endpoint, said, ended)
         });
     }
+    let answers = join_all(asked).await;
     let mut gathered = Gathered {
         items: Vec::new(),
         warnings: Vec::new(),
+        charge: allowance.charge.into_inner().map(Arc::new),
     };
-    for (endpoint, said, ended) in join_all(asked).await {
+    for (endpoint, said, ended) in answers {
         for said in said {
             match said {
                 Said::Item(item) => gathered.items.push(item),
@@ -255,12 +272,27 @@ impl Allowance {
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(bytes)
             });
-        taken.map(drop).map_err(|_| {
+        taken.map_err(|_| {
             let limit = self.limit;
             Status::resource_exhausted(format!(
                 "answers of all peers take more than {limit} bytes of memory"
             ))
-        })
+        })?;
+        let mut charge = self.charge.lock();
+        let is_charged = match &mut *charge {
+            Some(charge) => charge.try_grow(bytes as u64),
+            None => {
+                *charge = self.budget.try_reserve(bytes as u64);
+                charge.is_some()
+            }
+        };
+        if !is_charged {
+            let text = format!(
+                "there are no {bytes} bytes of memory for the answer: try again, or raise --sabre.memory-budget"
+            );
+            return Err(Status::resource_exhausted(text));
+        }
+        Ok(())
     }
 }
 

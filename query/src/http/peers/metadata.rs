@@ -28,6 +28,7 @@ pub(crate) async fn ask(
     Ok(Gathered {
         items: vec![merged(gathered.items, limit)],
         warnings: gathered.warnings,
+        charge: gathered.charge,
     })
 }
 

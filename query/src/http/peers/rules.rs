@@ -60,6 +60,7 @@ pub(crate) async fn ask(
     Ok(Gathered {
         items: merged(gathered.items, wanted, replica_labels),
         warnings: gathered.warnings,
+        charge: gathered.charge,
     })
 }
 

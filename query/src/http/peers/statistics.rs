@@ -48,6 +48,7 @@ pub(crate) async fn ask(
     Ok(Gathered {
         items: vec![merged],
         warnings: gathered.warnings,
+        charge: gathered.charge,
     })
 }
 

@@ -38,6 +38,7 @@ pub(crate) async fn ask(
     Ok(Gathered {
         items: vec![merged(gathered.items, replica_labels)],
         warnings: gathered.warnings,
+        charge: gathered.charge,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Peers whose answers take more than they seem to, and groups of which one server is gone.
 
 use sabre_proto::thanos::{AlertInstance, DroppedTarget, Label, MetricMetadataEntry, TsdbStatisticsEntry};
+use sabre_runtime::budget::Budget;
 
 use super::{
     super::shapes::{EXEMPLARS, METADATA, RULES, STATISTICS, TARGETS},
@@ -72,6 +73,44 @@ async fn empty_alerts_are_weighed_before_they_are_decoded() {
     assert!(got.items.is_empty());
     let said = &got.warnings[0];
     assert!(said.contains("take more than 1000000 bytes of memory"), "{said}");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn answers_are_charged_to_the_process_until_they_go() {
+    let stop = CancellationToken::new();
+    let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
+    let ruler = Ruler {
+        groups: vec![group("g", vec![recording("r", "0", 1); 100])],
+        fails: false,
+        tenant,
+    };
+    let pool = Pool::new();
+    pool.replace(vec![serve(ruler, &stop).await]);
+    let budget = Budget::new(1_000_000, "--sabre.memory-budget");
+    let options = ApiOptions {
+        budget: budget.clone(),
+        ..ApiOptions::default()
+    };
+    let wanted = WantedRules::default();
+    let got = rules::ask(&pool, &call(true, &options), &wanted, &[])
+        .await
+        .unwrap();
+    assert_eq!((got.items.len(), got.warnings.len()), (1, 0));
+    assert!(budget.usage().used_bytes > 100 * size_of::<Rule>() as u64);
+    drop(got);
+    assert_eq!(budget.usage().used_bytes, 0);
+
+    let _others = budget.try_reserve(980_000).unwrap();
+    let got = rules::ask(&pool, &call(true, &options), &wanted, &[])
+        .await
+        .unwrap();
+    assert!(got.items.is_empty());
+    assert!(
+        got.warnings[0].contains("raise --sabre.memory-budget"),
+        "{:?}",
+        got.warnings
+    );
     stop.cancel();
 }
 
