@@ -153,7 +153,7 @@ QUERY = [
     ("Request time, 99 %", "s", [(quantile("http_request_duration_seconds", "handler"), "{{handler}}")]),
     ("Request time, half", "s", [(quantile("http_request_duration_seconds", "handler", share=0.5), "{{handler}}")]),
     ("Queries", "none", [
-        (gauge("thanos_query_concurrent_gate_queries_in_flight", "instance"), "{{instance}} run or wait"),
+        (gauge("thanos_query_concurrent_gate_queries_in_flight", "instance"), "{{instance}} run"),
         (gauge("thanos_query_concurrent_gate_queries_max", "instance"), "{{instance}} may run"),
     ]),
     ("Parts of a query, 99 %", "s", [(quantile("prometheus_engine_query_duration_seconds", "slice"), "{{slice}}")]),
