@@ -331,5 +331,5 @@ async fn killed_at_any_request_of_its_start_it_is_followed_by_one_that_answers_r
         }
     }
     eprintln!("{runs} runs with a kill at a request of a start");
-    assert!(runs >= 10);
+    assert!(runs > 4);
 }
