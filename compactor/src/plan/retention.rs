@@ -6,16 +6,18 @@ use sabre_block::View;
 use sabre_model::BlockId;
 
 use super::block::BlockInfo;
-use super::downsample::{Covered, target_resolution};
+use super::downsample::Covered;
 use super::group::Group;
 use super::ladder::aligned_start;
 use super::policy::{HOUR_MS, Policy};
 use super::restraint::Restraint;
 use super::simulate::simulate;
 
-/// Blocks that fill a range are uploaded, and the range is compacted, within so long after its end. Where none come for longer,
-/// nothing is due from the range any more.
-const LATE_BLOCKS_MS: i64 = 48 * HOUR_MS;
+/// Blocks of raw data are uploaded, and a range of them is compacted, within so long after its end. Where none come for
+/// longer, nothing is due from the range any more.
+const LATE_RAW_MS: i64 = 48 * HOUR_MS;
+/// The same for aggregates, whose blocks have 48 h: up to two have to follow before a range is compacted.
+const LATE_AGGREGATES_MS: i64 = LATE_RAW_MS + 2 * 48 * HOUR_MS;
 
 /// A block past its time that stays, because an aggregate that outlives it is still to be made from it.
 #[derive(Debug, Clone)]
@@ -73,23 +75,18 @@ pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy, now_ms: i64)
 }
 
 /// The longest aligned range around the block that newer ones may still fill, in milliseconds: the plans of now say nothing of
-/// it, as they leave the newest block alone, and what else is to come. 0 if there is none, or if even the shortest from which
-/// an aggregate is made is over.
+/// it, as they leave the newest block alone, and what else is to come. 0 if there is none.
 fn open_range_ms(block: &BlockInfo, ranges_ms: &[i64], now_ms: i64) -> i64 {
-    let resolution_ms = block.meta.resolution_ms();
+    let late_ms = match block.meta.resolution_ms() {
+        0 => LATE_RAW_MS,
+        _ => LATE_AGGREGATES_MS,
+    };
     let mut longest_ms = 0;
     for range_ms in ranges_ms {
-        if target_resolution(resolution_ms, *range_ms).is_none() {
-            continue;
-        }
         let end = aligned_start(block.meta.min_time, *range_ms).saturating_add(*range_ms);
-        if block.meta.max_time > end {
-            continue;
+        if block.meta.max_time <= end && now_ms <= end.saturating_add(late_ms) {
+            longest_ms = longest_ms.max(*range_ms);
         }
-        if now_ms > end.saturating_add(LATE_BLOCKS_MS) {
-            break;
-        }
-        longest_ms = *range_ms;
     }
     longest_ms
 }

@@ -1,6 +1,7 @@
 //! Tables and properties of the planners.
 
 mod cleaning;
+mod course;
 mod downsample;
 mod ladder;
 mod random;

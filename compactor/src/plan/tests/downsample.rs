@@ -122,7 +122,7 @@ fn blocks_expire_strictly_after_their_time_by_resolution() {
         50 * HOUR_MS + 1,
     );
     assert_eq!(numbers(plan.expired.iter().map(BlockInfo::id)), [1]);
-    assert_eq!(retained(&blocks, 0, 48, 0, 400), (vec![2], vec![]));
+    assert_eq!(retained(&blocks, 0, 48, 0, 500), (vec![2], vec![]));
     assert_eq!(retained(&blocks, 0, 0, 0, 1 << 30), (vec![], vec![]));
 }
 
@@ -139,7 +139,7 @@ fn a_raw_block_waits_for_the_aggregate_that_outlives_it() {
         "no aggregate would outlive it"
     );
     assert_eq!(
-        retained(std::slice::from_ref(&raw), 48, 48, 0, 200),
+        retained(std::slice::from_ref(&raw), 48, 48, 0, 500),
         (vec![1], vec![]),
         "48 h alone never become data of 1 h"
     );
@@ -231,7 +231,7 @@ fn blocks_wait_while_newer_ones_may_fill_their_range() {
     let eights: Vec<BlockInfo> = (0..6_u8)
         .map(|n| block(n + 1, i64::from(n) * 8, i64::from(n) * 8 + 8))
         .collect();
-    for now_h in [49, 50, 51, 96] {
+    for now_h in [49, 50, 51, 384] {
         assert_eq!(
             retained(&eights, 40, 0, 0, now_h),
             (
@@ -242,7 +242,7 @@ fn blocks_wait_while_newer_ones_may_fill_their_range() {
         );
     }
     assert_eq!(
-        retained(&eights, 40, 0, 0, 97).0,
+        retained(&eights, 40, 0, 0, 385).0,
         [1, 2, 3, 4, 5, 6],
         "nobody writes to this group any more"
     );
