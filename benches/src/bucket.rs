@@ -9,14 +9,19 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use sabre_objstore::{SharedBucket, config};
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Builder, Credentials, Region, ResponseChecksumValidation},
+};
 use tokio::process::{Child, Command};
 
 pub(crate) use self::proxy::{Proxy, Request};
 
-const NAME: &str = "blocks";
-const ACCESS_KEY: &str = "AKBENCH";
-const SECRET_KEY: &str = "SKBENCH";
+/// Name of the bucket.
+pub(crate) const NAME: &str = "blocks";
+pub(crate) const ACCESS_KEY: &str = "AKBENCH";
+pub(crate) const SECRET_KEY: &str = "SKBENCH";
+const REGION: &str = "us-east-1";
 
 /// How far away the slow one is: the time to the first byte of S3 in its own region.
 const DISTANCE: Duration = Duration::from_millis(30);
@@ -66,7 +71,7 @@ impl Kind {
         let server = start_versitygw(versitygw, &root, &address, &work.join("versitygw.log")).await?;
         let proxy = Proxy::start(&address, delay).await?;
         let config = format!(
-            "type: S3\nconfig:\n  bucket: {NAME}\n  endpoint: {}\n  region: us-east-1\n  access_key: {ACCESS_KEY}\n  secret_key: {SECRET_KEY}\n  insecure: true\n",
+            "type: S3\nconfig:\n  bucket: {NAME}\n  endpoint: {}\n  region: {REGION}\n  access_key: {ACCESS_KEY}\n  secret_key: {SECRET_KEY}\n  insecure: true\n",
             proxy.address()
         );
         Ok(Served {
@@ -91,9 +96,28 @@ impl Served {
         })
     }
 
-    /// A client of the same bucket, through the same proxy.
-    pub(crate) fn client(&self) -> Result<SharedBucket> {
-        config::from_yaml(&self.config, "bench").context("the configuration of the bucket")
+    /// Whatever is behind a proxy.
+    #[cfg(test)]
+    pub(crate) fn of_proxy(proxy: Proxy) -> Self {
+        Self {
+            config: String::new(),
+            proxy: Some(proxy),
+            _server: None,
+        }
+    }
+
+    /// The SDK as it is, on the same bucket and through the same proxy; none for a folder. It compares no checksums, as
+    /// stores do not at servers other than AWS.
+    pub(crate) fn sdk(&self) -> Option<Client> {
+        let endpoint = format!("http://{}", self.proxy.as_ref()?.address());
+        let config = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "bench"))
+            .endpoint_url(endpoint)
+            .region(Region::new(REGION))
+            .force_path_style(true)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        Some(Client::from_conf(config.build()))
     }
 }
 
@@ -120,7 +144,7 @@ async fn start_versitygw(binary: &Path, root: &Path, address: &str, log: &Path) 
     let log = fs::File::create(log)?;
     let child = Command::new(binary)
         .args(["--access", ACCESS_KEY, "--secret", SECRET_KEY])
-        .args(["--region", "us-east-1", "--port", address, "--quiet", "posix"])
+        .args(["--region", REGION, "--port", address, "--quiet", "posix"])
         .arg(root)
         .stdout(log.try_clone()?)
         .stderr(log)

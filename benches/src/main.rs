@@ -48,6 +48,11 @@ fn cli() -> Command {
                 .default_value("1048576"),
         )
         .arg(
+            Arg::new("row")
+                .long("row")
+                .help("Only rows whose name has this in it: 'large answer', '4 callers', 'small answer', 'labels only'"),
+        )
+        .arg(
             Arg::new("bucket")
                 .long("bucket")
                 .help("Where the blocks lie; for an S3 server also requests, bytes and round trips, and a bare loop of range reads")
@@ -199,6 +204,7 @@ async fn main() -> Result<()> {
                 work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
                 pods: *args.get_one("pods").context("--pods")?,
                 frame_bytes: *args.get_one("frame").context("--frame-bytes")?,
+                row: args.get_one::<String>("row").cloned(),
             };
             let kind = args.get_one::<String>("bucket").context("--bucket")?;
             let kind = bucket::Kind::named(kind).context("--bucket")?;

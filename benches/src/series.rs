@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) work: PathBuf,
     pub(crate) pods: u32,
     pub(crate) frame_bytes: u32,
+    /// Only rows whose name has this in it, and no account of memory.
+    pub(crate) row: Option<String>,
 }
 
 /// One row: what is asked, how often, by how many at once.
@@ -84,11 +86,12 @@ pub(crate) async fn run(plan: &Plan, kind: Kind, versitygw: &Path) -> Result<()>
     let day = data::day(&plan.work, plan.pods)?;
     let bucket = kind.serve(&plan.work, &day, versitygw).await?;
     for contender in &plan.contenders {
-        for row in &ROWS {
+        let is_wanted = |row: &&Row| plan.row.as_deref().is_none_or(|part| row.name.contains(part));
+        for row in ROWS.iter().filter(is_wanted) {
             measure(plan, contender, &bucket, row).await?;
         }
     }
-    if kind != Kind::Filesystem {
+    if kind != Kind::Filesystem || plan.row.is_some() {
         return Ok(());
     }
     let doubled = data::doubled(&plan.work, &day)?;
@@ -113,7 +116,7 @@ async fn measure(plan: &Plan, contender: &Contender, bucket: &Served, row: &Row)
     let mut watch = Watch::start(&running.http, bucket).await?;
     let warm = caller::call(&warm_up, &request).await?;
     watch.report(&format!("{title}, warm"), &warm, warm_began).await?;
-    bare::compare(&title, bucket, watch.requests(), &warm).await?;
+    bare::compare(&title, bucket, watch.requests(), (&warm_up, &request)).await?;
     let peak = PeakAnon::of(running.pid);
     let (cpu_before, start) = (cpu_seconds(running.pid), Instant::now());
     let mut callers = Vec::new();
