@@ -44,6 +44,13 @@ async fn shows(address: &str, name: &str, kind: &str, function: &str) {
             "{:?}",
             profile.mapping
         );
+        let sampler = match name {
+            "profile" => "perf_signal_handler",
+            _ => "_rjem_",
+        };
+        let texts = profile.string_table.iter();
+        let own: Vec<&String> = texts.filter(|text| text.contains(sampler)).collect();
+        assert!(own.is_empty(), "samplers show themselves: {own:?}");
         let is_called_so = |id: &u64| {
             let location = profile
                 .location

@@ -256,12 +256,12 @@ mod tests {
             .collect();
         assert_eq!(functions, ["inlined", "outer", "elsewhere"]);
         assert_eq!(text(profile.function[0].system_name), "_inlined");
-        let locations: Vec<(u64, u64, Vec<(u64, i64)>)> = profile
+        let locations: Vec<_> = profile
             .location
             .iter()
             .map(|location| {
                 let lines = location.line.iter().map(|line| (line.function_id, line.line));
-                (location.address, location.mapping_id, lines.collect())
+                (location.address, location.mapping_id, lines.collect::<Vec<_>>())
             })
             .collect();
         assert_eq!(

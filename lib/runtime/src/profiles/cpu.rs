@@ -26,9 +26,8 @@ const MAX_SAMPLES: usize = 12_000;
 const BLOCKED: [&str; 4] = ["/libc.so", "/libgcc_s", "/libpthread", "linux-vdso"];
 /// What stands for them in the profile.
 const NOT_SAMPLED: &str = "[libc and system calls, not looked into]";
-/// The handler of the signal, which finds itself on each stack, within so many frames.
+/// The handler of the signal, which finds itself on each stack.
 const HANDLER: &str = "perf_signal_handler";
-const MAX_HANDLER_FRAMES: usize = 16;
 const NANOSECONDS: i64 = 1_000_000_000;
 const CPU: Kind = ("cpu", "nanoseconds");
 
@@ -169,8 +168,11 @@ fn named(seen: Seen) -> super::message::Profile {
     let mut symbols = Symbols::default();
     let mut sampled_nanos = 0_i64;
     for mut stack in seen.stacks {
-        let handler = handler_frames(&stack.addresses, &mut symbols);
-        stack.addresses.drain(..handler.min(stack.addresses.len()));
+        if let Some(handler) = symbols.last_within(&stack.addresses, |frame| frame.system_name == HANDLER) {
+            // It, what it calls, and the frame by which the system called it.
+            let own = handler.saturating_add(2).min(stack.addresses.len());
+            stack.addresses.drain(..own);
+        }
         let count = stack.values.first().copied().unwrap_or(0);
         let nanos = count.saturating_mul(period);
         sampled_nanos = sampled_nanos.saturating_add(nanos);
@@ -182,17 +184,6 @@ fn named(seen: Seen) -> super::message::Profile {
         builder.add_named(NOT_SAMPLED, vec![rest / period, rest]);
     }
     builder.finish()
-}
-
-/// How many frames at the inner end are those of the handler and of the system that called it.
-fn handler_frames(addresses: &[u64], symbols: &mut Symbols) -> usize {
-    let inner = addresses.iter().take(MAX_HANDLER_FRAMES);
-    let mut is_handler = |address: &u64| {
-        let frames = symbols.at(*address);
-        frames.iter().any(|frame| frame.system_name == HANDLER)
-    };
-    let handler = inner.enumerate().find(|(_, address)| is_handler(address));
-    handler.map_or(0, |(index, _)| index.saturating_add(2))
 }
 
 #[cfg(test)]

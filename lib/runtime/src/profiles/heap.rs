@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Refusal,
-    build::{Builder, Kind, Stack},
+    build::{Builder, Frame, Kind, Stack},
     mappings, packed,
     symbols::Symbols,
 };
@@ -27,6 +27,16 @@ const KINDS: [Kind; 4] = [
     ("alloc_space", "bytes"),
     ("inuse_objects", "count"),
     ("inuse_space", "bytes"),
+];
+
+/// Parts of the names of functions of allocators.
+const ALLOCATOR: [&str; 6] = [
+    "_rjem_",
+    "tikv_jemallocator",
+    "__rust_alloc",
+    "__rust_realloc",
+    "__rg_",
+    "__rdl_",
 ];
 
 /// An allocator that can note the stacks of some of the allocations.
@@ -112,6 +122,10 @@ impl Drop for Running {
     }
 }
 
+fn is_allocator(frame: &Frame) -> bool {
+    ALLOCATOR.iter().any(|part| frame.function.contains(part))
+}
+
 fn named(dump: &Dump, first: First, took: Duration) -> super::message::Profile {
     let period = i64::try_from(dump.period_bytes).unwrap_or(i64::MAX);
     let mut builder = Builder::new(&KINDS, (SPACE, period), mappings::of_this_process());
@@ -122,7 +136,11 @@ fn named(dump: &Dump, first: First, took: Duration) -> super::message::Profile {
         First::Allocated => "alloc_space",
     });
     let mut symbols = Symbols::default();
-    for (addresses, values) in dump.stacks() {
+    for (mut addresses, values) in dump.stacks() {
+        // What is looked for is who asked the allocator.
+        if let Some(own) = symbols.last_within(addresses, is_allocator) {
+            addresses = addresses.get(own.saturating_add(1)..).unwrap_or_default();
+        }
         let stack = Stack {
             addresses: addresses.to_vec(),
             values: values.to_vec(),

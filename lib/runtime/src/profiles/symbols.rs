@@ -4,6 +4,9 @@ use std::{collections::HashMap, ptr};
 
 use super::build::Frame;
 
+/// Frames at the inner end of a stack that may be those of a sampler.
+const MAX_INNER: usize = 16;
+
 /// Looks names up, each address once. The symbols of the program are kept in memory as long as this lives.
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
@@ -14,6 +17,18 @@ impl Symbols {
     /// The functions at an address that a call returns to, the innermost first; none if nothing is known.
     pub(super) fn at(&mut self, address: u64) -> &[Frame] {
         self.known.entry(address).or_insert_with(|| look_up(address))
+    }
+
+    /// The last of the innermost addresses that lies in a function which is called so, by its place; inlined ones do not
+    /// count.
+    pub(super) fn last_within(
+        &mut self,
+        addresses: &[u64],
+        is_called_so: impl Fn(&Frame) -> bool,
+    ) -> Option<usize> {
+        let inner = addresses.get(..MAX_INNER).unwrap_or(addresses);
+        let is_so = |address: &u64| self.at(*address).last().is_some_and(&is_called_so);
+        inner.iter().rposition(is_so)
     }
 }
 
