@@ -117,3 +117,16 @@ fn what_would_grow_too_long_is_printed_in_one_line() {
     assert!(several.len() > chain.len() + 1000);
     assert!(several.ends_with(&format!("\n+\n  {}", selector(60))));
 }
+
+#[test]
+fn the_deepest_query_is_printed() {
+    let deepest = |depth: usize| format!("{}{}{}", "(".repeat(depth), selector(101), ")".repeat(depth));
+    let depth = (1..1000)
+        .rev()
+        .find(|&depth| parse(&deepest(depth), ParseOptions::all()).is_ok())
+        .unwrap();
+    assert!(depth > 300);
+    let text = printed(&deepest(depth));
+    assert_eq!(text.lines().count(), 2 * depth + 1);
+    assert_eq!(text.replace(['\n', ' '], ""), deepest(depth));
+}
