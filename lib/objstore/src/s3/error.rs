@@ -113,7 +113,8 @@ impl At<'_> {
             }
         }
         let kind = kind(status, code);
-        if let Some(hint) = hint(kind, status, code, region_header(error).as_deref()) {
+        let region = region_header(error);
+        if let Some(hint) = hint(self.operation, kind, status, code, region.as_deref()) {
             what.push_str("; ");
             what.push_str(&hint);
         }
@@ -163,7 +164,13 @@ fn kind(status: u16, code: &str) -> ErrorKind {
 }
 
 /// What the user can do about it.
-fn hint(kind: ErrorKind, status: u16, code: &str, region: Option<&str>) -> Option<String> {
+fn hint(
+    operation: Operation,
+    kind: ErrorKind,
+    status: u16,
+    code: &str,
+    region: Option<&str>,
+) -> Option<String> {
     let is_redirect = (300..400).contains(&status) || code == "AuthorizationHeaderMalformed";
     if is_redirect {
         return Some(match region {
@@ -184,14 +191,29 @@ fn hint(kind: ErrorKind, status: u16, code: &str, region: Option<&str>) -> Optio
             "the credentials are temporary and over: check what is to renew them"
         }
         ("RequestTimeTooSkewed", _) => "check the clock of this machine",
-        (_, ErrorKind::AccessDenied) => {
-            "check that the policy of the role or user, and that of the bucket, allow s3:ListBucket on the bucket and \
-             s3:GetObject, s3:PutObject and s3:DeleteObject below its keys, and the use of the KMS key if it has one; \
-             without s3:ListBucket a missing object is refused, too"
-        }
+        (_, ErrorKind::AccessDenied) => return Some(missing_action(operation)),
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Which action the policies lack if they refuse the operation.
+fn missing_action(operation: Operation) -> String {
+    let action = match operation {
+        Operation::Iter => {
+            "s3:ListBucket on the bucket, and s3:ListBucketMultipartUploads for uploads that were left unfinished"
+        }
+        Operation::Get | Operation::GetRange | Operation::Exists | Operation::Attributes => {
+            "s3:GetObject on the key (and s3:ListBucket on the bucket: without it a missing object is refused, too), and \
+             kms:Decrypt with the key of the bucket if it has one"
+        }
+        Operation::Upload => {
+            "s3:PutObject and s3:AbortMultipartUpload on the key, and kms:GenerateDataKey and kms:Decrypt with the key of the \
+             bucket if it has one"
+        }
+        Operation::Delete => "s3:DeleteObject on the key",
+    };
+    format!("check that the policy of the role or user, and that of the bucket, allow {action}")
 }
 
 fn credentials_hint(error: &dyn StdError) -> &'static str {
@@ -262,11 +284,50 @@ mod tests {
 
     #[test]
     fn hints_say_what_to_check() {
-        let hint = |status, code| super::hint(kind(status, code), status, code, Some("eu-west-1")).unwrap();
+        let hint = |status, code| {
+            let kind = kind(status, code);
+            super::hint(Operation::Iter, kind, status, code, Some("eu-west-1")).unwrap()
+        };
         assert!(hint(301, "PermanentRedirect").contains("set `region: eu-west-1`"));
         assert!(hint(400, "AuthorizationHeaderMalformed").contains("eu-west-1"));
         assert!(hint(403, "AccessDenied").contains("s3:ListBucket"));
         assert!(hint(403, "SignatureDoesNotMatch").contains("secret_key"));
         assert!(hint(404, "NoSuchBucket").contains("`bucket`"));
+    }
+    #[test]
+    fn credentials_that_lack_one_action_are_told_which() {
+        for (operation, action, others) in [
+            (
+                Operation::Iter,
+                "s3:ListBucket ",
+                ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            ),
+            (
+                Operation::Get,
+                "s3:GetObject",
+                ["s3:ListBucketM", "s3:PutObject", "s3:DeleteObject"],
+            ),
+            (
+                Operation::Attributes,
+                "s3:GetObject",
+                ["s3:ListBucketM", "s3:PutObject", "s3:DeleteObject"],
+            ),
+            (
+                Operation::Upload,
+                "s3:PutObject",
+                ["s3:ListBucket", "s3:GetObject", "s3:DeleteObject"],
+            ),
+            (
+                Operation::Delete,
+                "s3:DeleteObject",
+                ["s3:ListBucket", "s3:GetObject", "s3:PutObject"],
+            ),
+        ] {
+            let hint = hint(operation, ErrorKind::AccessDenied, 403, "AccessDenied", None).unwrap();
+            assert!(hint.contains(action), "{operation:?}: {hint}");
+            for other in others {
+                assert!(!hint.contains(other), "{operation:?}: {hint}");
+            }
+        }
     }
 }
