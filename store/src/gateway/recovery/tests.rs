@@ -35,6 +35,23 @@ impl Fixture {
             .floats(&[("__name__", "up")], [(0, 1.0), (15_000, 2.0)])
             .build()
             .unwrap();
+        Self::of(memory, block).await
+    }
+
+    /// A store of one block whose meta.json names no sources.
+    async fn without_sources() -> Self {
+        let mut fixture = Self::new().await;
+        let mut meta = fixture.block.meta.clone();
+        meta.compaction.sources.clear();
+        for (path, content) in &mut fixture.block.files {
+            if path == "meta.json" {
+                *content = meta.to_json().into();
+            }
+        }
+        Self::of(Arc::new(MemoryBucket::new("test")), fixture.block).await
+    }
+
+    async fn of(memory: Arc<MemoryBucket>, block: Block) -> Self {
         block.put_into(&*memory).await.unwrap();
         let bucket = FaultBucket::new(Arc::clone(&memory) as SharedBucket);
         let data_dir = tempfile::tempdir().unwrap();
@@ -94,6 +111,22 @@ async fn a_block_that_came_back_is_not_hidden_by_a_request_that_found_it_gone_be
         fixture.bucket.count(Operation::Iter),
         1,
         "the second need not look again"
+    );
+}
+
+#[tokio::test]
+async fn a_block_that_names_no_sources_is_replaced_by_nothing_but_itself() {
+    let fixture = Fixture::without_sources().await;
+    let chosen = fixture.chosen();
+    fixture.finds_it_gone(&chosen).await.unwrap();
+    let chosen = fixture.chosen();
+    assert_eq!(chosen.len(), 1, "it came back");
+    for (key, _) in fixture.memory.objects() {
+        fixture.memory.delete(&key).await.unwrap();
+    }
+    assert!(
+        fixture.finds_it_gone(&chosen).await.is_err(),
+        "nothing is known to replace it"
     );
 }
 
