@@ -7,6 +7,9 @@ use crate::{limits, metrics::resident_bytes};
 /// What a profile takes at most: a table of stacks of 88 MiB, which is kept, and a second one for a moment when it ends.
 const NEEDED_BYTES: u64 = 256 << 20;
 
+/// What a process holds beside its buffers, which the memory budget does not count.
+const BESIDE_BUDGET_BYTES: u64 = 32 << 20;
+
 /// Checks that there is memory and a folder for temporary files.
 ///
 /// # Errors
@@ -27,13 +30,19 @@ pub(super) fn check() -> Result<(), String> {
     Ok(())
 }
 
+/// What is left must be enough also when the buffers fill the budget that is usual for the limit while the profile is
+/// taken.
 fn has_memory(limit: Option<u64>, resident: u64) -> Result<(), String> {
-    let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(resident));
+    let left = limit.map_or(u64::MAX, |limit| {
+        let full = limits::budget_of(Some(limit)).saturating_add(BESIDE_BUDGET_BYTES);
+        limit.saturating_sub(resident.max(full))
+    });
     if left >= NEEDED_BYTES {
         return Ok(());
     }
     Err(format!(
-        "it takes up to {} MiB of memory, and {} MiB are left below the limit; raise the limit of the container",
+        "it takes up to {} MiB of memory, and when all buffers are in use {} MiB are left below the limit; raise the limit \
+         of the container",
         NEEDED_BYTES >> 20,
         left >> 20
     ))
@@ -61,10 +70,11 @@ mod tests {
     #[test]
     fn a_small_container_is_spared() {
         assert_eq!(has_memory(None, u64::MAX), Ok(()));
-        assert_eq!(has_memory(Some(280 << 20), 24 << 20), Ok(()));
-        let problem = has_memory(Some(128 << 20), 20 << 20).unwrap_err();
+        assert_eq!(has_memory(Some(1 << 30), 24 << 20), Ok(()));
+        assert!(has_memory(Some(1 << 30), 800 << 20).is_err());
+        let problem = has_memory(Some(512 << 20), 20 << 20).unwrap_err();
         assert!(
-            problem.contains("up to 256 MiB") && problem.contains("108 MiB are left"),
+            problem.contains("up to 256 MiB") && problem.contains("172 MiB are left"),
             "{problem}"
         );
         assert!(has_memory(Some(10), 20).unwrap_err().contains("0 MiB are left"));
