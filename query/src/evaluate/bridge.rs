@@ -10,7 +10,7 @@ use sabre_promql::source::{
     SeriesSet, SourceError,
 };
 use sabre_proto::thanos::{Aggr, Func, Grouping, QueryHints, Range, ShardInfo};
-use sabre_runtime::trace::carried;
+use sabre_runtime::{budget::Budget, trace::carried};
 use sabre_tsdb::chunk::aggregate::Aggregate;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,6 +40,9 @@ pub(super) struct Bridge {
     pub(super) enforced: Option<Matcher>,
     pub(super) gate: SelectGate,
     pub(super) ledger: Arc<Ledger>,
+    /// What selects that are open ahead of their time are charged to; none are opened without it. It is not the budget
+    /// of the query: what is wanted now must never be refused because of what may be wanted later.
+    pub(super) early: Option<Budget>,
     /// How long a select may take to open while others are open ahead of their time.
     pub(super) patience: Duration,
     pub(super) cancelled: CancellationToken,
@@ -77,17 +80,22 @@ struct Counted {
 }
 
 impl Bridge {
-    /// Opens selects that are not wanted yet, as far as there are places; one stays free for what is wanted.
+    /// Opens selects in the order in which they will be wanted: the first one at once, so that it stands before the
+    /// others at stores, and others as far as there are places; one stays free for what was not foreseen.
     pub(super) fn open_ahead(&self, foreseen: Vec<Foreseen>) {
-        for foreseen in foreseen {
-            if self.gate.free() < 2 {
+        let Some(early) = &self.early else { return };
+        for (number, foreseen) in foreseen.into_iter().enumerate() {
+            if number > 0 && self.gate.free() < 2 {
                 return;
             }
             let Some(place) = self.gate.try_enter() else {
                 return;
             };
             let request = self.request(&foreseen.matchers, &foreseen.hints);
-            let (source, options) = (Arc::clone(&self.source), self.options.clone());
+            let (source, mut options) = (Arc::clone(&self.source), self.options.clone());
+            if number > 0 {
+                options.budget = early.clone();
+            }
             let task = self.runtime.spawn(carried(async move {
                 let stream = source.select(request, options).await;
                 Opened { stream, place }

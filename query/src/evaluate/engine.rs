@@ -103,6 +103,7 @@ impl Engine {
             enforced: self.enforced(&request.context)?,
             gate: SelectGate::new(self.config.max_concurrent_select, self.selects.clone()),
             ledger,
+            early: self.early(),
             patience: self.config.select_patience,
             cancelled: waiting.token.clone(),
             counters: Arc::new(Counters::default()),
@@ -163,6 +164,17 @@ impl Engine {
     pub(super) fn budget(&self) -> Budget {
         let (bytes, flag) = (self.config.query_bytes, self.config.query_bytes_flag.clone());
         self.config.budget.limited_child("a query", bytes, flag)
+    }
+
+    /// What selects may be charged to before they are wanted, while few queries run and memory is plenty: then nobody
+    /// waits because of them.
+    fn early(&self) -> Option<Budget> {
+        let (running, most) = self.in_flight();
+        let memory = self.config.budget.usage();
+        let is_quiet = running.saturating_mul(4) <= most
+            && memory.waiting == 0
+            && memory.used_bytes <= self.config.budget.limit_bytes() / 2;
+        is_quiet.then(|| self.budget())
     }
 
     /// Takes what a query needs to start, as soon as it is free.

@@ -58,18 +58,17 @@ impl Job {
         })
     }
 
-    /// Opens what is wanted after the first select, which is wanted at once.
+    /// Opens the first select and what is wanted after it.
     fn look_ahead(&self) {
         let most = self.bridge.gate.free();
-        if most < 2 || !is_worth_a_look(&self.expression, self.parse) {
+        if most < 2 || self.bridge.early.is_none() || !is_worth_a_look(&self.expression, self.parse) {
             return;
         }
         let nothing = Nothing::new(most);
         // An error says that as much was seen as is wanted, or will come again.
         drop(self.evaluate(&nothing));
-        let mut foreseen = nothing.seen();
+        let foreseen = nothing.seen();
         if foreseen.len() > 1 {
-            foreseen.remove(0);
             self.bridge.open_ahead(foreseen);
         }
     }

@@ -207,3 +207,76 @@ async fn what_is_open_ahead_is_given_up_for_memory() {
     assert_eq!(budget.usage().used_bytes, 60);
     drop(charge);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_opened_ahead_while_memory_or_places_are_short() {
+    let query = "count(a) + count(b) + count(c)";
+    let budget = Budget::new(1 << 30, "--limit");
+    let _others = budget.try_reserve(3 << 28).unwrap();
+    let few = |config: &mut EngineConfig| config.max_concurrent = 3;
+    let full = |config: &mut EngineConfig| config.budget = budget.clone();
+    let shortages: [&dyn Fn(&mut EngineConfig); 2] = [&few, &full];
+    for shortage in shortages {
+        let source = Gated::new(9, None);
+        let engine = gated_engine(&source, |config| {
+            config.select_patience = Duration::from_secs(1000);
+            shortage(config);
+        });
+        assert_eq!(
+            value(&in_time(engine.query(&instant(query))).await.unwrap()),
+            900.0
+        );
+        assert_eq!(source.most_open.load(Ordering::SeqCst), 1);
+        source.is_left().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_wanted_yet_takes_nothing_of_what_the_query_may_hold() {
+    let source = Arc::new(Budgets::default());
+    let config = EngineConfig {
+        query_bytes: 8 << 20,
+        ..EngineConfig::default()
+    };
+    let engine = Engine::new(Arc::<Budgets>::clone(&source), config);
+    in_time(engine.query(&instant("count(a) + count(b)")))
+        .await
+        .unwrap();
+    // The right side is wanted first.
+    assert_eq!(
+        *source.0.lock(),
+        [("a".to_owned(), false), ("b".to_owned(), true)]
+    );
+}
+
+/// Says of each select whether it is charged to a budget that holds something already, which is that of the query.
+#[derive(Debug, Default)]
+struct Budgets(parking_lot::Mutex<Vec<(String, bool)>>);
+
+#[async_trait::async_trait]
+impl StoreSource for Budgets {
+    async fn select(
+        &self,
+        request: SelectRequest,
+        options: SelectOptions,
+    ) -> Result<SeriesStream, SourceFailure> {
+        let name = request.matchers[0].value().to_owned();
+        let mut seen = self.0.lock();
+        seen.push((name, options.budget.usage().used_bytes > 0));
+        seen.sort();
+        Ok(futures::stream::iter([Ok(series(0))]).boxed())
+    }
+
+    async fn label_names(&self, _: SelectRequest, _: SelectOptions) -> Result<Names, SourceFailure> {
+        Ok(Names::default())
+    }
+
+    async fn label_values(
+        &self,
+        _: &str,
+        _: SelectRequest,
+        _: SelectOptions,
+    ) -> Result<Names, SourceFailure> {
+        Ok(Names::default())
+    }
+}
