@@ -1,18 +1,20 @@
 //! The parameters of a request: of its address, and of its body if that is a form.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt as _, Limited};
 use sabre_runtime::budget::{Budget, Reservation};
+use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::{HttpApi, failure::ApiFailure};
-use crate::evaluate::QueryFailure;
+use super::{HttpApi, failure::ApiFailure, peers::MEMORY_PATIENCE};
+use crate::evaluate::{FailureKind, QueryFailure};
 
 /// The longest form that is read, as in Go.
 const MAX_BODY_BYTES: usize = 10 << 20;
@@ -23,12 +25,34 @@ const FREE_BYTES: usize = 64 << 10;
 /// What a form takes for each byte of it: what was read, with room to grow, and what it says.
 const SHARE: u64 = 3;
 
+/// Most parameters of a request.
+const MAX_PAIRS: usize = 10_000;
+
+/// What a parameter takes beside its bytes: two texts, what an allocator adds to each, and room to grow.
+const PAIR_BYTES: u64 = 128;
+
+/// How long all of a body may take to come: what came of it is held meanwhile.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Names and values, unencoded. What stands in the body comes first, as in Go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Form {
     pairs: Vec<(String, String)>,
     /// What a long one is charged.
     _charge: Option<Arc<Reservation>>,
+}
+
+/// A form that is not read, and the status that says so.
+#[derive(Debug)]
+pub(crate) struct FormFailure {
+    status: StatusCode,
+    failure: ApiFailure,
+}
+
+/// What a form is charged, so far.
+struct Charge<'b> {
+    budget: &'b Budget,
+    held: Option<Reservation>,
 }
 
 impl Form {
@@ -61,51 +85,118 @@ impl Form {
 }
 
 impl FromRequest<HttpApi> for Form {
-    type Rejection = ApiFailure;
+    type Rejection = FormFailure;
 
-    async fn from_request(request: Request, api: &HttpApi) -> Result<Self, ApiFailure> {
+    async fn from_request(request: Request, api: &HttpApi) -> Result<Self, FormFailure> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
-        if parts.method != Method::POST || !is_form(&parts.headers) {
-            return Ok(Self::parse(&[], query));
-        }
-        let (body, charge) = read(body, &api.inner.options.budget).await?;
-        let form = Self::parse(&body, query);
-        Ok(Self {
-            _charge: charge,
-            ..form
-        })
+        let has_form = parts.method == Method::POST && is_form(&parts.headers);
+        let body = has_form.then_some(body);
+        read_form(body, query, &api.inner.options.budget).await
     }
 }
 
-/// The body, and what it is charged.
-async fn read(body: Body, budget: &Budget) -> Result<(Vec<u8>, Option<Arc<Reservation>>), ApiFailure> {
+/// The form of a body, if there is one, and of an address.
+async fn read_form(body: Option<Body>, query: &str, budget: &Budget) -> Result<Form, FormFailure> {
+    let mut charge = Charge { budget, held: None };
+    let body = match body {
+        None => Vec::new(),
+        Some(body) => match timeout(BODY_PATIENCE, read(body, &mut charge)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(FormFailure::late()),
+        },
+    };
+    let pairs = count_pairs(&body).saturating_add(count_pairs(query.as_bytes()));
+    if pairs > MAX_PAIRS {
+        let text = format!("the request has {pairs} parameters, more than the {MAX_PAIRS} that are read");
+        return Err(ApiFailure::bad_data(text).into());
+    }
+    let bytes = (pairs as u64).saturating_mul(PAIR_BYTES);
+    if bytes > FREE_BYTES as u64 {
+        charge.grow(bytes).await?;
+    }
+    let form = Form::parse(&body, query);
+    Ok(Form {
+        _charge: charge.held.map(Arc::new),
+        ..form
+    })
+}
+
+/// How many parameters it says, told before any is made.
+fn count_pairs(form: &[u8]) -> usize {
+    form.split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .count()
+}
+
+/// All of a body.
+async fn read(body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, ApiFailure> {
     let mut body = Limited::new(body, MAX_BODY_BYTES);
     let mut read = Vec::new();
-    let mut charge: Option<Reservation> = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let text = format!("the body cannot be read, or is longer than {MAX_BODY_BYTES} bytes: {error}");
             ApiFailure::bad_data(text)
         })?;
         let data = frame.into_data().unwrap_or_default();
-        let bytes = (data.len() as u64).saturating_mul(SHARE);
-        let is_charged = match &mut charge {
-            Some(charge) => charge.try_grow(bytes),
-            None if read.len().saturating_add(data.len()) <= FREE_BYTES => true,
-            None => {
-                let before = (read.len() as u64).saturating_mul(SHARE);
-                charge = budget.try_reserve(before.saturating_add(bytes));
-                charge.is_some()
-            }
-        };
-        if !is_charged {
-            let text = "there is no memory for so long a form: try again, or raise --sabre.memory-budget";
-            return Err(ApiFailure::from(QueryFailure::execution(text)));
+        let len = read.len().saturating_add(data.len());
+        if len > FREE_BYTES {
+            let uncharged = match charge.held {
+                Some(_) => data.len(),
+                None => len,
+            };
+            charge.grow((uncharged as u64).saturating_mul(SHARE)).await?;
         }
         read.extend_from_slice(&data);
     }
-    Ok((read, charge.map(Arc::new)))
+    Ok(read)
+}
+
+impl Charge<'_> {
+    /// Charges more, and waits a little for it if others wait too.
+    async fn grow(&mut self, bytes: u64) -> Result<(), ApiFailure> {
+        let more = self.budget.reserve_within(bytes, MEMORY_PATIENCE).await;
+        let more = more.map_err(|_| {
+            let text = "there is no memory for so long a form: try again, or raise --sabre.memory-budget";
+            ApiFailure::from(QueryFailure::execution(text))
+        })?;
+        match &mut self.held {
+            // It is of the same budget.
+            Some(held) => drop(held.merge(more)),
+            None => self.held = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl FormFailure {
+    fn late() -> Self {
+        let seconds = BODY_PATIENCE.as_secs();
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            failure: ApiFailure {
+                kind: FailureKind::Timeout,
+                message: format!("the body of the request did not come within {seconds} s"),
+            },
+        }
+    }
+}
+
+impl From<ApiFailure> for FormFailure {
+    fn from(failure: ApiFailure) -> Self {
+        Self {
+            status: failure.status(),
+            failure,
+        }
+    }
+}
+
+impl IntoResponse for FormFailure {
+    fn into_response(self) -> Response {
+        let mut response = self.failure.into_response();
+        *response.status_mut() = self.status;
+        response
+    }
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -123,6 +214,8 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures::{StreamExt as _, stream};
+
     use super::*;
 
     #[test]
@@ -137,26 +230,101 @@ mod tests {
         assert_eq!(form.list("match[]"), ["x", "y"]);
     }
 
-    #[tokio::test]
+    async fn read_of(body: Body, budget: &Budget) -> Result<Form, FormFailure> {
+        read_form(Some(body), "", budget).await
+    }
+
+    fn long(len: usize) -> Body {
+        Body::from(vec![b'a'; len])
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn forms_are_read_up_to_the_limit_and_long_ones_are_charged() {
         let budget = Budget::new(MAX_BODY_BYTES as u64 * SHARE, "--sabre.memory-budget");
-        let body = |len: usize| Body::from(vec![b'a'; len]);
-        let (read_, charge) = read(body(FREE_BYTES), &budget).await.unwrap();
-        assert!(read_.len() == FREE_BYTES && charge.is_none());
-        let (whole, charge) = read(body(MAX_BODY_BYTES), &budget).await.unwrap();
-        assert_eq!(whole.len(), MAX_BODY_BYTES);
+        let free = read_of(long(FREE_BYTES), &budget).await.unwrap();
+        assert!(free._charge.is_none() && free.pairs[0].0.len() == FREE_BYTES);
+        let whole = read_of(long(MAX_BODY_BYTES), &budget).await.unwrap();
+        assert_eq!(whole.pairs[0].0.len(), MAX_BODY_BYTES);
         assert_eq!(budget.usage().used_bytes, budget.limit_bytes());
-        let refused = read(body(FREE_BYTES + 1), &budget).await.unwrap_err();
-        assert_eq!(refused.status().as_u16(), 422);
-        assert!(refused.message.contains("--sabre.memory-budget"), "{refused:?}");
-        drop(charge);
-        assert_eq!(budget.usage().used_bytes, 0);
-        let refused = read(body(MAX_BODY_BYTES + 1), &budget).await.unwrap_err();
-        assert_eq!(refused.status().as_u16(), 400);
+        let refused = read_of(long(FREE_BYTES + 1), &budget).await.unwrap_err();
+        assert_eq!(refused.status.as_u16(), 422);
         assert!(
-            refused.message.contains("longer than 10485760 bytes"),
+            refused.failure.message.contains("--sabre.memory-budget"),
+            "{refused:?}"
+        );
+        drop(whole);
+        assert_eq!(budget.usage().used_bytes, 0);
+        let refused = read_of(long(MAX_BODY_BYTES + 1), &budget).await.unwrap_err();
+        assert_eq!(refused.status.as_u16(), 400);
+        assert!(
+            refused.failure.message.contains("longer than 10485760 bytes"),
             "{refused:?}"
         );
         assert_eq!(budget.usage().used_bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn many_short_parameters_are_charged_and_too_many_are_refused() {
+        let budget = Budget::new(1 << 30, "--sabre.memory-budget");
+        let many = |count| Body::from("a&".repeat(count));
+        let form = read_of(many(MAX_PAIRS), &budget).await.unwrap();
+        assert_eq!(form.pairs.len(), MAX_PAIRS);
+        assert!(budget.usage().used_bytes >= MAX_PAIRS as u64 * PAIR_BYTES);
+        drop(form);
+        for count in [MAX_PAIRS + 1, MAX_BODY_BYTES / 2] {
+            let refused = read_of(many(count), &budget).await.unwrap_err();
+            assert_eq!(refused.status.as_u16(), 400);
+            let text = format!("has {count} parameters, more than the 10000 that are read");
+            assert!(refused.failure.message.contains(&text), "{refused:?}");
+        }
+        // Those of the address count too.
+        let refused = read_form(Some(many(MAX_PAIRS)), "a=1", &budget).await;
+        assert_eq!(refused.unwrap_err().status.as_u16(), 400);
+        let query = "a&".repeat(MAX_PAIRS);
+        let form = read_form(None, &query, &budget).await.unwrap();
+        assert!(budget.usage().used_bytes >= MAX_PAIRS as u64 * PAIR_BYTES);
+        drop(form);
+        assert_eq!(budget.usage().used_bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_form_waits_while_somebody_else_waits_for_memory() {
+        let budget = Budget::new(1 << 20, "--sabre.memory-budget");
+        let others = budget.try_reserve(500_000).unwrap();
+        let waiter = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.reserve(1_000_000).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(budget.usage().waiting, 1);
+        let gives_back = async {
+            tokio::time::sleep(MEMORY_PATIENCE / 2).await;
+            drop(others);
+        };
+        let (form, ()) = tokio::join!(read_of(long(FREE_BYTES + 1), &budget), gives_back);
+        assert_eq!(form.unwrap().pairs[0].0.len(), FREE_BYTES + 1);
+        waiter.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_gives_its_memory_back_after_a_minute() {
+        let budget = Budget::new(1 << 30, "--sabre.memory-budget");
+        let start = tokio::time::Instant::now();
+        let first = stream::iter([vec![b'a'; FREE_BYTES + 1]]);
+        // A byte now and then, for ever.
+        let slow = stream::repeat(vec![b'a']).then(|byte| async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            byte
+        });
+        let body = Body::from_stream(first.chain(slow).map(Ok::<_, std::io::Error>));
+        let refused = read_of(body, &budget).await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), BODY_PATIENCE.as_secs());
+        assert!(
+            refused.failure.message.contains("did not come within 60 s"),
+            "{refused:?}"
+        );
+        assert_eq!(refused.into_response().status().as_u16(), 408);
+        assert_eq!(budget.usage().used_bytes, 0);
+        assert!(budget.usage().high_water_bytes > 0, "it was charged");
     }
 }

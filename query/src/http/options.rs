@@ -28,9 +28,10 @@ pub struct ApiOptions {
     pub selector_labels: Labels,
     /// Queries that take longer are logged; `None` for none.
     pub slow_query: Option<Duration>,
-    /// Most bytes of answers of peers that are held at once for rules, targets, metadata, exemplars or statistics.
-    pub max_peer_bytes: usize,
-    /// What long forms are charged to.
+    /// Most bytes of answers of peers that are held at once for rules, targets, metadata, exemplars or statistics;
+    /// `None` for a quarter of the budget, or 64 MiB if that is more.
+    pub max_peer_bytes: Option<usize>,
+    /// What long forms and the answers of peers are charged to.
     pub budget: Budget,
     /// All flags and their values, secrets left out.
     pub flags: BTreeMap<String, String>,
@@ -79,7 +80,7 @@ impl Default for ApiOptions {
             tenancy: TenancyOptions::default(),
             selector_labels: Labels::default(),
             slow_query: None,
-            max_peer_bytes: 64 << 20,
+            max_peer_bytes: None,
             budget: Budget::unlimited(),
             flags: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

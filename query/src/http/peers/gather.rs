@@ -1,17 +1,10 @@
 //! Asking everybody who offers something, at once.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
 use http::uri::PathAndQuery;
-use parking_lot::Mutex;
 use prost::Message;
 use sabre_proto::thanos::PartialResponseStrategy;
 use sabre_runtime::budget::{Budget, Reservation};
@@ -23,6 +16,7 @@ use tonic::{
     transport::Channel,
 };
 
+use super::allowance::Allowance;
 use crate::{
     endpoints::{Api, Endpoint, Pool},
     fanout::Shape,
@@ -31,7 +25,13 @@ use crate::{
 };
 
 /// However many peers are asked, a message of one may have so many bytes.
-const MIN_MESSAGE_BYTES: usize = 4 << 20;
+const MIN_MESSAGE_BYTES: usize = 32 << 20;
+
+/// However small the budget is, the answers of all may take so many bytes together, if they are free.
+const MIN_ANSWERS_BYTES: usize = 64 << 20;
+
+/// The share of the budget that the answers to one call may take, if no limit is given.
+const BUDGET_SHARE: u64 = 4;
 
 /// How peers are asked.
 #[derive(Clone, Debug)]
@@ -84,20 +84,14 @@ pub(super) struct Question<R, T> {
     pub(super) read: fn(R) -> Said<T>,
 }
 
-/// What is left of the bytes of a call.
-struct Allowance {
-    left: AtomicUsize,
-    limit: usize,
-    budget: Budget,
-    charge: Mutex<Option<Reservation>>,
-}
-
 impl PeerLimits {
     /// What flags say of them.
     pub fn of(options: &ApiOptions) -> Self {
+        let share = options.budget.limit_bytes() / BUDGET_SHARE;
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
         Self {
             timeout: options.timeout,
-            max_bytes: options.max_peer_bytes,
+            max_bytes: options.max_peer_bytes.unwrap_or(share.max(MIN_ANSWERS_BYTES)),
             budget: options.budget.clone(),
         }
     }
@@ -165,12 +159,7 @@ where
         max_bytes,
         ref budget,
     } = call.limits;
-    let allowance = Allowance {
-        left: AtomicUsize::new(max_bytes),
-        limit: max_bytes,
-        budget: budget.clone(),
-        charge: Mutex::default(),
-    };
+    let allowance = Allowance::new(max_bytes, budget.clone());
     let peers = pool.channels(question.api);
     let share = max_bytes.checked_div(peers.len()).unwrap_or(max_bytes);
     let most_bytes = share.max(MIN_MESSAGE_BYTES).min(max_bytes);
@@ -206,7 +195,7 @@ where
     let mut gathered = Gathered {
         items: Vec::new(),
         warnings: Vec::new(),
-        charge: allowance.charge.into_inner().map(Arc::new),
+        charge: allowance.into_charge().map(Arc::new),
     };
     for (endpoint, said, ended) in answers {
         for said in said {
@@ -249,51 +238,32 @@ where
     let answers = client.server_streaming(request, path, RawCodec::new()).await?;
     let mut answers = answers.into_inner();
     while let Some(message) = answers.next().await {
-        said.push(question.read(message?, allowance)?);
+        let message = message.map_err(|status| too_long(status, most_bytes))?;
+        said.push(question.read(message, allowance).await?);
     }
     Ok(())
 }
 
 impl<R: Message + Default, T> Question<R, T> {
-    fn read(&self, message: Bytes, allowance: &Allowance) -> Result<Said<T>, Status> {
+    async fn read(&self, message: Bytes, allowance: &Allowance) -> Result<Said<T>, Status> {
         let none =
             |error: &dyn std::fmt::Display| Status::internal(format!("an answer that is none: {error}"));
         let weight = self.shape.weigh(&message).map_err(|error| none(&error))?;
-        allowance.take(weight)?;
+        allowance.take(weight).await?;
         let message = R::decode(message).map_err(|error| none(&error))?;
         Ok((self.read)(message))
     }
 }
 
-impl Allowance {
-    fn take(&self, bytes: usize) -> Result<(), Status> {
-        let taken = self
-            .left
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        taken.map_err(|_| {
-            let limit = self.limit;
-            Status::resource_exhausted(format!(
-                "answers of all peers take more than {limit} bytes of memory"
-            ))
-        })?;
-        let mut charge = self.charge.lock();
-        let is_charged = match &mut *charge {
-            Some(charge) => charge.try_grow(bytes as u64),
-            None => {
-                *charge = self.budget.try_reserve(bytes as u64);
-                charge.is_some()
-            }
-        };
-        if !is_charged {
-            let text = format!(
-                "there are no {bytes} bytes of memory for the answer: try again, or raise --sabre.memory-budget"
-            );
-            return Err(Status::resource_exhausted(text));
-        }
-        Ok(())
+/// Says of a message that is longer than is read which flag decides that.
+fn too_long(status: Status, most_bytes: usize) -> Status {
+    if status.code() != Code::OutOfRange {
+        return status;
     }
+    let text = status.message();
+    Status::resource_exhausted(format!(
+        "{text}; a message may have {most_bytes} bytes: raise --sabre.memory-budget"
+    ))
 }
 
 fn describe(status: &Status) -> String {

@@ -3,6 +3,7 @@
 //! `gather` asks everybody at once and reads what they say; one file for each kind makes one answer of it. How answers
 //! are merged is pure and tested by itself. `fetch` gives what peers said as it came, for queriers above; `ask` one answer.
 
+mod allowance;
 pub(crate) mod exemplars;
 mod gather;
 pub(super) mod json;
@@ -14,6 +15,7 @@ pub(crate) mod targets;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use allowance::MEMORY_PATIENCE;
 pub use gather::PeerLimits;
 pub(crate) use gather::{Call, Gathered};
 pub(crate) use shapes::{LABEL, LABEL_SET};

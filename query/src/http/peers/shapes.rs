@@ -94,7 +94,7 @@ const METADATA_ENTRY: Shape = Shape {
     nested: &[(
         2,
         &part(&[(
-            1,
+            2,
             &Shape {
                 bytes: size_of::<Meta>(),
                 nested: &[],

@@ -466,7 +466,7 @@ async fn peers_that_say_too_much_are_cut_off() {
     let pool = Pool::new();
     pool.replace(vec![serve(ruler, &stop).await]);
     let options = ApiOptions {
-        max_peer_bytes: 100_000,
+        max_peer_bytes: Some(100_000),
         timeout: Duration::from_secs(60),
         ..ApiOptions::default()
     };

@@ -1,49 +1,183 @@
 //! Peers whose answers take more than they seem to, and groups of which one server is gone.
 
-use sabre_proto::thanos::{AlertInstance, DroppedTarget, Label, MetricMetadataEntry, TsdbStatisticsEntry};
+use prost::Message as _;
+use sabre_proto::thanos::{
+    AlertInstance, DroppedTarget, ExemplarsResponse, Label, LabelSet, MetricMetadataResponse,
+    TargetsResponse, TsdbStatisticsResponse, exemplars_response, metric_metadata_response, targets_response,
+    tsdb_statistics_response,
+};
 use sabre_runtime::budget::Budget;
 
 use super::{
+    super::PeerLimits,
     super::shapes::{EXEMPLARS, METADATA, RULES, STATISTICS, TARGETS},
     *,
 };
 use crate::fanout::Shape;
 
-/// So many empty messages within others: `path` are the numbers of the fields.
-fn empties(path: &[u8], count: usize) -> Vec<u8> {
-    let (last, outer) = path.split_last().unwrap();
-    let mut message = [last << 3 | 2, 0].repeat(count);
-    for number in outer.iter().rev() {
-        let mut around = vec![number << 3 | 2];
-        prost::encoding::encode_varint(message.len() as u64, &mut around);
-        around.extend(message);
-        message = around;
-    }
-    message
+const COUNT: usize = 1000;
+
+/// Answers, and what one of the messages in each takes in memory.
+type Bombs = Vec<(Vec<u8>, usize)>;
+
+fn rules_answer(rules: Vec<Rule>) -> Vec<u8> {
+    let result = Some(rules_response::Result::Group(group("g", rules)));
+    RulesResponse { result }.encode_to_vec()
+}
+
+fn alert_answer(alert: Alert) -> Vec<u8> {
+    let result = Some(rule::Result::Alert(alert));
+    rules_answer(vec![Rule { result }])
+}
+
+fn targets_answer(discovery: TargetDiscovery) -> Vec<u8> {
+    let result = Some(targets_response::Result::Targets(discovery));
+    TargetsResponse { result }.encode_to_vec()
+}
+
+/// Of metrics with so many texts each.
+fn metadata_answer(metrics: usize, metas: usize) -> Vec<u8> {
+    let entry = MetricMetadataEntry {
+        metas: vec![Meta::default(); metas],
+    };
+    let metadata = (0..metrics).map(|number| (number.to_string(), entry.clone()));
+    let result = Some(metric_metadata_response::Result::Metadata(MetricMetadata {
+        metadata: metadata.collect(),
+    }));
+    MetricMetadataResponse { result }.encode_to_vec()
+}
+
+fn exemplars_answer(data: ExemplarData) -> Vec<u8> {
+    let result = Some(exemplars_response::Result::Data(data));
+    ExemplarsResponse { result }.encode_to_vec()
+}
+
+fn statistics_answer(tenants: usize, entry: &TsdbStatisticsEntry) -> Vec<u8> {
+    let statistics = (0..tenants).map(|number| (number.to_string(), entry.clone()));
+    let result = Some(tsdb_statistics_response::Result::Statistics(TsdbStatistics {
+        statistics: statistics.collect(),
+    }));
+    TsdbStatisticsResponse { result }.encode_to_vec()
+}
+
+/// So many empty labels.
+fn empty_labels() -> Option<LabelSet> {
+    Some(LabelSet {
+        labels: vec![Label::default(); COUNT],
+    })
+}
+
+/// Answers with many empty rules, and parts of rules.
+fn bombs_of_rules() -> Bombs {
+    let instance = |labels| AlertInstance {
+        labels,
+        ..AlertInstance::default()
+    };
+    let alerts = |alerts| {
+        alert_answer(Alert {
+            alerts,
+            ..Alert::default()
+        })
+    };
+    let recording = rule::Result::Recording(RecordingRule {
+        labels: empty_labels(),
+        ..RecordingRule::default()
+    });
+    vec![
+        (rules_answer(vec![Rule::default(); COUNT]), size_of::<Rule>()),
+        (
+            alerts(vec![AlertInstance::default(); COUNT]),
+            size_of::<AlertInstance>(),
+        ),
+        (alerts(vec![instance(empty_labels())]), size_of::<Label>()),
+        (
+            rules_answer(vec![Rule {
+                result: Some(recording),
+            }]),
+            size_of::<Label>(),
+        ),
+    ]
+}
+
+fn bombs_of_targets() -> Bombs {
+    let active = TargetDiscovery {
+        active_targets: vec![ActiveTarget::default(); COUNT],
+        ..TargetDiscovery::default()
+    };
+    let dropped = TargetDiscovery {
+        dropped_targets: vec![DroppedTarget::default(); COUNT],
+        ..TargetDiscovery::default()
+    };
+    vec![
+        (targets_answer(active), size_of::<ActiveTarget>()),
+        (targets_answer(dropped), size_of::<DroppedTarget>()),
+    ]
+}
+
+fn bombs_of_metadata() -> Bombs {
+    vec![
+        (metadata_answer(COUNT, 0), size_of::<MetricMetadataEntry>()),
+        (metadata_answer(1, COUNT), size_of::<Meta>()),
+    ]
+}
+
+fn bombs_of_exemplars() -> Bombs {
+    let data = ExemplarData {
+        exemplars: vec![Exemplar::default(); COUNT],
+        ..ExemplarData::default()
+    };
+    vec![(exemplars_answer(data), size_of::<Exemplar>())]
+}
+
+fn bombs_of_statistics() -> Bombs {
+    let entry = TsdbStatisticsEntry {
+        series_count_by_label_value_pair: vec![Statistic::default(); COUNT],
+        ..TsdbStatisticsEntry::default()
+    };
+    vec![
+        (
+            statistics_answer(COUNT, &TsdbStatisticsEntry::default()),
+            size_of::<TsdbStatisticsEntry>(),
+        ),
+        (statistics_answer(1, &entry), size_of::<Statistic>()),
+    ]
 }
 
 #[test]
 fn empty_messages_weigh_what_they_take_in_memory() {
-    const COUNT: usize = 1000;
-    let cases: [(&Shape, &[u8], usize); 11] = [
-        (&RULES, &[1, 3], size_of::<Rule>()),
-        (&RULES, &[1, 3, 2, 7], size_of::<AlertInstance>()),
-        (&RULES, &[1, 3, 2, 7, 2, 1], size_of::<Label>()),
-        (&RULES, &[1, 3, 1, 3, 1], size_of::<Label>()),
-        (&TARGETS, &[1, 1], size_of::<ActiveTarget>()),
-        (&TARGETS, &[1, 2], size_of::<DroppedTarget>()),
-        (&METADATA, &[1, 1], size_of::<MetricMetadataEntry>()),
-        (&METADATA, &[1, 1, 2, 1], size_of::<Meta>()),
-        (&EXEMPLARS, &[1, 2], size_of::<Exemplar>()),
-        (&STATISTICS, &[1, 1], size_of::<TsdbStatisticsEntry>()),
-        (&STATISTICS, &[1, 1, 2, 5], size_of::<Statistic>()),
+    let cases: [(&Shape, Bombs); 5] = [
+        (&RULES, bombs_of_rules()),
+        (&TARGETS, bombs_of_targets()),
+        (&METADATA, bombs_of_metadata()),
+        (&EXEMPLARS, bombs_of_exemplars()),
+        (&STATISTICS, bombs_of_statistics()),
     ];
-    for (shape, path, bytes) in cases {
-        let weight = shape.weigh(&empties(path, COUNT)).unwrap();
-        assert!(weight >= COUNT * bytes, "{path:?}: {weight}");
-        assert!(weight < COUNT * (3 * bytes + 400), "{path:?}: {weight}");
+    for (shape, bombs) in cases {
+        for (bomb, bytes) in bombs {
+            let weight = shape.weigh(&bomb).unwrap();
+            assert!(weight >= COUNT * bytes, "{shape:?}: {weight}, {bytes} each");
+            assert!(
+                weight < COUNT * (3 * bytes + 400),
+                "{shape:?}: {weight}, {bytes} each"
+            );
+        }
     }
     assert!(RULES.weigh(&[10, 200, 1]).is_err(), "no message");
+}
+
+#[test]
+fn answers_may_take_a_quarter_of_the_memory() {
+    let limit = |max_peer_bytes, budget_bytes| {
+        let options = ApiOptions {
+            max_peer_bytes,
+            budget: Budget::new(budget_bytes, "--sabre.memory-budget"),
+            ..ApiOptions::default()
+        };
+        PeerLimits::of(&options).max_bytes
+    };
+    assert_eq!(limit(None, 8 << 30), 2 << 30);
+    assert_eq!(limit(None, 100 << 20), 64 << 20);
+    assert_eq!(limit(Some(5), 8 << 30), 5);
 }
 
 #[tokio::test]
@@ -63,7 +197,7 @@ async fn empty_alerts_are_weighed_before_they_are_decoded() {
     let pool = Pool::new();
     pool.replace(vec![serve(ruler, &stop).await]);
     let options = ApiOptions {
-        max_peer_bytes: 1_000_000,
+        max_peer_bytes: Some(1_000_000),
         timeout: Duration::from_secs(60),
         ..ApiOptions::default()
     };
