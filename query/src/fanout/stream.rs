@@ -17,8 +17,11 @@ use super::{
 /// What a series takes in memory beside the bytes of its message.
 const SERIES_BYTES: usize = 256;
 
-/// Most warnings of one peer.
+/// Most warnings of one peer that are passed on; more are only counted.
 pub(crate) const MAX_WARNINGS: usize = 100;
+
+/// A peer that sends more is taken for one that never ends.
+const ENDLESS_WARNINGS: usize = 100_000;
 
 /// A decoded series.
 pub(crate) type Decoded = (Labels, Vec<AggrChunk>);
@@ -71,6 +74,8 @@ pub(crate) struct PeerStream {
     scratch: Vec<u8>,
     /// How many warnings came.
     warnings: usize,
+    /// How many of them were neither passed on nor told of.
+    untold: usize,
 }
 
 #[derive(Debug)]
@@ -95,6 +100,7 @@ impl PeerStream {
             tally,
             scratch: Vec::new(),
             warnings: 0,
+            untold: 0,
         }
     }
 
@@ -154,7 +160,10 @@ impl PeerStream {
                 }
             }
             let Some(message) = self.message().await? else {
-                return Ok(Next::End);
+                return Ok(match std::mem::take(&mut self.untold) {
+                    0 => Next::End,
+                    untold => Next::Warning(format!("{untold} more warnings")),
+                });
             };
             self.tally.message(message.len());
             match wire::part(&message).map_err(garbage)? {
@@ -164,16 +173,25 @@ impl PeerStream {
                     }
                 }
                 Part::Batch(batch) => self.batch = batch,
-                Part::Warning(_) if self.warnings == MAX_WARNINGS => {
-                    return Err(PeerFailure::Peer("sends warnings without end".to_owned()));
-                }
                 Part::Warning(text) => {
-                    self.warnings += 1;
-                    return Ok(Next::Warning(text));
+                    if self.count_warning()? {
+                        return Ok(Next::Warning(text));
+                    }
                 }
                 Part::Other => {}
             }
         }
+    }
+
+    /// Counts a warning and tells whether it is passed on.
+    fn count_warning(&mut self) -> Result<bool, PeerFailure> {
+        self.warnings = self.warnings.saturating_add(1);
+        if self.warnings > ENDLESS_WARNINGS {
+            return Err(PeerFailure::Peer("sends warnings without end".to_owned()));
+        }
+        let is_told = self.warnings <= MAX_WARNINGS;
+        self.untold = self.untold.saturating_add(usize::from(!is_told));
+        Ok(is_told)
     }
 
     async fn message(&mut self) -> Result<Option<Bytes>, PeerFailure> {

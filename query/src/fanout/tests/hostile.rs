@@ -127,12 +127,32 @@ async fn warnings_are_cut_and_counted_over_all_of_a_stream() {
             .filter(|line| line.starts_with("warning: s0: "))
             .collect();
         assert!(warnings.iter().all(|line| line.len() < 5000));
-        let ends = lines.last().unwrap();
-        assert!(ends.contains("s0: sends warnings without end"), "{ends}");
-        if !sort {
-            assert_eq!(warnings.len(), 100);
-            assert!(warnings[0].ends_with("ä…"), "cut between letters");
-            assert_eq!(warnings[1], "warning: s0: short");
+        // The series are no worse for them.
+        assert_eq!(lines.len() - warnings.len(), 60);
+        assert_eq!(warnings.len(), 101);
+        assert!(warnings[0].ends_with("ä…"), "cut between letters");
+        assert_eq!(warnings[1], "warning: s0: short");
+        assert_eq!(warnings[100], "warning: s0: 20 more warnings");
+    }
+}
+
+#[tokio::test]
+async fn warnings_without_end_are_not_waited_for() {
+    let many = framed(&field(2, b"w")).repeat(100_000);
+    for (one_more, end) in [
+        (false, r#"{a="1"}"#.to_owned()),
+        (true, "s0: sends warnings without end".to_owned()),
+    ] {
+        let mut steps = vec![Step::Raw(many.clone().into())];
+        if one_more {
+            steps.push(Step::Warning("w".to_owned()));
         }
+        steps.push(Step::Series(series(r#"a="1""#, &[])));
+        let world = World::new(vec![FakeStore::new(steps)]).await;
+        let lines = world.all().await;
+        let rest: Vec<_> = lines.iter().skip(100).collect();
+        assert!(rest.iter().any(|line| line.contains(&end)), "{rest:?}");
+        let more = rest.iter().any(|line| line.ends_with("s0: 99900 more warnings"));
+        assert_eq!(more, !one_more, "{rest:?}");
     }
 }
