@@ -115,10 +115,16 @@ impl Services {
 }
 
 /// What goes on to those who are asked in turn.
-fn forwarded(metadata: &tonic::metadata::MetadataMap) -> Vec<(String, String)> {
-    let tenant = metadata.get(TENANT).and_then(|value| value.to_str().ok());
-    let tenant = tenant.map(|tenant| (TENANT.to_owned(), tenant.to_owned()));
-    tenant.into_iter().collect()
+fn forwarded(metadata: &tonic::metadata::MetadataMap) -> Result<Vec<(String, String)>, Status> {
+    let Some(tenant) = metadata.get(TENANT) else {
+        return Ok(Vec::new());
+    };
+    // A name that cannot be read is not nobody's.
+    let tenant = tenant.to_str().map_err(|_| {
+        let text = format!("tenant name not valid: {TENANT} has characters beside those of ASCII");
+        Status::invalid_argument(text)
+    })?;
+    Ok(vec![(TENANT.to_owned(), tenant.to_owned())])
 }
 
 /// The metadata that names the tenant.

@@ -73,8 +73,9 @@ said!(
 );
 
 impl Services {
-    fn call(&self, what: &'static str, strategy: i32, metadata: &MetadataMap) -> Call {
-        Call::handed_down(what, strategy, self.peers.clone(), forwarded(metadata))
+    fn call(&self, what: &'static str, strategy: i32, metadata: &MetadataMap) -> Result<Call, Status> {
+        let metadata = forwarded(metadata)?;
+        Ok(Call::handed_down(what, strategy, self.peers.clone(), metadata))
     }
 }
 
@@ -104,7 +105,7 @@ fn status(failure: &ApiFailure) -> Status {
 impl Rules for Services {
     async fn rules(&self, request: Request<RulesRequest>) -> Answer<RulesResponse> {
         let asked = request.get_ref();
-        let call = self.call("rules", asked.partial_response_strategy, request.metadata());
+        let call = self.call("rules", asked.partial_response_strategy, request.metadata())?;
         answer(rules::fetch(&self.pool, &call, asked).await)
     }
 }
@@ -113,7 +114,7 @@ impl Rules for Services {
 impl Targets for Services {
     async fn targets(&self, request: Request<TargetsRequest>) -> Answer<TargetsResponse> {
         let asked = request.get_ref();
-        let call = self.call("targets", asked.partial_response_strategy, request.metadata());
+        let call = self.call("targets", asked.partial_response_strategy, request.metadata())?;
         answer(targets::fetch(&self.pool, &call, asked.state).await)
     }
 }
@@ -125,7 +126,7 @@ impl Metadata for Services {
         request: Request<MetricMetadataRequest>,
     ) -> Answer<MetricMetadataResponse> {
         let asked = request.get_ref();
-        let call = self.call("metadata", asked.partial_response_strategy, request.metadata());
+        let call = self.call("metadata", asked.partial_response_strategy, request.metadata())?;
         answer(metadata::fetch(&self.pool, &call, &asked.metric, asked.limit).await)
     }
 }
@@ -134,7 +135,7 @@ impl Metadata for Services {
 impl Exemplars for Services {
     async fn exemplars(&self, request: Request<ExemplarsRequest>) -> Answer<ExemplarsResponse> {
         let asked = request.get_ref();
-        let call = self.call("exemplars", asked.partial_response_strategy, request.metadata());
+        let call = self.call("exemplars", asked.partial_response_strategy, request.metadata())?;
         let own = self.fanout.own_labels();
         let wanted = WantedExemplars::of(&asked.query, own, (asked.start, asked.end));
         let wanted = wanted.map_err(|failure| status(&failure))?;
@@ -153,7 +154,7 @@ impl StatusApi for Services {
             "tsdb statistics",
             asked.partial_response_strategy,
             request.metadata(),
-        );
+        )?;
         answer(statistics::fetch(&self.pool, &call, asked).await)
     }
 }

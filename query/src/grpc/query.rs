@@ -109,7 +109,7 @@ impl Query for Services {
         &self,
         request: Request<WireRequest>,
     ) -> Result<Response<BoxStream<'static, Result<QueryResponse, Status>>>, Status> {
-        let metadata = forwarded(request.metadata());
+        let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let times = QueryTimes::Instant {
             // As in Thanos: the beginning of 1970 is how a caller says now.
@@ -133,7 +133,7 @@ impl Query for Services {
         &self,
         request: Request<QueryRangeRequest>,
     ) -> Result<Response<BoxStream<'static, Result<QueryRangeResponse, Status>>>, Status> {
-        let metadata = forwarded(request.metadata());
+        let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let times = QueryTimes::Range {
             start_ms: ms(request.start_time_seconds),

@@ -32,7 +32,7 @@ impl RawSeries for Services {
         request: Request<SeriesRequest>,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<FrameReceiver, Status> {
-        let metadata = forwarded(request.metadata());
+        let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let partial = wants_partial(
             request.partial_response_disabled,
@@ -90,7 +90,7 @@ impl Store for Services {
         &self,
         request: Request<LabelNamesRequest>,
     ) -> Result<Response<LabelNamesResponse>, Status> {
-        let metadata = forwarded(request.metadata());
+        let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let partial = wants_partial(
             request.partial_response_disabled,
@@ -118,7 +118,7 @@ impl Store for Services {
         &self,
         request: Request<LabelValuesRequest>,
     ) -> Result<Response<LabelValuesResponse>, Status> {
-        let metadata = forwarded(request.metadata());
+        let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let partial = wants_partial(
             request.partial_response_disabled,

@@ -236,3 +236,22 @@ async fn queries_that_are_handed_down_are_evaluated() {
         Code::InvalidArgument
     );
 }
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_is_not_nobody() {
+    let (served, _stores) = querier(vec![FakeStore::of(&[r#"a="1""#])], ServiceOptions::default()).await;
+    let mut client = StoreClient::new(served.channel.clone());
+    for (tenant, code) in [("team", Code::Ok), ("t\u{e9}am", Code::InvalidArgument)] {
+        let tenant = tonic::metadata::MetadataValue::try_from(tenant.as_bytes()).unwrap();
+        let mut request = tonic::Request::new(all());
+        request.metadata_mut().insert(TENANT, tenant.clone());
+        let series = client.series(request).await.map(drop);
+        let mut request = tonic::Request::new(LabelNamesRequest::default());
+        request.metadata_mut().insert(TENANT, tenant);
+        let names = client.label_names(request).await.map(drop);
+        for answer in [series, names] {
+            let got = answer.err().map_or(Code::Ok, |status| status.code());
+            assert_eq!(got, code);
+        }
+    }
+}

@@ -355,3 +355,16 @@ async fn exemplars_of_what_is_no_query_are_refused() {
     );
     assert!(stack.replicas[0].seen.lock().is_empty());
 }
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_is_refused_for_rules_too() {
+    let stack = Stack::of(vec![replica("0", false)]).await;
+    let tenant = tonic::metadata::MetadataValue::try_from("t\u{e9}am".as_bytes()).unwrap();
+    let mut request = Request::new(RulesRequest::default());
+    request.metadata_mut().insert(TENANT, tenant);
+    let mut client = RulesClient::new(stack.below.channel.clone());
+    let refused = client.rules(request).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().contains("tenant name not valid"), "{refused}");
+    assert!(stack.replicas[0].seen.lock().is_empty());
+}
