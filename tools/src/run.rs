@@ -33,3 +33,32 @@ pub(crate) async fn within<T>(
     let done = tokio::time::timeout(patience, work).await;
     done.unwrap_or_else(|_| Err(ToolError::Timeout(patience.as_secs())))
 }
+
+#[cfg(test)]
+mod tests {
+    use sabre_runtime::flags::parse_groups;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_takes_no_longer_than_the_flag_says() {
+        let bucket = crate::flags::command().commands.remove(0);
+        for tool in ["ls", "inspect"] {
+            let found = bucket.commands.iter().find(|command| command.name == tool);
+            let arguments = [
+                "--objstore.config={type: FILESYSTEM, config: {directory: /}}",
+                "--timeout=7s",
+            ];
+            let groups = [&bucket.groups[..], &found.unwrap().groups].concat();
+            let flags = parse_groups(&groups, &arguments)
+                .map_err(|error| error.text)
+                .unwrap();
+            let start = tokio::time::Instant::now();
+            let outcome = within(&flags, std::future::pending::<Result<(), ToolError>>()).await;
+            assert_eq!(start.elapsed().as_secs(), 7);
+            let error = outcome.unwrap_err().to_string();
+            assert!(error.contains("7 s") && error.contains("--timeout"), "{error}");
+            within(&flags, async { Ok(()) }).await.unwrap();
+        }
+    }
+}

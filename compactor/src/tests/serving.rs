@@ -55,6 +55,11 @@ struct Served {
 impl Served {
     /// `damage` gets the folder of the bucket before the process starts.
     async fn start(damage: impl FnOnce(&std::path::Path)) -> Self {
+        Self::start_with(&[], damage).await
+    }
+
+    /// With more arguments.
+    async fn start_with(more: &[&'static str], damage: impl FnOnce(&std::path::Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let bucket = dir.path().join("bucket");
         std::fs::create_dir(&bucket).unwrap();
@@ -69,14 +74,9 @@ impl Served {
         let app = App::new("sabre", "0", "")
             .global(groups::global())
             .command(command());
-        let arguments = [
-            "sabre",
-            "compact",
-            &objstore,
-            &data,
-            "--wait",
-            "--http-address=127.0.0.1:0",
-        ];
+        let mut arguments = vec!["sabre", "compact", &objstore, &data, "--wait"];
+        arguments.push("--http-address=127.0.0.1:0");
+        arguments.extend(more);
         let parsed = app.parse(arguments).map_err(|error| error.text).unwrap();
         let stop = CancellationToken::new();
         let (listening, listens) = oneshot::channel();
@@ -159,6 +159,23 @@ async fn it_is_ready_and_says_what_it_does() {
         metrics.contains("thanos_compact_group_compactions_total{resolution=\"0\"} 4\n"),
         "{metrics}"
     );
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_wait_it_begins_again_after_the_interval() {
+    // The default is five minutes, which is longer than this test may take.
+    let served = Served::start_with(&["--wait-interval=10ms"], |_| {}).await;
+    loop {
+        let (_, metrics) = get(served.address, "/metrics").await;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("thanos_compact_iterations_total "));
+        if line.is_some_and(|count| count.parse::<f64>().unwrap() >= 3.0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     served.end().await;
 }
 
