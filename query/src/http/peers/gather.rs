@@ -27,6 +27,9 @@ use crate::{
 /// However many peers are asked, a message of one may have so many bytes.
 const MIN_MESSAGE_BYTES: usize = 32 << 20;
 
+/// However much memory there is: a message is charged once all of it is there.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
 /// However small the budget is, the answers of all may take so many bytes together, if they are free.
 const MIN_ANSWERS_BYTES: usize = 64 << 20;
 
@@ -162,7 +165,7 @@ where
     let allowance = Allowance::new(max_bytes, budget.clone());
     let peers = pool.channels(question.api);
     let share = max_bytes.checked_div(peers.len()).unwrap_or(max_bytes);
-    let most_bytes = share.max(MIN_MESSAGE_BYTES).min(max_bytes);
+    let most_bytes = share.clamp(MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES).min(max_bytes);
     let mut asked = Vec::new();
     for (endpoint, channels) in peers {
         let Some(message) = message(&endpoint) else {
@@ -257,7 +260,7 @@ impl<R: Message + Default, T> Question<R, T> {
 
 /// Says of a message that is longer than is read which flag decides that.
 fn too_long(status: Status, most_bytes: usize) -> Status {
-    if status.code() != Code::OutOfRange {
+    if status.code() != Code::OutOfRange || most_bytes == MAX_MESSAGE_BYTES {
         return status;
     }
     let text = status.message();

@@ -211,6 +211,32 @@ async fn empty_alerts_are_weighed_before_they_are_decoded() {
 }
 
 #[tokio::test]
+async fn of_a_message_that_is_too_long_the_flag_is_named() {
+    let stop = CancellationToken::new();
+    let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
+    let ruler = Ruler {
+        groups: vec![group(&"g".repeat(200_000), Vec::new())],
+        fails: false,
+        tenant,
+    };
+    let pool = Pool::new();
+    pool.replace(vec![serve(ruler, &stop).await]);
+    let options = ApiOptions {
+        max_peer_bytes: Some(100_000),
+        ..ApiOptions::default()
+    };
+    let got = rules::ask(&pool, &call(true, &options), &WantedRules::default(), &[])
+        .await
+        .unwrap();
+    let said = &got.warnings[0];
+    assert!(
+        said.contains("a message may have 100000 bytes: raise --sabre.memory-budget"),
+        "{said}"
+    );
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn answers_are_charged_to_the_process_until_they_go() {
     let stop = CancellationToken::new();
     let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
