@@ -7,6 +7,8 @@ compactor, and es-retention's jobs against a real OpenSearch (in the folder SEAR
 Then each pod is restarted in turn, the way a rolling update does it: told to end, started again, ready, and the next one after the
 object's minReadySeconds. All the while clients ask both queriers, and go to the other one only when a connection is refused, or ends before
 a byte of the answer because it came in the moment in which the port closed. Each answer must be right and whole.
+
+At the end a Prometheus scrapes all of it, and every query of the dashboards and alerts is asked (see monitoring.py).
 """
 
 import datetime
@@ -26,6 +28,7 @@ import urllib.parse
 
 import yaml
 
+import monitoring
 from actions import answers, free_port, metric, wait_for
 from manifests import is_ours, pod_of
 
@@ -43,6 +46,8 @@ DROPPED = START + 5 * BLOCK
 GAPS = {0: (START + 3 * HOUR, START + 3 * HOUR + 1800), 1: (START + 6 * HOUR, START + 6 * HOUR + 1800)}
 LAG = 3 * 60
 BUCKET = "example-metrics"
+# What the job of es-retention leaves for a node exporter.
+TEXTFILE = "es-retention.prom"
 
 
 class Rendered:
@@ -131,8 +136,11 @@ def write(path, text):
 class Page(http.server.BaseHTTPRequestHandler):
     """What both Prometheus scrape, so that there is something that only they have."""
 
+    def body(self):
+        return b"# TYPE live gauge\nlive 42\n"
+
     def do_GET(self):
-        body = b"# TYPE live gauge\nlive 42\n"
+        body = self.body()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -446,6 +454,8 @@ def search_job(stand, kustomize):
     call(stand, "POST", f"/{due}/_doc?refresh=true", {"message": "kept"})
     for document in (register, cron):
         words = [word.replace("/etc/sabre", f"{stand.root}/es/etc/sabre").replace("$(SNAPSHOT_ROLE_ARN)", role) for word in our_container(document)["args"]]
+        if document is cron:
+            words.append(f"--metrics.textfile={stand.root}/{TEXTFILE}")
         done = subprocess.run([stand.binary, *words], env={**os.environ, **credentials}, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -455,6 +465,40 @@ def search_job(stand, kustomize):
     tomorrow = f"logging-{today + datetime.timedelta(days=1):%Y.%m.%d}"
     call(stand, "GET", f"/{tomorrow}")
     print(f"es-retention: {due} is in a snapshot, {tomorrow} is there", flush=True)
+
+
+def monitor(stand, queriers):
+    """Every query of the dashboards and alerts against what all of the set exports."""
+
+    class Textfile(Page):
+        def body(self):
+            return (stand.root / TEXTFILE).read_bytes()
+
+    exporter = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Textfile)
+    threading.Thread(target=exporter.serve_forever, daemon=True).start()
+    targets = {"es-retention": [f"127.0.0.1:{exporter.server_port}"]}
+    for pod in (pod for pods, _ in stand.rolls for pod in pods):
+        component = re.search(r"sidecar|store|compact|query", pod.name)
+        if component:
+            targets.setdefault(component[0], []).append(f"127.0.0.1:{pod.port}")
+    running = []
+    client = Client([pod.port for pod in queriers])
+    try:
+        # Before the first scrape, so that every series is there when rates begin.
+        for pod in queriers:
+            monitoring.use(f"127.0.0.1:{pod.port}")
+        url = monitoring.start_prometheus(stand.prometheus, stand.root / "monitoring", targets, running)
+        for second in range(12):
+            monitoring.use(f"127.0.0.1:{queriers[second % 2].port}")
+            client.check_once(*QUERIES[second % len(QUERIES)])
+            time.sleep(1)
+        problems = client.problems + list(monitoring.problems_of(url, monitoring.exported(targets)))
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait(60)
+    if problems:
+        raise SystemExit("\n".join(problems))
 
 
 def call(stand, method, path, body=None):
@@ -517,6 +561,7 @@ def main():
             )
             wait_for("OpenSearch", lambda: answers(f"http://{stand.search_address}/_cluster/health"), 120)
             search_job(stand, stand.kustomize)
+            monitor(stand, queriers)
         finally:
             stand.end()
     print(f"rolling: ok, {time.monotonic() - began:.0f} s")
