@@ -78,6 +78,8 @@ pub struct Compactor {
     pub(crate) looked: Mutex<Looked>,
     /// Whether the process was told to stop at an error, and did.
     pub(crate) has_halted: AtomicBool,
+    /// Whether this process has gone through all of its work once, and so knows again which blocks are broken.
+    pub(crate) has_passed: AtomicBool,
     /// Names of the results of compactions that failed, so that the next try writes over what the last one left.
     ids: Mutex<HashMap<Vec<BlockId>, [BlockId; 2]>>,
     /// Plans that failed although all their blocks were found sound.
@@ -186,6 +188,7 @@ impl Compactor {
             overlaps: Mutex::default(),
             looked: Mutex::default(),
             has_halted: AtomicBool::new(false),
+            has_passed: AtomicBool::new(false),
             ids: Mutex::default(),
             doubts: Mutex::default(),
             own: Mutex::default(),

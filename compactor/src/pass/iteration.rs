@@ -1,5 +1,7 @@
 //! One iteration: everything that is due, in Thanos' order.
 
+use std::sync::atomic::Ordering;
+
 use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::plan::{self, Action, PlanInput};
@@ -49,13 +51,15 @@ impl Compactor {
             outcome = first_error(outcome, self.downsample_all().await);
         }
         outcome = first_error(outcome, self.retain().await);
+        self.has_passed.store(true, Ordering::SeqCst);
         first_error(outcome, self.clean().await)
     }
 
     /// What goes on beside the iterations: marks what is past its retention, and deletes what is due. After a halt nothing
-    /// is marked any more, as Thanos does it: an operator looks at the bucket first.
+    /// is marked any more, as Thanos does it: an operator looks at the bucket first. Nor is anything before the first pass
+    /// has ended: which aggregates are broken, and so do not stand for raw data, is not kept over a restart.
     pub(crate) async fn tidy(&self) -> Result<(), PassError> {
-        if !self.is_halted() {
+        if !self.is_halted() && self.has_passed.load(Ordering::SeqCst) {
             self.retain().await?;
         }
         self.clean().await

@@ -50,7 +50,7 @@ impl Compactor {
     }
 
     /// Marks a block for deletion, or leaves it alone if it has a mark that nobody can read.
-    async fn mark_superfluous(&self, block: BlockId, details: &str) -> Result<Marked, BlockError> {
+    pub(super) async fn mark_superfluous(&self, block: BlockId, details: &str) -> Result<Marked, BlockError> {
         let written = mark_for_deletion(&self.context, block, details, self.now_ms()).await?;
         if written == mark::Written::New {
             let marked = &self.metrics.marked;

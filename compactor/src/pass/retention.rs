@@ -1,12 +1,11 @@
 //! Retention: blocks past their time are marked.
 
-use sabre_block::{View, mark};
+use sabre_block::View;
 use sabre_model::duration::{GoDuration, format_go};
 
 use super::iteration::first_error;
 use crate::compactor::Compactor;
 use crate::error::PassError;
-use crate::execute::mark_for_deletion;
 use crate::metrics::gauge;
 use crate::plan::{BlockInfo, RetentionPlan, groups, retention_of};
 
@@ -31,14 +30,9 @@ impl Compactor {
             let kept_ms = self.config.policy.retention.of(block.meta.resolution_ms());
             let kept = GoDuration::from_ms(kept_ms.unwrap_or(0));
             let details = format!("block exceeding retention of {}", format_go(kept));
-            match mark_for_deletion(&self.context, block.id(), &details, self.now_ms()).await {
-                Ok(_) => {
-                    self.metrics
-                        .marked
-                        .with([mark::MarkKind::Deletion.file_name(), ""])
-                        .inc();
-                }
-                Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
+            // A mark that is there already and cannot be read is told of.
+            if let Err(error) = self.mark_superfluous(block.id(), &details).await {
+                outcome = first_error(outcome, Err(PassError::Retry(error.to_string())));
             }
         }
         outcome

@@ -63,8 +63,28 @@ async fn after_a_halt_nothing_is_marked_and_what_is_marked_is_deleted() {
     assert_eq!(view.listing.len(), 5);
     // A process that did not halt marks them all.
     fixture.config.halts_on_error = false;
-    fixture.compactor().tidy().await.unwrap();
+    let compactor = fixture.compactor();
+    compactor.has_passed.store(true, Ordering::SeqCst);
+    compactor.tidy().await.unwrap();
     assert_eq!(fixture.view().await.marks.deletion.len(), 5);
+}
+
+#[tokio::test]
+async fn a_process_marks_nothing_for_its_age_before_it_has_gone_through_all_work_once() {
+    let mut fixture = Fixture::new();
+    fixture.config.policy.retention.raw_ms = 48 * HOUR_MS;
+    fixture.config.policy.downsamples = false;
+    fixture.put(&counters(1, 0, 2, 1).build().unwrap()).await;
+    let compactor = fixture.compactor();
+    compactor.prepare().await.unwrap();
+    // Nothing is past its time yet.
+    fixture.now_ms.store(START_MS + 24 * HOUR_MS, Ordering::SeqCst);
+    compactor.iterate().await.unwrap();
+    fixture.now_ms.store(START_MS + 100 * HOUR_MS, Ordering::SeqCst);
+    fixture.compactor().tidy().await.unwrap();
+    assert!(fixture.view().await.marks.deletion.is_empty());
+    compactor.tidy().await.unwrap();
+    assert_eq!(fixture.view().await.marks.deletion.len(), 1);
 }
 
 #[tokio::test]
