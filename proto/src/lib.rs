@@ -4,6 +4,7 @@
 //! that move many bytes and therefore do without messages: [`flat`] writes `Series` answers from slices,
 //! [`StoreService`] sends them as they are, [`remote_read`] cuts Prometheus' streamed answers into slices.
 
+mod chunk_parts;
 pub mod convert;
 mod deadline;
 pub mod flat;

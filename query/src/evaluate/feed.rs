@@ -154,7 +154,7 @@ fn fed(item: Result<SeriesItem, SourceFailure>, ledger: &Arc<Ledger>) -> Result<
     match item? {
         SeriesItem::Warning(text) => Ok(Fed::Warning(text)),
         SeriesItem::Series(labels, chunks) => {
-            let chunk_bytes = chunks.iter().map(chunk_bytes).sum();
+            let chunk_bytes = chunks.iter().map(AggrChunk::data_bytes).sum::<usize>() as u64;
             let held_bytes = size_of_val(chunks.as_slice()) + labels.heap_bytes();
             let charge = ledger.charge((held_bytes as u64).saturating_add(chunk_bytes));
             Ok(Fed::Series(FedSeries {
@@ -165,22 +165,6 @@ fn fed(item: Result<SeriesItem, SourceFailure>, ledger: &Arc<Ledger>) -> Result<
             }))
         }
     }
-}
-
-fn chunk_bytes(chunk: &AggrChunk) -> u64 {
-    let parts = [
-        &chunk.raw,
-        &chunk.count,
-        &chunk.sum,
-        &chunk.min,
-        &chunk.max,
-        &chunk.counter,
-    ];
-    parts
-        .into_iter()
-        .flatten()
-        .map(|part| part.data.len() as u64)
-        .sum()
 }
 
 impl Iterator for Feed {

@@ -27,22 +27,12 @@ fn times(chunk: &AggrChunk) -> (i64, i64) {
 
 /// The bytes decide: a hash may be missing, or wrong.
 fn same_data(a: &AggrChunk, b: &AggrChunk) -> bool {
-    let parts = |chunk: &AggrChunk| {
-        [
-            chunk.raw.clone(),
-            chunk.count.clone(),
-            chunk.sum.clone(),
-            chunk.min.clone(),
-            chunk.max.clone(),
-            chunk.counter.clone(),
-        ]
-    };
-    let same = |(a, b): (Option<Chunk>, Option<Chunk>)| match (a, b) {
+    let same = |(a, b): (Option<&Chunk>, Option<&Chunk>)| match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => a.r#type == b.r#type && a.data == b.data,
         _ => false,
     };
-    parts(a).into_iter().zip(parts(b)).all(same)
+    a.parts().into_iter().zip(b.parts()).all(same)
 }
 
 #[cfg(test)]

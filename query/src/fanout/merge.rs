@@ -12,7 +12,6 @@ use sabre_runtime::budget::{Budget, Reservation};
 use super::{
     chunks::arrange,
     stream::{Next, PeerFailure, PeerStream},
-    wire::data_bytes,
 };
 use crate::source::{SeriesItem, SourceFailure};
 
@@ -134,7 +133,7 @@ impl Merge {
     }
 
     fn charge(&self, repeated: &mut Option<Reservation>, head: &Head) -> bool {
-        let data: usize = head.chunks.iter().map(data_bytes).sum();
+        let data: usize = head.chunks.iter().map(AggrChunk::data_bytes).sum();
         let bytes = data.saturating_add(head.chunks.len().saturating_mul(size_of::<AggrChunk>()));
         match repeated {
             Some(held) => held.try_grow(bytes as u64),

@@ -48,7 +48,6 @@ use crate::{
 pub(crate) use choose::without_own;
 pub(crate) use tally::samples_of;
 pub(crate) use weight::Shape;
-pub(crate) use wire::data_bytes;
 
 /// What a connection may read ahead for one call.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;

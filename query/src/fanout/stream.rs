@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{
     messages::Messages,
     tally::Tally,
-    wire::{self, Part, WireError, data_bytes},
+    wire::{self, Part, WireError},
 };
 
 /// What a series takes in memory beside the bytes of its message.
@@ -235,7 +235,7 @@ impl PeerStream {
         loop {
             match self.read().await? {
                 Next::Series(labels, chunks) => {
-                    let data: usize = chunks.iter().map(data_bytes).sum();
+                    let data: usize = chunks.iter().map(AggrChunk::data_bytes).sum();
                     let own = SERIES_BYTES + labels.heap_bytes() + chunks.len() * size_of::<AggrChunk>();
                     held_bytes = held_bytes.saturating_add(own).saturating_add(data);
                     self.hold(held_bytes).await?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use sabre_proto::thanos::{AggrChunk, Chunk};
 use tokio::time::Instant;
 
-use super::wire::parts;
 use crate::source::{Account, EndpointAccount};
 
 /// Counts one call.
@@ -74,7 +73,7 @@ impl Drop for Tally {
 
 /// The samples in all parts of a chunk.
 pub(crate) fn samples_of(chunk: &AggrChunk) -> u64 {
-    parts(chunk).map(samples).sum()
+    chunk.parts().into_iter().flatten().map(samples).sum()
 }
 
 /// All encodings begin with the number of samples.

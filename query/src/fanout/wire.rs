@@ -251,45 +251,15 @@ pub(crate) fn chunks(series: &Bytes, count: usize) -> Result<Vec<AggrChunk>, Wir
 /// Puts the data of chunks into one piece of memory of their own, if what they are slices of takes `backing_bytes` and
 /// they are less than half of it. Else a peer could have a lot of memory held with little that is charged.
 pub(crate) fn detach(chunks: &mut [AggrChunk], backing_bytes: usize) {
-    let len: usize = chunks.iter().map(data_bytes).sum();
+    let len: usize = chunks.iter().map(AggrChunk::data_bytes).sum();
     if len.saturating_mul(2) >= backing_bytes {
         return;
     }
     let mut own = BytesMut::with_capacity(len);
-    for part in chunks.iter_mut().flat_map(parts_mut) {
+    for part in chunks.iter_mut().flat_map(AggrChunk::parts_mut) {
         own.extend_from_slice(&part.data);
         part.data = own.split().freeze();
     }
-}
-
-/// The bytes of the data of a chunk.
-pub(crate) fn data_bytes(chunk: &AggrChunk) -> usize {
-    parts(chunk).map(|part| part.data.len()).sum()
-}
-
-/// All that a chunk holds.
-pub(crate) fn parts(chunk: &AggrChunk) -> impl Iterator<Item = &Chunk> {
-    let parts = [
-        &chunk.raw,
-        &chunk.count,
-        &chunk.sum,
-        &chunk.min,
-        &chunk.max,
-        &chunk.counter,
-    ];
-    parts.into_iter().flatten()
-}
-
-fn parts_mut(chunk: &mut AggrChunk) -> impl Iterator<Item = &mut Chunk> {
-    let parts = [
-        &mut chunk.raw,
-        &mut chunk.count,
-        &mut chunk.sum,
-        &mut chunk.min,
-        &mut chunk.max,
-        &mut chunk.counter,
-    ];
-    parts.into_iter().flatten()
 }
 
 fn aggr_chunk(whole: &Bytes, message: &[u8]) -> Result<AggrChunk, WireError> {

@@ -126,7 +126,7 @@ impl Answer {
         if self.batch_size <= 1 {
             return self.response(series_response::Result::Series(series));
         }
-        self.batch_bytes += series.chunks.iter().map(crate::fanout::data_bytes).sum::<usize>();
+        self.batch_bytes += series.chunks.iter().map(AggrChunk::data_bytes).sum::<usize>();
         self.batch.push(series);
         match self.batch.len() >= self.batch_size || self.batch_bytes >= BATCH_BYTES {
             true => self.flush_batch(),

@@ -5,7 +5,7 @@ use crate::series::SeriesAnswer;
 use sabre_model::Labels;
 use sabre_proto::hints::unpack;
 use sabre_proto::hintspb::{LabelNamesResponseHints, LabelValuesResponseHints};
-use sabre_proto::thanos::{AggrChunk, Chunk, LabelSet, SeriesRequest, info};
+use sabre_proto::thanos::{AggrChunk, LabelSet, SeriesRequest, info};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 
@@ -142,19 +142,10 @@ fn compare_series(
 /// Times, and type and bytes of what there is of raw, count, sum, min, max and counter.
 type ChunkKey<'a> = (i64, i64, [Option<(i32, &'a [u8])>; 6]);
 
-fn parts(chunk: &AggrChunk) -> [&Option<Chunk>; 6] {
-    [
-        &chunk.raw,
-        &chunk.count,
-        &chunk.sum,
-        &chunk.min,
-        &chunk.max,
-        &chunk.counter,
-    ]
-}
-
 fn chunk_key(chunk: &AggrChunk) -> ChunkKey<'_> {
-    let parts = parts(chunk).map(|part| part.as_ref().map(|part| (part.r#type, &*part.data)));
+    let parts = chunk
+        .parts()
+        .map(|part| part.map(|part| (part.r#type, &*part.data)));
     (chunk.min_time, chunk.max_time, parts)
 }
 
@@ -185,7 +176,7 @@ fn chunk_difference(expected: &[AggrChunk], answer: &[AggrChunk]) -> Option<Stri
 
 /// Chunks of the answer whose hashes, where given, are not those that Thanos computed.
 fn wrong_hashes<'a>(expected: &[AggrChunk], answer: &'a [AggrChunk]) -> impl Iterator<Item = ChunkKey<'a>> {
-    let hashes = |chunk: &AggrChunk| parts(chunk).map(|part| part.as_ref().map_or(0, |part| part.hash));
+    let hashes = |chunk: &AggrChunk| chunk.parts().map(|part| part.map_or(0, |part| part.hash));
     let known: BTreeMap<ChunkKey<'_>, [u64; 6]> = expected
         .iter()
         .map(|chunk| (chunk_key(chunk), hashes(chunk)))
