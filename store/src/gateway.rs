@@ -15,7 +15,12 @@ use sabre_proto::{
     raw_body::{FrameReceiver, FrameSender, frame_channel},
     thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest},
 };
-use sabre_runtime::{budget::Budget, http_server::HttpMetrics, metrics::Registry, trace::carried};
+use sabre_runtime::{
+    budget::Budget,
+    http_server::HttpMetrics,
+    metrics::{InFlight, Registry},
+    trace::carried,
+};
 use tokio::sync::{Notify, Semaphore};
 
 use self::recovery::{Attempt, Lost, tell};
@@ -275,7 +280,7 @@ impl StoreGateway {
             .await
             .map_err(|_| RequestError::Cancelled)?;
         metrics.gate_duration.observe(started.elapsed().as_secs_f64());
-        let _in_flight = InFlight::new(metrics);
+        let _in_flight = InFlight::new(&metrics.gate_in_flight);
         (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let mut progress = Progress::default();
         let mut lost = Lost::new(query.is_partial_ok);
@@ -362,21 +367,5 @@ impl StoreGateway {
     fn clip(&self, mint_ms: i64, maxt_ms: i64, now_ms: i64) -> (i64, i64) {
         let (min_ms, max_ms) = self.partition(now_ms);
         (mint_ms.max(min_ms), maxt_ms.min(max_ms))
-    }
-}
-
-/// Counts a call as long as it lives.
-struct InFlight<'a>(&'a StoreMetrics);
-
-impl<'a> InFlight<'a> {
-    fn new(metrics: &'a StoreMetrics) -> Self {
-        metrics.gate_in_flight.inc();
-        Self(metrics)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.gate_in_flight.dec();
     }
 }

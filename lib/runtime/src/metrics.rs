@@ -21,11 +21,13 @@
 //! assert!(registry.classic().contains("thanos_objstore_bucket_operations_total{operation=\"get\"} 1\n"));
 //! ```
 
+mod in_flight;
 mod labelled;
 mod process;
 mod registry;
 mod text;
 
+pub use in_flight::InFlight;
 pub use labelled::{Buckets, Counters, Gauges, Histograms, LabelValues, Labelled};
 pub use process::BuildInfo;
 pub(crate) use process::{cpu_seconds, resident_bytes};

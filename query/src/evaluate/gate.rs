@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sabre_runtime::metrics::{Counter, Gauge, Histogram, Registry};
+use sabre_runtime::metrics::{Counter, Gauge, Histogram, InFlight, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Most places that are told apart.
@@ -32,8 +32,9 @@ pub(super) struct SelectGate {
 /// A place that is given back on drop.
 #[derive(Debug)]
 pub(super) struct SelectPlace {
+    // It goes before the permit does: no more are told of than may run.
+    _in_flight: Option<InFlight>,
     _permit: OwnedSemaphorePermit,
-    in_flight: Option<Gauge>,
 }
 
 impl SelectMetrics {
@@ -92,19 +93,13 @@ impl SelectGate {
         if let Some(metrics) = &self.metrics {
             metrics.waits.observe(start.elapsed().as_secs_f64());
             metrics.total.inc();
-            metrics.in_flight.inc();
         }
         SelectPlace {
+            _in_flight: self
+                .metrics
+                .as_ref()
+                .map(|metrics| InFlight::new(&metrics.in_flight)),
             _permit: permit,
-            in_flight: self.metrics.as_ref().map(|metrics| metrics.in_flight.clone()),
-        }
-    }
-}
-
-impl Drop for SelectPlace {
-    fn drop(&mut self) {
-        if let Some(in_flight) = &self.in_flight {
-            in_flight.dec();
         }
     }
 }

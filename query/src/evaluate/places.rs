@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sabre_runtime::metrics::{Counter, Gauge, Histogram, Registry};
+use sabre_runtime::metrics::{Counter, Gauge, Histogram, InFlight, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::engine::timed_out;
@@ -33,8 +33,9 @@ pub(super) struct Places {
 /// A place that is given back on drop.
 #[derive(Debug)]
 pub(super) struct Place {
+    // It goes before the permit does: no more are told of than may run.
+    _in_flight: Option<InFlight>,
     _permit: OwnedSemaphorePermit,
-    in_flight: Option<Gauge>,
 }
 
 /// A query that waits. However that ends, it is told how long it was.
@@ -105,11 +106,13 @@ impl Places {
         drop(waiter);
         if let Some(metrics) = &self.metrics {
             metrics.total.inc();
-            metrics.in_flight.inc();
         }
         Ok(Place {
+            _in_flight: self
+                .metrics
+                .as_ref()
+                .map(|metrics| InFlight::new(&metrics.in_flight)),
             _permit: permit,
-            in_flight: self.metrics.as_ref().map(|metrics| metrics.in_flight.clone()),
         })
     }
 }
@@ -118,14 +121,6 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if let Some(metrics) = self.metrics {
             metrics.waits.observe(self.since.elapsed().as_secs_f64());
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(in_flight) = &self.in_flight {
-            in_flight.dec();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How calls to Prometheus go, under Thanos' names. What a round trip is inside, DNS and TLS, is not told apart.
 
 use reqwest::{Method, Response};
-use sabre_runtime::metrics::{Counters, Gauge, Histograms, Registry};
+use sabre_runtime::metrics::{Counters, Gauge, Histograms, InFlight, Registry};
 use tokio::time::Instant;
 
 const BUCKETS: [f64; 7] = [0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -13,9 +13,6 @@ pub struct ClientMetrics {
     requests: Counters<2>,
     seconds: Histograms<2>,
 }
-
-/// A call that has no answer yet; it stops counting when it is dropped.
-struct InFlight<'a>(&'a Gauge);
 
 impl ClientMetrics {
     /// Registers them.
@@ -47,8 +44,7 @@ impl ClientMetrics {
         request: reqwest::RequestBuilder,
     ) -> reqwest::Result<Response> {
         let started = Instant::now();
-        self.in_flight.inc();
-        let in_flight = InFlight(&self.in_flight);
+        let in_flight = InFlight::new(&self.in_flight);
         let response = request.send().await?;
         drop(in_flight);
         let code = response.status().as_u16().to_string();
@@ -56,12 +52,6 @@ impl ClientMetrics {
         self.requests.with(labels).inc();
         self.seconds.with(labels).observe(started.elapsed().as_secs_f64());
         Ok(response)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

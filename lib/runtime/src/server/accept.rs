@@ -28,7 +28,7 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::ServiceExt as _;
 
 use super::{coalesce::CoalescingIo, handshake::Handshakes};
-use crate::metrics::Gauge;
+use crate::metrics::{Gauge, InFlight};
 
 /// How long to wait after the system refused a connection, for example for want of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
@@ -81,9 +81,6 @@ struct Shared {
     connections: Gauge,
     stop: CancellationToken,
 }
-
-/// Counts a connection while it is open.
-struct Open(Gauge);
 
 impl Acceptor {
     /// Serves until `stop` is cancelled; then accepts no more, lets requests finish for the grace period, and cuts
@@ -144,7 +141,7 @@ impl Shared {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, age: Option<Duration>) {
-        let _open = Open::new(&self.connections);
+        let _open = InFlight::new(&self.connections);
         // Small frames must not wait for an acknowledgement of the ones before.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(server = self.name, %peer, %error, "connection is gone before it began");
@@ -224,19 +221,6 @@ impl Shared {
             ending = true;
             connection.as_mut().graceful_shutdown();
         }
-    }
-}
-
-impl Open {
-    fn new(connections: &Gauge) -> Self {
-        connections.inc();
-        Self(connections.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
