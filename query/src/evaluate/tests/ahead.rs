@@ -217,17 +217,16 @@ async fn nothing_is_opened_ahead_while_memory_or_places_are_short() {
     let full = |config: &mut EngineConfig| config.budget = budget.clone();
     let shortages: [&dyn Fn(&mut EngineConfig); 2] = [&few, &full];
     for shortage in shortages {
-        let source = Gated::new(9, None);
-        let engine = gated_engine(&source, |config| {
-            config.select_patience = Duration::from_secs(1000);
-            shortage(config);
-        });
-        assert_eq!(
-            value(&in_time(engine.query(&instant(query))).await.unwrap()),
-            900.0
-        );
-        assert_eq!(source.most_open.load(Ordering::SeqCst), 1);
-        source.is_left().await;
+        let source = Arc::new(Budgets::default());
+        let mut config = EngineConfig {
+            select_patience: Duration::from_secs(1000),
+            ..EngineConfig::default()
+        };
+        shortage(&mut config);
+        let engine = Engine::new(Arc::<Budgets>::clone(&source), config);
+        in_time(engine.query(&instant(query))).await.unwrap();
+        let wanted = ["a", "b", "c"].map(|name| (name.to_owned(), true));
+        assert_eq!(*source.0.lock(), wanted);
     }
 }
 
@@ -236,6 +235,7 @@ async fn what_is_not_wanted_yet_takes_nothing_of_what_the_query_may_hold() {
     let source = Arc::new(Budgets::default());
     let config = EngineConfig {
         query_bytes: 8 << 20,
+        select_patience: Duration::from_secs(1000),
         ..EngineConfig::default()
     };
     let engine = Engine::new(Arc::<Budgets>::clone(&source), config);
