@@ -454,17 +454,23 @@ async fn a_peer_that_fails_is_a_warning_or_an_error() {
     stop.cancel();
 }
 
-#[tokio::test]
-async fn peers_that_say_too_much_are_cut_off() {
-    let stop = CancellationToken::new();
+/// A pool of one ruler that has these groups.
+async fn pool_of_ruler(groups: Vec<RuleGroup>, stop: &CancellationToken) -> Pool {
     let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
     let ruler = Ruler {
-        groups: vec![group(&"g".repeat(1000), Vec::new()); 1000],
+        groups,
         fails: false,
         tenant,
     };
     let pool = Pool::new();
-    pool.replace(vec![serve(ruler, &stop).await]);
+    pool.replace(vec![serve(ruler, stop).await]);
+    pool
+}
+
+#[tokio::test]
+async fn peers_that_say_too_much_are_cut_off() {
+    let stop = CancellationToken::new();
+    let pool = pool_of_ruler(vec![group(&"g".repeat(1000), Vec::new()); 1000], &stop).await;
     let options = ApiOptions {
         max_peer_bytes: Some(100_000),
         timeout: Duration::from_secs(60),

@@ -183,19 +183,12 @@ fn answers_may_take_a_quarter_of_the_memory() {
 #[tokio::test]
 async fn empty_alerts_are_weighed_before_they_are_decoded() {
     let stop = CancellationToken::new();
-    let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
     let mut bomb = alert("a", "0", AlertState::Firing, 1);
     if let Some(rule::Result::Alert(alert)) = &mut bomb.result {
         // Of two bytes each.
         alert.alerts = vec![AlertInstance::default(); 50_000];
     }
-    let ruler = Ruler {
-        groups: vec![group("g", vec![bomb])],
-        fails: false,
-        tenant,
-    };
-    let pool = Pool::new();
-    pool.replace(vec![serve(ruler, &stop).await]);
+    let pool = pool_of_ruler(vec![group("g", vec![bomb])], &stop).await;
     let options = ApiOptions {
         max_peer_bytes: Some(1_000_000),
         timeout: Duration::from_secs(60),
@@ -213,14 +206,7 @@ async fn empty_alerts_are_weighed_before_they_are_decoded() {
 #[tokio::test]
 async fn of_a_message_that_is_too_long_the_flag_is_named() {
     let stop = CancellationToken::new();
-    let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
-    let ruler = Ruler {
-        groups: vec![group(&"g".repeat(200_000), Vec::new())],
-        fails: false,
-        tenant,
-    };
-    let pool = Pool::new();
-    pool.replace(vec![serve(ruler, &stop).await]);
+    let pool = pool_of_ruler(vec![group(&"g".repeat(200_000), Vec::new())], &stop).await;
     let options = ApiOptions {
         max_peer_bytes: Some(100_000),
         ..ApiOptions::default()
@@ -239,14 +225,7 @@ async fn of_a_message_that_is_too_long_the_flag_is_named() {
 #[tokio::test]
 async fn answers_are_charged_to_the_process_until_they_go() {
     let stop = CancellationToken::new();
-    let (tenant, _tenants) = tokio::sync::mpsc::unbounded_channel();
-    let ruler = Ruler {
-        groups: vec![group("g", vec![recording("r", "0", 1); 100])],
-        fails: false,
-        tenant,
-    };
-    let pool = Pool::new();
-    pool.replace(vec![serve(ruler, &stop).await]);
+    let pool = pool_of_ruler(vec![group("g", vec![recording("r", "0", 1); 100])], &stop).await;
     let budget = Budget::new(1_000_000, "--sabre.memory-budget");
     let options = ApiOptions {
         budget: budget.clone(),
