@@ -148,7 +148,6 @@ async fn ask<M: Message>(
         path,
         metadata: &request::metadata(options, reading.deadline),
         reserved,
-        budget: &options.budget,
         metrics: fanout.calls.start(path).about(asked.endpoint.address()),
     };
     let call = async {

@@ -7,10 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use prost::Message;
-use sabre_runtime::{
-    budget::{Budget, Reservation},
-    grpc_server::MAX_MESSAGE_BYTES,
-};
+use sabre_runtime::{budget::Reservation, grpc_server::MAX_MESSAGE_BYTES};
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::ServiceExt as _;
 
@@ -42,8 +39,6 @@ pub(crate) struct Messages {
     reserved: Reservation,
     /// The part of it that other things are charged to.
     base_bytes: u64,
-    /// Where more is taken from.
-    budget: Budget,
     ended: bool,
     metrics: CallMetrics,
 }
@@ -57,7 +52,6 @@ pub(crate) struct Call<'c> {
     pub(crate) metadata: &'c [(String, String)],
     /// For what the connection reads ahead.
     pub(crate) reserved: Reservation,
-    pub(crate) budget: &'c Budget,
     pub(crate) metrics: CallMetrics,
 }
 
@@ -71,7 +65,6 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         path,
         metadata,
         reserved,
-        budget,
         mut metrics,
     } = call;
     let message = request.encode_to_vec();
@@ -101,7 +94,6 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         backing_bytes: 0,
         base_bytes: reserved.bytes(),
         reserved,
-        budget: budget.clone(),
         ended,
         metrics,
     })
@@ -208,14 +200,8 @@ impl Messages {
     pub(crate) async fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
         let wanted = self.base_bytes.saturating_add(bytes as u64);
         let more = wanted.saturating_sub(self.reserved.bytes());
-        if more == 0 || self.reserved.try_grow(more) {
-            return Ok(());
-        }
-        let more = self.budget.reserve_within(more, PATIENCE).await;
-        let more = more.map_err(|error| Status::resource_exhausted(error.to_string()))?;
-        // It is of the same budget, as all of them are.
-        let _ = self.reserved.merge(more);
-        Ok(())
+        let grown = self.reserved.grow_within(more, PATIENCE).await;
+        grown.map_err(|error| Status::resource_exhausted(error.to_string()))
     }
 
     async fn head(&mut self) -> Result<[u8; HEAD_BYTES], Status> {

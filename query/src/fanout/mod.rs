@@ -207,7 +207,6 @@ impl Fanout {
             path: SERIES,
             metadata: &request::metadata(options, reading.deadline),
             reserved,
-            budget: &options.budget,
             metrics: self.calls.start(SERIES).about(&address),
         };
         let message = request::series(request, options, &asked.matchers);

@@ -1,8 +1,10 @@
 //! Bytes that are held.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::Budget;
+use super::{Budget, BudgetError};
 
 /// Bytes reserved from a [`Budget`] and all levels above it; dropping gives them back.
 #[derive(Debug)]
@@ -53,6 +55,20 @@ impl Reservation {
             Some(more) => self.merge(more).is_ok(),
             None => false,
         }
+    }
+
+    /// Takes `bytes` more at once if they are free and nobody waits for them, else waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`Budget::reserve_within`]; what is held already stays.
+    pub async fn grow_within(&mut self, bytes: u64, patience: Duration) -> Result<(), BudgetError> {
+        if bytes == 0 || self.try_grow(bytes) {
+            return Ok(());
+        }
+        let more = self.budget.reserve_within(bytes, patience).await?;
+        // It is of the same budget.
+        let _ = self.merge(more);
+        Ok(())
     }
 
     /// Ties the reservation to a buffer: the bytes are given back when the last slice of the buffer is dropped,

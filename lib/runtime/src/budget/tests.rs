@@ -161,6 +161,26 @@ async fn reservations_split_merge_shrink_and_grow() {
     assert_eq!(budget.usage().used_bytes, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reservation_waits_to_grow_and_keeps_what_it_has() {
+    let budget = Budget::new(100, FLAG);
+    let mut window = budget.reserve(60).await.unwrap();
+    let other = budget.reserve(40).await.unwrap();
+    let patience = Duration::from_secs(2);
+    window.grow_within(0, patience).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    assert!(window.grow_within(30, patience).await.is_err());
+    assert_eq!((begun.elapsed(), window.bytes()), (patience, 60));
+    let (grown, ()) = tokio::join!(window.grow_within(30, patience), async {
+        yield_now().await;
+        drop(other);
+    });
+    grown.unwrap();
+    assert_eq!((window.bytes(), budget.usage().used_bytes), (90, 90));
+    drop(window);
+    assert_eq!(budget.usage().used_bytes, 0);
+}
+
 #[tokio::test]
 async fn a_buffer_carries_its_reservation_until_its_last_slice() {
     let budget = Budget::new(100, FLAG);
