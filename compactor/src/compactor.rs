@@ -32,6 +32,8 @@ pub struct CompactorConfig {
     pub data_dir: PathBuf,
     /// Whether metas are kept there over a restart.
     pub keeps_metas: bool,
+    /// Whether the process goes on for ever. Else it ends with its first iteration, and another comes later.
+    pub waits: bool,
     /// The settings of all planners.
     pub policy: Policy,
     /// Labels that tell replicas apart, which are merged.
@@ -102,6 +104,7 @@ impl CompactorConfig {
         Self {
             data_dir: data_dir.into(),
             keeps_metas: true,
+            waits: false,
             policy: Policy::default(),
             replica_labels: Vec::new(),
             rule: OverlapRule::OneToOne,

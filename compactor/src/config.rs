@@ -40,7 +40,6 @@ pub enum ConfigError {
 #[derive(Debug, Clone)]
 pub(crate) struct CompactSettings {
     pub(crate) config: CompactorConfig,
-    pub(crate) waits: bool,
     pub(crate) wait_interval: Duration,
     pub(crate) is_dry_run: bool,
     pub(crate) cleanup_interval: Option<Duration>,
@@ -60,7 +59,6 @@ impl CompactSettings {
         let prefix = flags.text("web.route-prefix")?.trim_matches('/').to_owned();
         Ok(Self {
             config: config(flags)?,
-            waits: flags.bool("wait")?,
             wait_interval: flags.duration("wait-interval")?,
             is_dry_run: flags.bool("dry-run")?,
             cleanup_interval: interval("compact.cleanup-interval")?,
@@ -91,6 +89,7 @@ fn config(flags: &Flags) -> Result<CompactorConfig, ConfigError> {
     relabel::validate_for_blocks(&selector)?;
     let is_part = !selector.is_empty() || flags.is_given("min-time") || flags.is_given("max-time");
     Ok(CompactorConfig {
+        waits: flags.bool("wait")?,
         policy: Policy {
             leaves_blocks_out: is_part,
             ..policy(flags, is_penalty, !replica_labels.is_empty())?
@@ -191,7 +190,7 @@ mod tests {
         );
         assert!(!config.halts_on_error && !config.marks_out_of_order && !config.hashes);
         assert_eq!(config.rule, OverlapRule::OneToOne);
-        assert!(!settings.waits && !settings.is_dry_run && settings.has_pages);
+        assert!(!settings.config.waits && !settings.is_dry_run && settings.has_pages);
         assert_eq!(settings.cleanup_interval, Some(Duration::from_secs(300)));
     }
 

@@ -12,7 +12,7 @@ use crate::error::PassError;
 use crate::metrics::gauge;
 use crate::plan::{BlockInfo, Restraint};
 use crate::quarantine::{Quarantine, Work};
-use crate::unclear::{AllUnclear, Reason, unclear, unplaced};
+use crate::unclear::{AllUnclear, Reason, changed_ms, unclear, unplaced};
 
 /// What looks at the bucket found.
 #[derive(Debug, Default)]
@@ -155,18 +155,29 @@ impl Compactor {
             never_downsampled,
             not_retained: unread.collect(),
             not_relied_on,
-            holds_aggregates: self.may_be_read_soon(&unplaced),
+            holds_aggregates: self.may_be_read_soon(view, &unplaced),
             holds_gaps: !unplaced.is_empty(),
         }
     }
 
-    /// Whether one of the blocks could not be read just now. One that cannot be read for long is trouble, and holds nothing
-    /// up: should it turn out to be what is made again without it, the two are found to be the same.
-    fn may_be_read_soon(&self, unplaced: &BTreeSet<BlockId>) -> bool {
+    /// Whether one of the blocks could not be read just now. One that cannot be read for long holds nothing up: should it
+    /// turn out to be what is made again without it, the two are found to be the same.
+    ///
+    /// A process that ends with its first iteration sees a block once, and the next one would wait as this one does. There the
+    /// block counts as out of reach since it was last changed.
+    fn may_be_read_soon(&self, view: &View, unplaced: &BTreeSet<BlockId>) -> bool {
         let now_ms = self.now_ms();
         let looked = self.looked.lock();
-        let mut known = unplaced.iter().filter_map(|block| looked.unclear.get(block));
-        known.any(|unclear| !unclear.is_trouble(now_ms))
+        unplaced.iter().any(|block| {
+            let Some(unclear) = looked.unclear.get(block) else {
+                return false;
+            };
+            let since_ms = match self.config.waits {
+                true => unclear.since_ms,
+                false => changed_ms(view, *block),
+            };
+            unclear.may_be_read_soon(since_ms, now_ms)
+        })
     }
 
     /// A block that ends before it begins was edited by hand: nobody knows where its data belongs.

@@ -99,7 +99,7 @@ fn spawn_helpers(tasks: &mut Tasks, compactor: &Arc<Compactor>, settings: &Compa
         teller.tell_progress(stop).await;
         Ok(())
     });
-    if !settings.waits {
+    if !settings.config.waits {
         return;
     }
     if let Some(every) = settings.cleanup_interval {
@@ -147,7 +147,7 @@ async fn work(
 ) -> Result<(), RunError> {
     loop {
         let outcome = compactor.iterate().await;
-        if !settings.waits {
+        if !settings.config.waits {
             outcome?;
             tracing::info!("everything is done");
             return Ok(());

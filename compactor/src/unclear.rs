@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::plan::is_meta_listed;
 
-/// A block that could not be read for so long, in milliseconds, is for an operator to look at.
-const PATIENCE_MS: i64 = 15 * 60_000;
+/// A block that could not be read for so long, in milliseconds, is for an operator to look at, and is waited for no more.
+pub(crate) const PATIENCE_MS: i64 = 15 * 60_000;
 
 /// Why a block cannot be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,8 +55,21 @@ impl Reason {
 impl Unclear {
     /// Whether an operator has to look at it: what cannot be read now may be read in a minute.
     pub(crate) fn is_trouble(&self, now_ms: i64) -> bool {
-        self.reason != Reason::Unreadable || now_ms.saturating_sub(self.since_ms) >= PATIENCE_MS
+        !self.may_be_read_soon(self.since_ms, now_ms)
     }
+
+    /// Whether it may be read soon, if it could not be read since `since_ms`.
+    pub(crate) fn may_be_read_soon(&self, since_ms: i64, now_ms: i64) -> bool {
+        self.reason == Reason::Unreadable && now_ms.saturating_sub(since_ms) < PATIENCE_MS
+    }
+}
+
+/// When the block was last changed, as far as the listing tells, in milliseconds since the epoch: its `meta.json` comes last.
+pub(crate) fn changed_ms(view: &View, block: BlockId) -> i64 {
+    let objects = view.listing.get(block);
+    let meta_ms = objects.and_then(|objects| objects.meta).map(|meta| meta.modified_ms);
+    let changed_ms = meta_ms.or_else(|| objects.and_then(|objects| objects.newest_modified_ms));
+    changed_ms.unwrap_or_else(|| block.time_ms())
 }
 
 /// The blocks of a view that cannot be judged. `before` are those of the view before it.

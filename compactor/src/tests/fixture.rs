@@ -47,6 +47,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let config = CompactorConfig {
             consistency_delay_ms: 0,
+            waits: true,
             ..CompactorConfig::new(dir.path())
         };
         Self {

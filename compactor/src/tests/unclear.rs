@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use sabre_model::BlockId;
-use sabre_objstore::{Bucket, BucketExt, ErrorKind, MemoryBucket, Operation};
+use sabre_objstore::{Bucket, BucketExt, ErrorKind, MemoryBucket, Operation, SharedBucket};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 use sabre_tsdb::meta::{BlockMeta, DeletionMark, NoCompactMark};
 
@@ -13,6 +13,7 @@ use super::fixture::{Fixture, START_MS, Samples, counters};
 use crate::error::PassError;
 use crate::execute::mark_for_deletion;
 use crate::plan::{HOUR_MS, RetentionPolicy};
+use crate::unclear::PATIENCE_MS;
 
 const DENIED: Fault = Fault::Error(ErrorKind::AccessDenied);
 
@@ -404,4 +405,35 @@ async fn nothing_is_downsampled_again_because_the_result_cannot_be_read() {
         [blocks[0].ulid, blocks[1].ulid],
         "of two that are the same the older stays"
     );
+}
+
+/// A process without `--wait` remembers nothing of the one before it: for how long a block cannot be read is what the
+/// listing tells of it.
+#[tokio::test]
+async fn runs_that_end_wait_for_a_block_that_is_new_and_for_no_other() {
+    let memory = Arc::new(MemoryBucket::new("b"));
+    let faulty = FaultBucket::new(Arc::clone(&memory) as SharedBucket);
+    let mut fixture = Fixture::on(Arc::new(faulty.clone()));
+    fixture.config.keeps_metas = false;
+    fixture.put(&counters(1, 0, 48, 1).build().unwrap()).await;
+    let start_ms = fixture.now_ms.load(Ordering::SeqCst);
+    memory.set_now_ms(start_ms);
+    let unread = counters(2, 0, 2, 1).ext_labels(&[("cluster", "us1")]);
+    let unread = fixture.put(&unread.build().unwrap()).await;
+    let meta = format!("{unread}/meta.json");
+    faulty.add(Rule::next(Operation::Get, DENIED).on(&meta).times(usize::MAX));
+    for (waits, after_ms, made) in [
+        (false, PATIENCE_MS - 1, 0),
+        // Who goes on sees it for the first time, however old it is.
+        (true, PATIENCE_MS, 0),
+        (false, PATIENCE_MS, 1),
+    ] {
+        fixture.config.waits = waits;
+        fixture.now_ms.store(start_ms + after_ms, Ordering::SeqCst);
+        let outcome = fixture.iterate().await;
+        assert!(matches!(outcome, Err(PassError::Sync(_))), "{outcome:?}");
+        let blocks = fixture.blocks().await;
+        let five = blocks.iter().filter(|meta| meta.resolution_ms() != 0);
+        assert_eq!(five.count(), made, "waits: {waits}, {after_ms} ms");
+    }
 }
