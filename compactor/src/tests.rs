@@ -7,6 +7,7 @@ mod fixture;
 mod golden;
 mod halting;
 mod marks;
+mod nameless;
 mod planning;
 mod running;
 mod serving;

@@ -67,7 +67,9 @@ impl Unclear {
 /// When the block was last changed, as far as the listing tells, in milliseconds since the epoch: its `meta.json` comes last.
 pub(crate) fn changed_ms(view: &View, block: BlockId) -> i64 {
     let objects = view.listing.get(block);
-    let meta_ms = objects.and_then(|objects| objects.meta).map(|meta| meta.modified_ms);
+    let meta_ms = objects
+        .and_then(|objects| objects.meta)
+        .map(|meta| meta.modified_ms);
     let changed_ms = meta_ms.or_else(|| objects.and_then(|objects| objects.newest_modified_ms));
     changed_ms.unwrap_or_else(|| block.time_ms())
 }

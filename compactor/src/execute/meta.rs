@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::job::Written;
-use crate::plan::BlockInfo;
+use crate::plan::{BlockInfo, sources_of};
 
 /// How much of a file is hashed at a time.
 const HASH_BYTES: usize = 256 << 10;
@@ -31,7 +31,7 @@ pub(crate) fn compacted(
 ) -> BlockMeta {
     let metas = || sources.iter().map(|block| &block.meta);
     let origins: BTreeSet<BlockId> = metas()
-        .flat_map(|meta| meta.compaction.sources.iter().copied())
+        .flat_map(|meta| sources_of(meta).iter().copied())
         .collect();
     let mut parents: Vec<&BlockMeta> = metas().map(|meta| &**meta).collect();
     parents.sort_by_key(|meta| meta.min_time);
@@ -61,6 +61,7 @@ pub(crate) fn compacted(
 /// The meta of what downsampling made of a block, without its files.
 pub(crate) fn downsampled(source: &BlockMeta, resolution_ms: i64) -> BlockMeta {
     let mut meta = source.clone();
+    meta.compaction.sources = sources_of(source).to_vec();
     let thanos = meta.thanos.get_or_insert_default();
     thanos.downsample.resolution = resolution_ms;
     meta

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sabre_model::BlockId;
 
-use super::block::BlockInfo;
+use super::block::{BlockInfo, sources_of};
 use super::guard::CompactionPlan;
 use super::policy::{HOUR_MS, Policy, RESOLUTION_1H_MS, RESOLUTION_5M_MS};
 use super::restraint::Restraint;
@@ -89,23 +89,16 @@ impl Covered {
     pub(super) fn new<'a>(blocks: impl IntoIterator<Item = &'a BlockInfo>) -> Self {
         let mut covered = Self::default();
         for block in blocks {
-            let sources = block.meta.compaction.sources.iter().copied();
-            covered
-                .0
-                .entry(block.meta.resolution_ms())
-                .or_default()
-                .extend(sources);
+            let held = covered.0.entry(block.meta.resolution_ms()).or_default();
+            held.extend(sources_of(&block.meta));
         }
         covered
     }
 
     /// Whether data of all sources of `block` is there at this resolution.
     fn has(&self, resolution_ms: i64, block: &BlockInfo) -> bool {
-        let sources = &block.meta.compaction.sources;
-        match self.0.get(&resolution_ms) {
-            Some(held) => sources.iter().all(|source| held.contains(source)),
-            None => sources.is_empty(),
-        }
+        let held = self.0.get(&resolution_ms);
+        held.is_some_and(|held| sources_of(&block.meta).iter().all(|source| held.contains(source)))
     }
 
     /// The resolution that is still due from `block`, or from the block of `range_ms` that its data ends up in.

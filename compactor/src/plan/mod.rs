@@ -20,6 +20,7 @@ mod whole;
 
 pub use action::{Action, MarkReason};
 pub use block::BlockInfo;
+pub(crate) use block::sources_of;
 pub(crate) use cleaning::is_meta_listed;
 pub use cleaning::{CleaningPlan, plan_cleaning, plan_garbage};
 pub use downsample::{DownsamplePlan, due_from_result, plan_downsampling, target_resolution};

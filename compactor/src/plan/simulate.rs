@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sabre_model::BlockId;
 use sabre_tsdb::meta::{BlockMeta, NoCompactReason};
 
-use super::block::BlockInfo;
+use super::block::{BlockInfo, sources_of};
 use super::group::Group;
 use super::guard::{CompactionPlan, GroupPlan, NewMark, Overlap, plan_group};
 use super::policy::Policy;
@@ -107,7 +107,7 @@ pub(super) fn virtual_result(plan: &CompactionPlan, step: u64) -> BlockInfo {
     meta.ulid = BlockId::from_parts(VIRTUAL_TIME_MS.saturating_add(step), [0; 10]);
     (meta.min_time, meta.max_time) = (plan.min_time(), plan.max_time());
     let sources: BTreeSet<BlockId> = metas()
-        .flat_map(|meta| meta.compaction.sources.iter().copied())
+        .flat_map(|meta| sources_of(meta).iter().copied())
         .collect();
     meta.compaction.sources = sources.into_iter().collect();
     let level = metas().map(|meta| meta.compaction.level).max().unwrap_or(0);

@@ -56,7 +56,7 @@ pub(super) const AROUND_THE_SECOND: [(i64, i64, i64); 6] = [
     (18, 20, 1),
 ];
 
-async fn damaged(fixture: &Fixture, key: &str, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+pub(super) async fn damaged(fixture: &Fixture, key: &str, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let original = fixture.bucket.get_all(key, 1 << 30).await.unwrap();
     let mut bytes = original.to_vec();
     change(&mut bytes);

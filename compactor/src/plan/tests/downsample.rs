@@ -36,6 +36,21 @@ fn a_block_is_covered_by_the_union_of_all_coarser_blocks() {
     assert!(due(&[raw, five(10, &[1, 2]), five(11, &[3])]).is_empty());
 }
 
+/// Nothing is missing of no sources: then any aggregate at all would do.
+#[test]
+fn a_block_without_sources_is_covered_by_what_was_made_of_it_and_by_nothing_else() {
+    let nameless = with_sources(block(9, 0, 48), &[]);
+    let five = |n, sources: &[u8]| at_resolution(with_sources(block(n, 0, 48), sources), RESOLUTION_5M_MS);
+    let others = [nameless.clone(), five(10, &[1]), five(11, &[])];
+    for blocks in [std::slice::from_ref(&nameless), &others] {
+        assert_eq!(due(blocks), [(9, RESOLUTION_5M_MS)]);
+        assert_eq!(retained(blocks, 48, 0, 0, 500), (vec![], vec![9]));
+    }
+    let both = [nameless, five(10, &[1, 9])];
+    assert!(due(&both).is_empty());
+    assert_eq!(retained(&both, 48, 0, 0, 500), (vec![9], vec![]));
+}
+
 #[test]
 fn candidates_come_by_name_and_marks_and_the_switch_count() {
     let blocks = [block(3, 48, 96), block(2, 0, 48), block(4, 96, 144)];
