@@ -87,6 +87,8 @@ impl Page {
                 self.part(&e.expr, level, is_first)?;
                 return write!(self, "{}", SubqueryTimes(e));
             }
+            // As Prometheus has it: one that fits is not moved in.
+            Expr::Subquery(_) => return write!(self, "{expr}"),
             _ => {}
         }
         if is_first {

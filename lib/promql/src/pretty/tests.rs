@@ -95,6 +95,32 @@ fn parentheses_signs_and_subqueries() {
 }
 
 #[test]
+fn a_subquery_that_fits_is_not_moved_in() {
+    let (short, long) = (selector(50), selector(90));
+    // All but the subquery is, as in Prometheus.
+    assert_eq!(
+        printed(&format!(
+            "quantile_over_time(scalar({short}), rate({short}[5m])[1h:5m])"
+        )),
+        format!("quantile_over_time(\n  scalar({short}),\nrate({short}[5m])[1h:5m]\n)")
+    );
+    assert_eq!(
+        printed(&format!("sum(max_over_time({long}[1h:]))")),
+        format!("sum(\n  max_over_time(\n{long}[1h:]\n  )\n)")
+    );
+    assert_eq!(
+        printed(&format!("max_over_time(({long}[1h:]) )")),
+        format!("max_over_time(\n  ({long}[1h:])\n)")
+    );
+    // One that does not fit is moved in like all else.
+    let longer = selector(96);
+    assert_eq!(
+        printed(&format!("max_over_time({longer}[1h:])")),
+        format!("max_over_time(\n  {longer}[1h:]\n)")
+    );
+}
+
+#[test]
 fn what_is_printed_means_the_same() {
     let (a, b) = (selector(70), selector(71));
     for query in [
