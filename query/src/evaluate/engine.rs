@@ -81,6 +81,7 @@ impl Engine {
     /// The query is wrong, its series cannot be had, or it takes more time or memory than it may.
     pub async fn query(&self, request: &QueryRequest) -> Result<Answer, QueryFailure> {
         let plan = Plan::new(&self.config, request)?;
+        let enforced = self.enforced(&request.context)?;
         self.check(&request.expression).await?;
         let arrival = Instant::now();
         let deadline = self.deadline(&request.context, arrival);
@@ -100,7 +101,7 @@ impl Engine {
             shard: request.context.shard.clone(),
             dedup: self.dedups(&request.context).then_some(self.config.dedup_func),
             means: self.config.histogram_means,
-            enforced: self.enforced(&request.context)?,
+            enforced,
             gate: SelectGate::new(self.config.max_concurrent_select, self.selects.clone()),
             ledger,
             early: self.early(),

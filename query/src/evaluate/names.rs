@@ -34,13 +34,15 @@ impl Engine {
         if request.matchers.is_empty() {
             return Err(QueryFailure::bad_data("no match[] parameter provided"));
         }
+        // Who may not ask is told so before memory is waited for.
+        let selects = self.selects(request)?;
         let deadline = self.deadline(&request.context, Instant::now());
         let budget = self.budget();
         let ledger = self.ledger(&budget, deadline).await?;
         let options = self.select_options(&request.context, deadline, &budget);
         let found = async {
             let mut found = Found::default();
-            for select in self.selects(request)? {
+            for select in selects {
                 let stream = self.source.select(select, options.clone()).await?;
                 found.add(stream, &ledger).await?;
             }
@@ -80,13 +82,13 @@ impl Engine {
     }
 
     async fn names(&self, request: &SeriesRequest, wanted: Wanted<'_>) -> Result<NamesAnswer, QueryFailure> {
+        let mut selects = self.selects(request)?;
         let deadline = self.deadline(&request.context, Instant::now());
         let budget = self.budget();
         let ledger = self.ledger(&budget, deadline).await?;
         let mut options = self.select_options(&request.context, deadline, &budget);
         // Names and values are those of all replicas, whatever `dedup` is.
         options.without_replica_labels.clear();
-        let mut selects = self.selects(request)?;
         if let [select] = selects.as_mut_slice() {
             select.limit = asked_limit(request.limit);
         }

@@ -29,6 +29,31 @@ async fn what_is_no_query_is_refused_before_it_waits() {
     holder.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_names_no_tenant_is_refused_before_memory_is_waited_for() {
+    let budget = Budget::new(64 << 20, "--limit.all");
+    let engine = engine(&Scripted::new([]), |config| {
+        config.budget = budget.clone();
+        config.enforced_tenant_label = Some("tenant_id".into());
+    });
+    let _all = budget.try_reserve(64 << 20).unwrap();
+    let up = vec![Matcher::equal("__name__", "up")];
+    let request = names_request(up, &RequestContext::default());
+    let started = tokio::time::Instant::now();
+    let failures = [
+        engine.series(&request).await.unwrap_err(),
+        engine.label_names(&request).await.unwrap_err(),
+        engine.label_values("job", &request).await.unwrap_err(),
+        engine.query(&instant("up")).await.unwrap_err(),
+    ];
+    for failure in failures {
+        assert_eq!(failure.kind, FailureKind::BadData, "{failure}");
+        assert!(failure.message.contains("--query.enforce-tenancy"), "{failure}");
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO, "nobody waited");
+    assert_eq!(budget.usage().waits_total, 0);
+}
+
 #[tokio::test]
 async fn a_long_query_is_read_when_it_has_a_place() {
     let (engine, holder) = full().await;
