@@ -168,6 +168,11 @@ impl Budget {
         Some(self.keep(grants, bytes))
     }
 
+    /// Holds nothing yet, whatever is free: for what grows as it comes, see [`Reservation::grow_within`].
+    pub fn nothing(&self) -> Reservation {
+        Reservation::new(self.clone(), 0)
+    }
+
     /// Exports limit, use, high water, waits and refusals as `sabre_memory_budget_*`.
     pub fn register_metrics(&self, registry: &Registry) {
         registry.collector("sabre_memory_budget", Box::new(UsageCollector(self.clone())));

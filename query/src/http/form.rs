@@ -49,12 +49,6 @@ pub(crate) struct FormFailure {
     failure: ApiFailure,
 }
 
-/// What a form is charged, so far.
-struct Charge<'b> {
-    budget: &'b Budget,
-    held: Option<Reservation>,
-}
-
 impl Form {
     /// Reads `a=1&b=2` of the body, then of the address.
     pub(crate) fn parse(body: &[u8], query: &str) -> Self {
@@ -98,7 +92,7 @@ impl FromRequest<HttpApi> for Form {
 
 /// The form of a body, if there is one, and of an address.
 async fn read_form(body: Option<Body>, query: &str, budget: &Budget) -> Result<Form, FormFailure> {
-    let mut charge = Charge { budget, held: None };
+    let mut charge = budget.nothing();
     let body = match body {
         None => Vec::new(),
         Some(body) => match timeout(BODY_PATIENCE, read(body, &mut charge)).await {
@@ -113,11 +107,11 @@ async fn read_form(body: Option<Body>, query: &str, budget: &Budget) -> Result<F
     }
     let bytes = (pairs as u64).saturating_mul(PAIR_BYTES);
     if bytes > FREE_BYTES as u64 {
-        charge.grow(bytes).await?;
+        grow(&mut charge, bytes).await?;
     }
     let form = Form::parse(&body, query);
     Ok(Form {
-        _charge: charge.held.map(Arc::new),
+        _charge: Some(Arc::new(charge)),
         ..form
     })
 }
@@ -130,7 +124,7 @@ fn count_pairs(form: &[u8]) -> usize {
 }
 
 /// All of a body.
-async fn read(body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, ApiFailure> {
+async fn read(body: Body, charge: &mut Reservation) -> Result<Vec<u8>, ApiFailure> {
     let mut body = Limited::new(body, MAX_BODY_BYTES);
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -141,32 +135,24 @@ async fn read(body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, ApiFailure
         let data = frame.into_data().unwrap_or_default();
         let len = read.len().saturating_add(data.len());
         if len > FREE_BYTES {
-            let uncharged = match charge.held {
-                Some(_) => data.len(),
-                None => len,
+            let uncharged = match charge.bytes() {
+                0 => len,
+                _ => data.len(),
             };
-            charge.grow((uncharged as u64).saturating_mul(SHARE)).await?;
+            grow(charge, (uncharged as u64).saturating_mul(SHARE)).await?;
         }
         read.extend_from_slice(&data);
     }
     Ok(read)
 }
 
-impl Charge<'_> {
-    /// Charges more, and waits a little for it if others wait too.
-    async fn grow(&mut self, bytes: u64) -> Result<(), ApiFailure> {
-        let more = self.budget.reserve_within(bytes, MEMORY_PATIENCE).await;
-        let more = more.map_err(|_| {
-            let text = "there is no memory for so long a form: try again, or raise --sabre.memory-budget";
-            ApiFailure::from(QueryFailure::execution(text))
-        })?;
-        match &mut self.held {
-            // It is of the same budget.
-            Some(held) => drop(held.merge(more)),
-            None => self.held = Some(more),
-        }
-        Ok(())
-    }
+/// Charges more, and waits a little for it if others wait too.
+async fn grow(charge: &mut Reservation, bytes: u64) -> Result<(), ApiFailure> {
+    let grown = charge.grow_within(bytes, MEMORY_PATIENCE).await;
+    grown.map_err(|_| {
+        let text = "there is no memory for so long a form: try again, or raise --sabre.memory-budget";
+        ApiFailure::from(QueryFailure::execution(text))
+    })
 }
 
 impl FormFailure {
@@ -242,7 +228,8 @@ mod tests {
     async fn forms_are_read_up_to_the_limit_and_long_ones_are_charged() {
         let budget = Budget::new(MAX_BODY_BYTES as u64 * SHARE, "--sabre.memory-budget");
         let free = read_of(long(FREE_BYTES), &budget).await.unwrap();
-        assert!(free._charge.is_none() && free.pairs[0].0.len() == FREE_BYTES);
+        assert_eq!(free.pairs[0].0.len(), FREE_BYTES);
+        assert_eq!(budget.usage().used_bytes, 0, "it is free");
         let whole = read_of(long(MAX_BODY_BYTES), &budget).await.unwrap();
         assert_eq!(whole.pairs[0].0.len(), MAX_BODY_BYTES);
         assert_eq!(budget.usage().used_bytes, budget.limit_bytes());

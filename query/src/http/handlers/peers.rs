@@ -193,7 +193,7 @@ fn send_one(gathered: Gathered<Value>, headers: &HeaderMap) -> Response {
 fn send(
     data: &Value,
     warnings: &[String],
-    charge: Option<Arc<Reservation>>,
+    charge: Arc<Reservation>,
     headers: &HeaderMap,
 ) -> Response {
     let document = Document::json(data, warnings).keeping(charge);

@@ -83,8 +83,8 @@ impl Document {
     }
 
     /// The same for what is charged to the process.
-    pub(crate) fn keeping(mut self, reservation: Option<Arc<Reservation>>) -> Self {
-        self._kept = reservation;
+    pub(crate) fn keeping(mut self, reservation: Arc<Reservation>) -> Self {
+        self._kept = Some(reservation);
         self
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Allowance {
     left: AtomicUsize,
     limit_bytes: usize,
     budget: Budget,
-    charge: Mutex<Option<Reservation>>,
+    charge: Mutex<Reservation>,
 }
 
 impl Allowance {
@@ -25,8 +25,8 @@ impl Allowance {
         Self {
             left: AtomicUsize::new(limit_bytes),
             limit_bytes,
+            charge: Mutex::new(budget.nothing()),
             budget,
-            charge: Mutex::default(),
         }
     }
 
@@ -53,17 +53,13 @@ impl Allowance {
             );
             Status::resource_exhausted(text)
         })?;
-        let mut charge = self.charge.lock();
-        match &mut *charge {
-            // It is of the same budget.
-            Some(charge) => drop(charge.merge(more)),
-            None => *charge = Some(more),
-        }
+        // It is of the same budget. The lock is not held while others wait.
+        drop(self.charge.lock().merge(more));
         Ok(())
     }
 
     /// What is charged.
-    pub(super) fn into_charge(self) -> Option<Reservation> {
+    pub(super) fn into_charge(self) -> Reservation {
         self.charge.into_inner()
     }
 }
@@ -99,7 +95,7 @@ mod tests {
         let refused = allowance.take(101).await.unwrap_err();
         assert!(refused.message().contains("more than 500 bytes"), "{refused}");
         assert!(refused.message().contains("--sabre.memory-budget"), "{refused}");
-        let charge = allowance.into_charge().unwrap();
+        let charge = allowance.into_charge();
         assert_eq!(charge.bytes(), 300);
     }
 }

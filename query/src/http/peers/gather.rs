@@ -66,7 +66,7 @@ pub(crate) struct Gathered<T> {
     /// Of peers, and of those that failed.
     pub(crate) warnings: Vec<String>,
     /// What it is charged; to be kept as long as it, or what is made of it.
-    pub(crate) charge: Option<Arc<Reservation>>,
+    pub(crate) charge: Arc<Reservation>,
 }
 
 /// A message of a peer, taken apart.
@@ -198,7 +198,7 @@ where
     let mut gathered = Gathered {
         items: Vec::new(),
         warnings: Vec::new(),
-        charge: allowance.into_charge().map(Arc::new),
+        charge: Arc::new(allowance.into_charge()),
     };
     for (endpoint, said, ended) in answers {
         for said in said {
