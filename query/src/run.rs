@@ -68,7 +68,7 @@ pub async fn run(
     let max_concurrent = config.engine.max_concurrent;
     let engine = Arc::new(Engine::new(Arc::new(fanout.clone()), config.engine).with_metrics(&registry));
     let queries: Arc<dyn Queries> = Arc::new(Measured::new(engine, max_concurrent, &registry));
-    let peer_limits = PeerLimits::of(&config.api);
+    let peer_limits = PeerLimits::of(&config.api, &registry);
     let api = HttpApi::new(Arc::clone(&queries), pool.clone(), config.api, &registry);
     let services = Services::new(fanout, queries, pool, budget, config.services, peer_limits);
 

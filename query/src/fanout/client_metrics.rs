@@ -9,8 +9,6 @@ use sabre_runtime::{
 use tokio::time::Instant;
 use tonic::Code;
 
-const SERVICE: &str = "thanos.Store";
-
 /// All calls.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientMetrics {
@@ -24,6 +22,7 @@ pub(crate) struct ClientMetrics {
 #[derive(Debug)]
 pub(crate) struct CallMetrics {
     all: ClientMetrics,
+    service: &'static str,
     method: &'static str,
     kind: &'static str,
     received: Counter,
@@ -55,16 +54,17 @@ impl ClientMetrics {
 
     /// Notes a call to a method such as `/thanos.Store/Series`.
     pub(crate) fn start(&self, path: &'static str) -> CallMetrics {
-        let method = path.rsplit_once('/').map_or(path, |(_, method)| method);
-        let kind = if method == "Series" {
-            "server_stream"
-        } else {
-            "unary"
+        let (service, method) = path.rsplit_once('/').unwrap_or(("", path));
+        let service = service.trim_start_matches('/');
+        let kind = match method {
+            "LabelNames" | "LabelValues" => "unary",
+            _ => "server_stream",
         };
-        self.started.with([method, SERVICE, kind]).inc();
+        self.started.with([method, service, kind]).inc();
         CallMetrics {
-            received: self.received.with([method, SERVICE, kind]),
+            received: self.received.with([method, service, kind]),
             all: self.clone(),
+            service,
             method,
             kind,
             started: Instant::now(),
@@ -103,10 +103,10 @@ impl CallMetrics {
         if code != Code::Ok {
             span.fail(code_name(code));
         }
-        let labels = [self.method, SERVICE, self.kind];
+        let labels = [self.method, self.service, self.kind];
         self.all
             .handled
-            .with([code_name(code), self.method, SERVICE, self.kind])
+            .with([code_name(code), self.method, self.service, self.kind])
             .inc();
         self.all
             .seconds

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use prost::Message;
 use sabre_proto::thanos::{LabelNamesResponse, LabelValuesResponse};
+use sabre_runtime::grpc_server::MAX_MESSAGE_BYTES;
 use tonic::Status;
 
 use super::{
@@ -148,6 +149,7 @@ async fn ask<M: Message>(
         path,
         metadata: &request::metadata(options, reading.deadline),
         reserved,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         metrics: fanout.calls.start(path).about(asked.endpoint.address()),
     };
     let call = async {

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use prost::Message;
-use sabre_runtime::{budget::Reservation, grpc_server::MAX_MESSAGE_BYTES};
+use sabre_runtime::budget::Reservation;
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::ServiceExt as _;
 
@@ -40,6 +40,7 @@ pub(crate) struct Messages {
     /// The part of it that other things are charged to.
     base_bytes: u64,
     ended: bool,
+    max_message_bytes: usize,
     metrics: CallMetrics,
 }
 
@@ -52,6 +53,8 @@ pub(crate) struct Call<'c> {
     pub(crate) metadata: &'c [(String, String)],
     /// For what the connection reads ahead.
     pub(crate) reserved: Reservation,
+    /// Longer messages end the call.
+    pub(crate) max_message_bytes: usize,
     pub(crate) metrics: CallMetrics,
 }
 
@@ -65,6 +68,7 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         path,
         metadata,
         reserved,
+        max_message_bytes,
         mut metrics,
     } = call;
     let message = request.encode_to_vec();
@@ -95,6 +99,7 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         base_bytes: reserved.bytes(),
         reserved,
         ended,
+        max_message_bytes,
         metrics,
     })
 }
@@ -175,7 +180,7 @@ impl Messages {
             }
         }
         let head = self.head().await?;
-        let len = message_len(head)?;
+        let len = message_len(head, self.max_message_bytes)?;
         if len <= self.frame.len() {
             self.backing_bytes = self.frame_bytes;
             return Ok(Some(self.frame.split_to(len)));
@@ -252,7 +257,7 @@ impl Messages {
     }
 }
 
-fn message_len(head: [u8; HEAD_BYTES]) -> Result<usize, Status> {
+fn message_len(head: [u8; HEAD_BYTES], max_bytes: usize) -> Result<usize, Status> {
     let [flag, len @ ..] = head;
     if flag != 0 {
         return Err(Status::internal(
@@ -260,8 +265,10 @@ fn message_len(head: [u8; HEAD_BYTES]) -> Result<usize, Status> {
         ));
     }
     let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
-    if len > MAX_MESSAGE_BYTES {
-        return Err(Status::internal(format!("a message of {len} bytes is too long")));
+    if len > max_bytes {
+        return Err(Status::out_of_range(format!(
+            "a message of {len} bytes is too long"
+        )));
     }
     Ok(len)
 }

@@ -29,14 +29,15 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::join_all, stream::unfold};
 use sabre_model::{Labels, Matcher, relabel::RelabelConfig, shard::Shard};
-use sabre_runtime::metrics::{Counter, Registry};
+use sabre_runtime::{
+    grpc_server::MAX_MESSAGE_BYTES,
+    metrics::{Counter, Registry},
+};
 use tokio::time::Instant;
 
 use self::{
     choose::{Wanted, refusal},
-    client_metrics::ClientMetrics,
     merge::Merge,
-    messages::Call,
     stream::{Next, PeerFailure, PeerStream, Reading, within},
     tally::Tally,
 };
@@ -46,6 +47,9 @@ use crate::{
 };
 
 pub(crate) use choose::without_own;
+pub(crate) use client_metrics::ClientMetrics;
+pub(crate) use messages::{Call, start};
+pub(crate) use request::{timeout_text, window_bytes};
 pub(crate) use tally::samples_of;
 pub(crate) use weight::Shape;
 
@@ -207,6 +211,7 @@ impl Fanout {
             path: SERIES,
             metadata: &request::metadata(options, reading.deadline),
             reserved,
+            max_message_bytes: MAX_MESSAGE_BYTES,
             metrics: self.calls.start(SERIES).about(&address),
         };
         let message = request::series(request, options, &asked.matchers);

@@ -96,20 +96,24 @@ fn limit(request: &SelectRequest) -> i64 {
 pub(super) fn metadata(options: &SelectOptions, deadline: Option<Instant>) -> Vec<(String, String)> {
     let mut metadata = options.metadata.clone();
     if let Some(deadline) = deadline {
-        // Rounded up, so that a peer that gives up does it after the deadline and not just before it.
-        let left_ms = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
-        // The format has room for eight digits.
-        let timeout = match left_ms {
-            0..=99_999_999 => format!("{left_ms}m"),
-            more => format!("{}S", (more / 1000).min(99_999_999)),
-        };
-        metadata.push(("grpc-timeout".to_owned(), timeout));
+        let left = deadline.saturating_duration_since(Instant::now());
+        metadata.push(("grpc-timeout".to_owned(), timeout_text(left)));
     }
     metadata
 }
 
+/// How a call says how long there is for it. Rounded up, so that a peer that gives up does it after the deadline and not
+/// just before it.
+pub(crate) fn timeout_text(left: Duration) -> String {
+    // The format has room for eight digits.
+    match left.as_millis() + 1 {
+        left_ms @ 0..=99_999_999 => format!("{left_ms}m"),
+        more => format!("{}S", (more / 1000).min(99_999_999)),
+    }
+}
+
 /// What is reserved for what the connection reads ahead for each of so many calls.
-pub(super) fn window_bytes(budget: &Budget, calls: usize) -> u64 {
+pub(crate) fn window_bytes(budget: &Budget, calls: usize) -> u64 {
     let share = budget.limit_bytes() / WINDOW_SHARE;
     let each = share.checked_div(calls as u64).unwrap_or(share);
     each.min(u64::from(STREAM_WINDOW_BYTES))

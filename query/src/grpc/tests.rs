@@ -51,7 +51,7 @@ async fn querier(stores: Vec<FakeStore>, options: ServiceOptions) -> (Served, Ve
 }
 
 fn limits() -> PeerLimits {
-    PeerLimits::of(&crate::http::ApiOptions::default())
+    PeerLimits::of(&crate::http::ApiOptions::default(), &Registry::new())
 }
 
 fn all() -> SeriesRequest {

@@ -70,6 +70,7 @@ struct Inner {
     queries: Arc<dyn Queries>,
     pool: Pool,
     options: ApiOptions,
+    peers: PeerLimits,
     start_ms: i64,
     timespans: Histogram,
 }
@@ -85,6 +86,7 @@ impl HttpApi {
         let inner = Inner {
             queries,
             pool,
+            peers: PeerLimits::of(&options, registry),
             options,
             start_ms: clock::now_ms(),
             timespans,

@@ -32,7 +32,7 @@ const DEFAULT_STATISTICS: usize = 10;
 impl HttpApi {
     fn call(&self, what: &'static str, partial: bool, headers: &HeaderMap) -> Result<Call, ApiFailure> {
         let tenant = Tenant::of(headers, &self.inner.options.tenancy)?;
-        Ok(Call::new(what, partial, &self.inner.options, &tenant))
+        Ok(Call::new(what, partial, self.inner.peers.clone(), &tenant))
     }
 }
 
@@ -190,12 +190,7 @@ fn send_one(gathered: Gathered<Value>, headers: &HeaderMap) -> Response {
 }
 
 /// Sends an answer, which stays charged until it is read.
-fn send(
-    data: &Value,
-    warnings: &[String],
-    charge: Arc<Reservation>,
-    headers: &HeaderMap,
-) -> Response {
+fn send(data: &Value, warnings: &[String], charge: Arc<Reservation>, headers: &HeaderMap) -> Response {
     let document = Document::json(data, warnings).keeping(charge);
     reply::send(document, warnings, headers)
 }

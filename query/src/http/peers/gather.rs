@@ -3,31 +3,27 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, future::join_all};
-use http::uri::PathAndQuery;
+use futures::future::join_all;
 use prost::Message;
 use sabre_proto::thanos::PartialResponseStrategy;
-use sabre_runtime::budget::{Budget, Reservation};
-use tokio::time::timeout;
-use tonic::{
-    Code, Request, Status,
-    client::Grpc,
-    metadata::{MetadataKey, MetadataValue},
-    transport::Channel,
+use sabre_runtime::{
+    budget::{Budget, Reservation},
+    metrics::Registry,
 };
+use tokio::time::timeout;
+use tonic::{Code, Status, transport::Channel};
 
-use super::allowance::Allowance;
+use super::allowance::{Allowance, MEMORY_PATIENCE};
 use crate::{
     endpoints::{Api, Endpoint, Pool},
-    fanout::Shape,
+    fanout::{self, ClientMetrics, Shape},
     http::{failure::ApiFailure, options::ApiOptions, tenant::Tenant},
-    raw_codec::RawCodec,
 };
 
 /// However many peers are asked, a message of one may have so many bytes.
 const MIN_MESSAGE_BYTES: usize = 32 << 20;
 
-/// However much memory there is: a message is charged once all of it is there.
+/// However much memory there is.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// However small the budget is, the answers of all may take so many bytes together, if they are free.
@@ -35,6 +31,9 @@ const MIN_ANSWERS_BYTES: usize = 64 << 20;
 
 /// The share of the budget that the answers to one call may take, if no limit is given.
 const BUDGET_SHARE: u64 = 4;
+
+/// The flag that errors about memory name.
+const BUDGET_FLAG: &str = "--sabre.memory-budget";
 
 /// How peers are asked.
 #[derive(Clone, Debug)]
@@ -52,10 +51,11 @@ pub(crate) struct Call {
 pub struct PeerLimits {
     /// How long each may take.
     pub timeout: Duration,
-    /// Most bytes that the answers of all together may take in memory.
+    /// Most bytes that the answers of all together may take in memory, and most that messages may that are under way.
     pub max_bytes: usize,
     /// What they are charged to.
     pub budget: Budget,
+    calls: ClientMetrics,
 }
 
 /// What all peers said.
@@ -88,24 +88,25 @@ pub(super) struct Question<R, T> {
 }
 
 impl PeerLimits {
-    /// What flags say of them.
-    pub fn of(options: &ApiOptions) -> Self {
+    /// What flags say of them; calls are counted in `registry`.
+    pub fn of(options: &ApiOptions, registry: &Registry) -> Self {
         let share = options.budget.limit_bytes() / BUDGET_SHARE;
         let share = usize::try_from(share).unwrap_or(usize::MAX);
         Self {
             timeout: options.timeout,
             max_bytes: options.max_peer_bytes.unwrap_or(share.max(MIN_ANSWERS_BYTES)),
             budget: options.budget.clone(),
+            calls: ClientMetrics::register(registry),
         }
     }
 }
 
 impl Call {
-    pub(crate) fn new(what: &'static str, partial: bool, options: &ApiOptions, tenant: &Tenant) -> Self {
+    pub(crate) fn new(what: &'static str, partial: bool, limits: PeerLimits, tenant: &Tenant) -> Self {
         Self {
             what,
             partial,
-            limits: PeerLimits::of(options),
+            limits,
             metadata: tenant.metadata(),
         }
     }
@@ -133,17 +134,27 @@ impl Call {
         }
     }
 
-    fn request<M>(&self, message: M) -> Request<M> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.limits.timeout);
-        for (name, value) in &self.metadata {
-            let name = MetadataKey::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, MetadataValue::try_from(value.as_str())) {
-                request.metadata_mut().insert(name, value);
-            }
-        }
-        request
+    /// What goes with every question.
+    fn metadata(&self) -> Vec<(String, String)> {
+        let mut metadata = self.metadata.clone();
+        let timeout = fanout::timeout_text(self.limits.timeout);
+        metadata.push(("grpc-timeout".to_owned(), timeout));
+        metadata
     }
+}
+
+/// How each message of a peer is read.
+struct Reading<'c> {
+    call: &'c Call,
+    metadata: Vec<(String, String)>,
+    /// What messages are charged to while they come.
+    budget: Budget,
+    /// What a connection may read ahead.
+    window_bytes: u64,
+    /// The longest message.
+    most_bytes: usize,
+    /// What is made of them.
+    allowance: Allowance,
 }
 
 /// Asks everybody who offers what is asked for. `message` makes the request for a peer, `None` to leave it out.
@@ -154,31 +165,26 @@ pub(super) async fn gather<Q, R, T>(
     message: impl Fn(&Endpoint) -> Option<Q>,
 ) -> Result<Gathered<T>, ApiFailure>
 where
-    Q: Message + Clone + 'static,
-    R: Message + Default + 'static,
+    Q: Message,
+    R: Message + Default,
 {
-    let PeerLimits {
-        timeout: patience,
-        max_bytes,
-        ref budget,
-    } = call.limits;
-    let allowance = Allowance::new(max_bytes, budget.clone());
     let peers = pool.channels(question.api);
-    let share = max_bytes.checked_div(peers.len()).unwrap_or(max_bytes);
-    let most_bytes = share.clamp(MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES).min(max_bytes);
+    let reading = Reading::new(call, peers.len());
+    let patience = call.limits.timeout;
     let mut asked = Vec::new();
     for (endpoint, channels) in peers {
         let Some(message) = message(&endpoint) else {
             continue;
         };
-        let (allowance, question) = (&allowance, &question);
+        let (reading, question) = (&reading, &question);
         asked.push(async move {
             let mut said = Vec::new();
             let asking = async {
                 let mut ended = Ok(());
                 for channel in channels {
-                    let request = call.request(message.clone());
-                    ended = read_all(channel, request, question, most_bytes, allowance, &mut said).await;
+                    ended = reading
+                        .all(&endpoint, channel, &message, question, &mut said)
+                        .await;
                     // Another server of a group may say what this one cannot.
                     let silent = matches!(&ended, Err(status) if status.code() == Code::Unavailable);
                     if !silent || !said.is_empty() {
@@ -198,7 +204,7 @@ where
     let mut gathered = Gathered {
         items: Vec::new(),
         warnings: Vec::new(),
-        charge: Arc::new(allowance.into_charge()),
+        charge: Arc::new(reading.allowance.into_charge()),
     };
     for (endpoint, said, ended) in answers {
         for said in said {
@@ -219,32 +225,59 @@ where
     Ok(gathered)
 }
 
-/// Reads until the end, the first error, or more than is allowed. What was read counts in any case.
-async fn read_all<Q, R, T>(
-    channel: Channel,
-    request: Request<Q>,
-    question: &Question<R, T>,
-    most_bytes: usize,
-    allowance: &Allowance,
-    said: &mut Vec<Said<T>>,
-) -> Result<(), Status>
-where
-    Q: Message + 'static,
-    R: Message + Default,
-{
-    let mut client = Grpc::new(channel).max_decoding_message_size(most_bytes);
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::from_error(error.into()))?;
-    let path = PathAndQuery::from_static(question.path);
-    let answers = client.server_streaming(request, path, RawCodec::new()).await?;
-    let mut answers = answers.into_inner();
-    while let Some(message) = answers.next().await {
-        let message = message.map_err(|status| too_long(status, most_bytes))?;
-        said.push(question.read(message, allowance).await?);
+impl<'c> Reading<'c> {
+    fn new(call: &'c Call, peers: usize) -> Self {
+        let PeerLimits {
+            max_bytes, budget, ..
+        } = &call.limits;
+        let share = max_bytes.checked_div(peers).unwrap_or(*max_bytes);
+        let under_way = budget.limited_child(call.what, *max_bytes as u64, BUDGET_FLAG);
+        Self {
+            call,
+            metadata: call.metadata(),
+            window_bytes: fanout::window_bytes(&under_way, peers),
+            budget: under_way,
+            most_bytes: share.clamp(MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES).min(*max_bytes),
+            allowance: Allowance::new(*max_bytes, budget.clone()),
+        }
     }
-    Ok(())
+
+    /// Reads until the end, the first error, or more than is allowed. What was read counts in any case.
+    async fn all<R: Message + Default, T>(
+        &self,
+        endpoint: &Endpoint,
+        channel: Channel,
+        message: &impl Message,
+        question: &Question<R, T>,
+        said: &mut Vec<Said<T>>,
+    ) -> Result<(), Status> {
+        let window = self
+            .budget
+            .reserve_within(self.window_bytes, MEMORY_PATIENCE)
+            .await;
+        let call = fanout::Call {
+            channels: vec![channel],
+            path: question.path,
+            metadata: &self.metadata,
+            reserved: window.map_err(|error| Status::resource_exhausted(error.to_string()))?,
+            max_message_bytes: self.most_bytes,
+            metrics: self
+                .call
+                .limits
+                .calls
+                .start(question.path)
+                .about(endpoint.address()),
+        };
+        let mut messages = fanout::start(call, message).await?;
+        while let Some(message) = messages
+            .next()
+            .await
+            .map_err(|status| too_long(status, self.most_bytes))?
+        {
+            said.push(question.read(message, &self.allowance).await?);
+        }
+        Ok(())
+    }
 }
 
 impl<R: Message + Default, T> Question<R, T> {
@@ -265,7 +298,7 @@ fn too_long(status: Status, most_bytes: usize) -> Status {
     }
     let text = status.message();
     Status::resource_exhausted(format!(
-        "{text}; a message may have {most_bytes} bytes: raise --sabre.memory-budget"
+        "{text}; a message may have {most_bytes} bytes: raise {BUDGET_FLAG}"
     ))
 }
 

@@ -16,12 +16,13 @@ use sabre_proto::{
         rules_server::{Rules, RulesServer},
     },
 };
+use sabre_runtime::metrics::Registry;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::Channel};
 
 use super::{
-    Call,
+    Call, PeerLimits,
     exemplars::{self, query_for},
     metadata,
     rules::{self, WantedRules},
@@ -384,7 +385,11 @@ async fn serve(ruler: Ruler, stop: &CancellationToken) -> Arc<Endpoint> {
     let channel = Channel::from_shared(format!("http://{address}"))
         .unwrap()
         .connect_lazy();
-    let endpoint = Endpoint::new(address.to_string(), EndpointKind::default(), vec![channel]);
+    ruler_at(address.to_string(), channel)
+}
+
+fn ruler_at(address: String, channel: Channel) -> Arc<Endpoint> {
+    let endpoint = Endpoint::new(address, EndpointKind::default(), vec![channel]);
     let peer = PeerInfo {
         component: "rule".to_owned(),
         apis: BTreeSet::from([Api::Rules]),
@@ -413,7 +418,8 @@ async fn two_rulers(
 }
 
 fn call(partial: bool, options: &ApiOptions) -> Call {
-    Call::new("rules", partial, options, &Tenant("team".to_owned()))
+    let limits = PeerLimits::of(options, &Registry::new());
+    Call::new("rules", partial, limits, &Tenant("team".to_owned()))
 }
 
 #[tokio::test]

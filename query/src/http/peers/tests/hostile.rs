@@ -9,7 +9,6 @@ use sabre_proto::thanos::{
 use sabre_runtime::budget::Budget;
 
 use super::{
-    super::PeerLimits,
     super::shapes::{EXEMPLARS, METADATA, RULES, STATISTICS, TARGETS},
     *,
 };
@@ -173,7 +172,7 @@ fn answers_may_take_a_quarter_of_the_memory() {
             budget: Budget::new(budget_bytes, "--sabre.memory-budget"),
             ..ApiOptions::default()
         };
-        PeerLimits::of(&options).max_bytes
+        PeerLimits::of(&options, &Registry::new()).max_bytes
     };
     assert_eq!(limit(None, 8 << 30), 2 << 30);
     assert_eq!(limit(None, 100 << 20), 64 << 20);
@@ -282,5 +281,74 @@ async fn of_a_group_a_server_that_answers_is_asked() {
             .unwrap();
         assert_eq!((got.items.len(), got.warnings.len()), (1, 0));
     }
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_message_is_charged_before_its_bytes_come() {
+    const CLAIMED_BYTES: u64 = 30 << 20;
+    // The head of a message, three bytes of it, and then nothing, ever.
+    let mut begun = vec![0];
+    begun.extend(u32::try_from(CLAIMED_BYTES).unwrap().to_be_bytes());
+    begun.extend([10, 3, 1]);
+    let answer = move || {
+        let first = stream::iter([Ok::<_, std::io::Error>(begun.clone())]);
+        let body = axum::body::Body::from_stream(futures::StreamExt::chain(first, stream::pending()));
+        async move { ([("content-type", "application/grpc")], body) }
+    };
+    let routes = axum::Router::new().route("/thanos.Rules/Rules", axum::routing::post(answer));
+    let mut endpoints = Vec::new();
+    let mut served = Vec::new();
+    for name in ["a", "b", "c"] {
+        let server = sabre_testkit::grpc::serve(routes.clone().into()).await.unwrap();
+        endpoints.push(ruler_at(name.to_owned(), server.channel.clone()));
+        served.push(server);
+    }
+    let pool = Pool::new();
+    pool.replace(endpoints);
+    // Two of the three fit.
+    let budget = Budget::new(64 << 20, "--sabre.memory-budget");
+    let options = ApiOptions {
+        budget: budget.clone(),
+        timeout: Duration::from_secs(600),
+        ..ApiOptions::default()
+    };
+    let call = call(true, &options);
+    let wanted = WantedRules::default();
+    let asking = rules::ask(&pool, &call, &wanted, &[]);
+    let both_charged = async {
+        while budget.usage().used_bytes < 2 * CLAIMED_BYTES {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = asking => panic!("answered, although nobody said anything"),
+        () = both_charged => {}
+    }
+    assert!(budget.usage().high_water_bytes <= 64 << 20);
+    assert_eq!(budget.usage().used_bytes, 0, "all goes with the call");
+}
+
+#[tokio::test]
+async fn of_messages_that_do_not_fit_together_the_flag_is_named() {
+    let stop = CancellationToken::new();
+    let pool = pool_of_ruler(vec![group(&"g".repeat(600_000), Vec::new())], &stop).await;
+    let budget = Budget::new(1_000_000, "--sabre.memory-budget");
+    let options = ApiOptions {
+        budget: budget.clone(),
+        ..ApiOptions::default()
+    };
+    // It takes its bytes twice: as it comes, and as it is decoded.
+    let got = rules::ask(&pool, &call(true, &options), &WantedRules::default(), &[])
+        .await
+        .unwrap();
+    assert!(got.items.is_empty());
+    assert!(
+        got.warnings[0].contains("raise --sabre.memory-budget"),
+        "{:?}",
+        got.warnings
+    );
+    drop(got);
+    assert_eq!(budget.usage().used_bytes, 0);
     stop.cancel();
 }
