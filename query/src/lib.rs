@@ -19,5 +19,6 @@ pub mod run;
 pub mod source;
 #[cfg(test)]
 mod testing;
+mod watched;
 
 pub use source::{SelectOptions, SelectRequest, SeriesItem, SeriesStream, SourceFailure, StoreSource};

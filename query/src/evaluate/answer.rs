@@ -95,6 +95,13 @@ impl Charged {
         Charged(charges.into())
     }
 
+    /// So many bytes of a budget.
+    #[cfg(test)]
+    pub(crate) fn of_budget(budget: &sabre_runtime::budget::Budget, bytes: u64) -> Charged {
+        let ledger = super::ledger::Ledger::new(budget, budget.nothing(), "--limit".to_owned());
+        Charged::new(Arc::new(ledger).charge(bytes).expect("it is free"))
+    }
+
     /// The bytes charged.
     pub fn bytes(&self) -> u64 {
         self.0.iter().map(Charge::bytes).sum()

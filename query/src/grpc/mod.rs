@@ -9,6 +9,7 @@ mod series;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! As in Thanos nothing is merged here: replica labels are known to the querier that answers people, and it merges the
 //! answers of all, however many queriers they came through.
 
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, stream};
 use sabre_proto::thanos::{
     ExemplarData, ExemplarsRequest, ExemplarsResponse, MetricMetadata, MetricMetadataRequest,
     MetricMetadataResponse, RuleGroup, RulesRequest, RulesResponse, TargetDiscovery, TargetsRequest,
@@ -14,7 +14,10 @@ use sabre_proto::thanos::{
 };
 use tonic::{Request, Response, Status, async_trait, metadata::MetadataMap};
 
-use super::{Services, forwarded};
+use super::{
+    Services, forwarded,
+    unread::{Messages, while_read},
+};
 use crate::{
     evaluate::FailureKind,
     http::{
@@ -28,7 +31,7 @@ use crate::{
 };
 
 /// Messages, one for each thing said, warnings last.
-type Answer<M> = Result<Response<BoxStream<'static, Result<M, Status>>>, Status>;
+type Answer<M> = Result<Response<Messages<M>>, Status>;
 
 /// A message that is one thing said, or a warning.
 trait Said: Sized + Send + 'static {
@@ -83,13 +86,13 @@ fn answer<M: Said>(gathered: Result<Gathered<M::Item>, ApiFailure>) -> Answer<M>
     let gathered = gathered.map_err(|failure| status(&failure))?;
     let items = stream::iter(gathered.items).map(M::item);
     let warnings = stream::iter(gathered.warnings).map(M::warning);
-    // They are charged until they are sent.
+    // They are charged until they are sent, or nobody reads on.
     let charge = gathered.charge;
     let charged = items.chain(warnings).map(move |message| {
         let _held = &charge;
         Ok(message)
     });
-    Ok(Response::new(charged.boxed()))
+    Ok(Response::new(while_read(charged.boxed())))
 }
 
 /// A peer that fails where all must answer ends the call as it does for series.
@@ -156,5 +159,33 @@ impl StatusApi for Services {
             request.metadata(),
         )?;
         answer(statistics::fetch(&self.pool, &call, asked).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sabre_runtime::budget::Budget;
+
+    use super::*;
+    use crate::watched::MAX_PAUSE;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_peers_said_is_given_up_when_nobody_reads_it() {
+        let budget = Budget::new(1000, "--sabre.memory-budget");
+        let gathered = Gathered {
+            items: vec![RuleGroup::default(); 3],
+            warnings: vec!["a peer is gone".to_owned()],
+            charge: Arc::new(budget.try_reserve(900).unwrap()),
+        };
+        let answer: Answer<RulesResponse> = answer(Ok(gathered));
+        let mut messages = answer.unwrap().into_inner();
+        assert!(messages.next().await.unwrap().is_ok());
+        assert_eq!(budget.usage().used_bytes, 900);
+        tokio::time::sleep(MAX_PAUSE * 3).await;
+        assert_eq!(budget.usage().used_bytes, 0);
+        let status = messages.next().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
     }
 }

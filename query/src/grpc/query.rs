@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, stream};
 use sabre_proto::{
     convert::matchers_from_wire,
     thanos::{
@@ -13,7 +13,12 @@ use sabre_proto::{
 use sabre_runtime::clock;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Services, answers::time_series, forwarded, query_status};
+use super::{
+    Services,
+    answers::time_series,
+    forwarded, query_status,
+    unread::{Messages, while_read},
+};
 use crate::evaluate::{Answer, QueryRequest, QueryTimes, RequestContext, Resolution};
 
 /// Most series of a batch, whatever is asked for.
@@ -108,7 +113,7 @@ impl Query for Services {
     async fn query(
         &self,
         request: Request<WireRequest>,
-    ) -> Result<Response<BoxStream<'static, Result<QueryResponse, Status>>>, Status> {
+    ) -> Result<Response<Messages<QueryResponse>>, Status> {
         let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let times = QueryTimes::Instant {
@@ -126,13 +131,13 @@ impl Query for Services {
                 result: Some(said!(query_response, message)),
             })
         });
-        Ok(Response::new(messages.boxed()))
+        Ok(Response::new(while_read(messages.boxed())))
     }
 
     async fn query_range(
         &self,
         request: Request<QueryRangeRequest>,
-    ) -> Result<Response<BoxStream<'static, Result<QueryRangeResponse, Status>>>, Status> {
+    ) -> Result<Response<Messages<QueryRangeResponse>>, Status> {
         let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
         let times = QueryTimes::Range {
@@ -148,7 +153,7 @@ impl Query for Services {
                 result: Some(said!(query_range_response, message)),
             })
         });
-        Ok(Response::new(messages.boxed()))
+        Ok(Response::new(while_read(messages.boxed())))
     }
 }
 

@@ -14,10 +14,14 @@ use sabre_proto::{
     },
 };
 use sabre_runtime::budget::Budget;
+use tokio::time::timeout;
 use tonic::Status;
 
-use super::{ServiceOptions, source_status};
-use crate::source::{Account, SelectOptions, SelectRequest, SeriesItem, SeriesStream};
+use super::{ServiceOptions, source_status, unread::unread};
+use crate::{
+    source::{Account, SelectOptions, SelectRequest, SeriesItem, SeriesStream},
+    watched::MAX_PAUSE,
+};
 
 /// Frames are sent once they have so many bytes.
 const FRAME_BYTES: usize = 256 << 10;
@@ -67,7 +71,7 @@ pub(super) fn wants_partial(disabled: bool, strategy: i32) -> bool {
     !disabled && strategy != i32::from(PartialResponseStrategy::Abort)
 }
 
-/// Sends all series of a stream; ends with it, with a limit, or when nobody listens any more.
+/// Sends all series of a stream; ends with it, with a limit, or when nobody listens or reads on any more.
 pub(super) async fn send(
     items: SeriesStream,
     sender: FrameSender,
@@ -181,7 +185,8 @@ impl Answer {
             return Ok(());
         }
         let gone = |_| Status::cancelled("the caller has gone");
-        sender.send(self.frames.take()).await.map_err(gone)
+        let sent = timeout(MAX_PAUSE, sender.send(self.frames.take())).await;
+        sent.map_err(|_| unread())?.map_err(gone)
     }
 }
 

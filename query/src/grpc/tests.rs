@@ -1,5 +1,6 @@
 mod peers;
 mod query_api;
+mod unread;
 
 use std::sync::Arc;
 

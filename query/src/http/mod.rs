@@ -5,7 +5,7 @@
 //! | `form`, `values`, `asked`, `tenant` | from parameters and headers to what is asked |
 //! | `handlers` | one file for each group of addresses |
 //! | `peers` | what is asked of all peers but series: rules, targets, metadata, exemplars, statistics; merged |
-//! | `json`, `encoding`, `reply`, `watched` | from results to bytes, piece by piece |
+//! | `json`, `encoding`, `reply` | from results to bytes, piece by piece |
 //! | `failure` | errors, their types and status codes |
 //! | `slow_log` | which queries took long |
 //!
@@ -27,7 +27,6 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod values;
-mod watched;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Sending answers: short ones at once, long ones as they are written.
 
-use std::{io, time::Duration};
+use std::io;
 
 use axum::{
     body::Body,
@@ -15,11 +15,9 @@ use super::{
     encoding::{Encoder, Encoding},
     failure::ApiFailure,
     json::document::Document,
-    watched::Watched,
 };
+use crate::watched::{MAX_PAUSE, Watched};
 
-/// How long a client may read nothing before the rest of its answer is given up, with the memory it is charged for.
-const MAX_PAUSE: Duration = Duration::from_secs(120);
 /// What is written at once. It takes a fraction of a millisecond.
 const PIECE_BYTES: usize = 64 << 10;
 /// Shorter answers are not compressed.

@@ -12,9 +12,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+/// How long a client may read nothing before the rest of its answer is given up, with the memory it is charged for.
+pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(120);
+
 /// Something that is dropped when it was not taken for a while.
 #[derive(Debug)]
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     slot: Arc<Slot<T>>,
     watch: AbortHandle,
 }
@@ -28,7 +31,7 @@ struct Slot<T> {
 
 impl<T: Send + 'static> Watched<T> {
     /// Drops `item` when nobody takes it for `pause`, or a little more than that.
-    pub(super) fn new(item: T, pause: Duration) -> Self {
+    pub(crate) fn new(item: T, pause: Duration) -> Self {
         let slot = Arc::new(Slot {
             item: Mutex::new(Some(item)),
             uses: AtomicU64::new(0),
@@ -55,13 +58,13 @@ impl<T: Send + 'static> Watched<T> {
     }
 
     /// It, if it is still there.
-    pub(super) fn take(&self) -> Option<T> {
+    pub(crate) fn take(&self) -> Option<T> {
         self.slot.uses.fetch_add(1, Ordering::Relaxed);
         self.slot.item.lock().take()
     }
 
     /// Gives it back.
-    pub(super) fn put(&self, item: T) {
+    pub(crate) fn put(&self, item: T) {
         self.slot.uses.fetch_add(1, Ordering::Relaxed);
         *self.slot.item.lock() = Some(item);
     }
