@@ -14,6 +14,7 @@ pub use parts::{AggregateParts, ChunkPart, ChunkParts, SeriesParts};
 use crate::thanos::{SeriesResponse, series_response};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
+use std::collections::VecDeque;
 use wire::{Writer, bytes_field_len};
 
 /// The longest message peers take: gRPC libraries count its length in an `i32`.
@@ -29,6 +30,9 @@ const BATCH_SERIES: u8 = 1;
 const LABEL_NAME: u8 = 1;
 const LABEL_VALUE: u8 = 2;
 
+/// Buffers that are remembered to be written again: one waits to be sent, one is being sent, one is written.
+const REMEMBERED_BUFFERS: usize = 3;
+
 /// A message would be longer than peers take; nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -43,6 +47,8 @@ pub struct MessageTooLong {
 #[derive(Debug, Default)]
 pub struct SeriesFrameBuilder {
     buffer: BytesMut,
+    /// Buffers that were handed out, the oldest first.
+    handed_out: VecDeque<BytesMut>,
     /// Series lengths of the batch being written, kept to be computed once.
     series_lens: Vec<usize>,
 }
@@ -68,7 +74,7 @@ impl SeriesFrameBuilder {
     pub fn with_capacity(capacity_bytes: usize) -> Self {
         Self {
             buffer: BytesMut::with_capacity(capacity_bytes),
-            series_lens: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -88,8 +94,23 @@ impl SeriesFrameBuilder {
     }
 
     /// Makes room for `additional_bytes` more at once.
+    ///
+    /// With nothing written, it is a buffer that was taken before and that its reader has dropped, if there is one: its
+    /// pages are there already and need not be cleared again. The last few buffers live as long as the builder.
     pub fn reserve(&mut self, additional_bytes: usize) {
-        self.buffer.reserve(additional_bytes);
+        if !self.is_empty() {
+            return self.buffer.reserve(additional_bytes);
+        }
+        self.handed_out.push_back(std::mem::take(&mut self.buffer));
+        let free = self
+            .handed_out
+            .iter_mut()
+            .position(|buffer| buffer.try_reclaim(additional_bytes));
+        let free = free.and_then(|at| self.handed_out.remove(at));
+        self.buffer = free.unwrap_or_else(|| BytesMut::with_capacity(additional_bytes));
+        while self.handed_out.len() > REMEMBERED_BUFFERS {
+            self.handed_out.pop_front();
+        }
     }
 
     /// Writes a message with one series.

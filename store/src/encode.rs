@@ -23,6 +23,9 @@ use crate::{
 /// A buffer of messages goes out once it has so many bytes: the fewer buffers, the fewer system calls and wake-ups.
 const FRAME_BYTES: usize = 1 << 20;
 
+/// Room behind that for the message that makes a buffer full, so that it is not moved for its sake.
+const LAST_MESSAGE_BYTES: usize = 64 << 10;
+
 /// After so many bytes other tasks get their turn: some 300 µs.
 const TURN_BYTES: usize = 256 << 10;
 
@@ -112,7 +115,12 @@ impl Encoder {
     ) -> Result<Turn, EncodeError> {
         let merged = batch.merged();
         if self.builder.is_empty() {
-            self.builder.reserve(work_bytes(batch, self.next, FRAME_BYTES));
+            let work_bytes = work_bytes(batch, self.next, FRAME_BYTES);
+            // Buffers of one size can take the place of each other.
+            self.builder.reserve(match work_bytes < FRAME_BYTES / 4 {
+                true => work_bytes,
+                false => FRAME_BYTES + LAST_MESSAGE_BYTES,
+            });
         }
         let turn_end = FRAME_BYTES.min(self.builder.len() + TURN_BYTES);
         let mut message = Message::new();

@@ -46,6 +46,32 @@ fn chunks(series: &Series) -> Vec<ChunkParts<'_>> {
         .collect()
 }
 
+#[test]
+fn a_buffer_is_written_again_once_its_reader_has_dropped_it() {
+    const ROOM_BYTES: usize = 100_000;
+    let mut builder = SeriesFrameBuilder::default();
+    let mut write = |text: &str| {
+        builder.reserve(ROOM_BYTES);
+        builder.warning(text).unwrap();
+        builder.take()
+    };
+    let (first, second) = (write("one"), write("two"));
+    let place = first.as_ptr();
+    assert_ne!(second.as_ptr(), place, "the first is still read");
+    drop(first);
+    let third = write("three");
+    assert_eq!(third.as_ptr(), place);
+    let read = |frame: &Bytes| SeriesResponse::decode(&frame[MESSAGE_HEADER_BYTES..]).unwrap();
+    let warning = |text: &str| SeriesResponse {
+        result: Some(series_response::Result::Warning(text.to_owned())),
+    };
+    assert_eq!((read(&second), read(&third)), (warning("two"), warning("three")));
+    // However many are read at once, few are remembered.
+    let many: Vec<Bytes> = (0..20).map(|_| write("again")).collect();
+    assert!(many.iter().all(|frame| read(frame) == warning("again")));
+    assert!(builder.handed_out.len() <= REMEMBERED_BUFFERS);
+}
+
 fn any_chunk() -> impl Strategy<Value = Option<Chunk>> {
     let hash = prop_oneof![Just(0u64), any::<u64>()];
     let data = proptest::collection::vec(any::<u8>(), 0..200);

@@ -41,6 +41,12 @@ use crate::Deadlines;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connection = TokioIo<TcpStream>;
 
+/// How much of an answer a connection reads at once, and the longest head of one. Each connection of the pool keeps such
+/// a buffer and fills it again and again, because whoever reads bodies copies pieces out at once.
+///
+/// Left to itself the HTTP library makes buffers of up to 400 KiB, grows them by copying, and gives each connection one.
+pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;
+
 /// How long a connection may take, before TLS.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -97,6 +103,7 @@ impl Connector {
 
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .http1_read_buf_exact_size(READ_BUFFER_BYTES)
             .pool_idle_timeout(Some(http.idle_conn_timeout).filter(|timeout| !timeout.is_zero()))
             .pool_max_idle_per_host(match http.max_idle_conns_per_host {
                 // What Go takes 0 for.

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 
-use super::{S3Bucket, error::At};
+use super::{S3Bucket, connector::READ_BUFFER_BYTES, error::At};
 use crate::{
     bucket::{GetBody, ObjectMeta, RangeBody},
     error::{Error, ErrorKind, Operation, Result},
@@ -73,7 +73,15 @@ impl Reading {
         if self.arrived > self.size_bytes {
             return Err(truncated(at, self.arrived, self.size_bytes));
         }
-        Ok(Some(bytes))
+        Ok(Some(own(bytes)))
+    }
+}
+
+/// A piece that holds no more memory than its bytes take: they are part of the buffer of a connection.
+fn own(piece: Bytes) -> Bytes {
+    match piece.len() < READ_BUFFER_BYTES / 2 {
+        true => Bytes::copy_from_slice(&piece),
+        false => piece,
     }
 }
 
@@ -187,7 +195,8 @@ fn unsatisfied_total(header: &str) -> Option<u64> {
         .ok()
 }
 
-/// Reads a body that has `expected` bytes, no more than were asked for.
+/// Reads a body that has `expected` bytes, no more than were asked for, into memory of its own: the buffers of the
+/// connection are free again at once.
 async fn collect(at: At<'_>, mut body: ByteStream, expected: u64) -> Result<Bytes> {
     let expected_len = usize::try_from(expected).map_err(|_| {
         at.fail(
@@ -197,9 +206,6 @@ async fn collect(at: At<'_>, mut body: ByteStream, expected: u64) -> Result<Byte
     })?;
     let mut all = BytesMut::new();
     while let Some(bytes) = body.next().await.transpose().map_err(|e| at.body(&e))? {
-        if bytes.len() == expected_len && all.is_empty() {
-            return Ok(bytes);
-        }
         if all.is_empty() {
             // Not before the first bytes are here: an answer that only promises much gets no memory.
             all.reserve(expected_len);
@@ -270,6 +276,42 @@ fn truncated(at: At<'_>, arrived: u64, expected: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const AT: At<'static> = At {
+        operation: Operation::GetRange,
+        bucket: "b",
+        key: "k",
+    };
+
+    #[tokio::test]
+    async fn a_collected_range_holds_no_buffer_of_a_connection() {
+        let buffer = Bytes::from(vec![7; READ_BUFFER_BYTES]);
+        for piece in [buffer.slice(..100), buffer.clone()] {
+            let expected = piece.len() as u64;
+            let all = collect(AT, ByteStream::from(piece.clone()), expected)
+                .await
+                .unwrap();
+            assert_eq!(all, piece);
+            assert!(!buffer.as_ptr_range().contains(&all.as_ptr()));
+        }
+        let short = collect(AT, ByteStream::from(buffer.slice(..100)), 101)
+            .await
+            .unwrap_err();
+        assert_eq!(short.kind(), ErrorKind::Truncated);
+        let long = collect(AT, ByteStream::from(buffer.slice(..100)), 99)
+            .await
+            .unwrap_err();
+        assert_eq!(long.kind(), ErrorKind::Truncated);
+    }
+
+    #[test]
+    fn a_small_piece_of_a_body_is_copied_out_of_the_buffer_of_its_connection() {
+        let buffer = Bytes::from(vec![7; READ_BUFFER_BYTES]);
+        let small = own(buffer.slice(..1000));
+        assert_eq!(small, buffer.slice(..1000));
+        assert!(!buffer.as_ptr_range().contains(&small.as_ptr()));
+        assert_eq!(own(buffer.clone()).as_ptr(), buffer.as_ptr());
+    }
 
     #[test]
     fn content_ranges() {
