@@ -1,8 +1,16 @@
-"""docs.py BINARY: the commands of docs/ that are marked as running anywhere, on the bucket of the demo.
+"""docs.py BINARY PROMETHEUS: the commands of all pages of this repository: README.md, docs/, deploy/ and the others.
 
-A block of commands in docs/*.md says what it needs: `sh runs`, `sh cluster` or `sh aws`. Those that run are run, each line for
-itself, with bucket.yaml in the folder and a block's name in ULID. All flags of `sabre` in the other blocks and in the text must exist.
-Links between pages must lead somewhere.
+Each block of a page says after its backquotes what becomes of it, and none may say nothing:
+
+- `sh runs`: each command is run here, in a copy of the page's folder, with bucket.yaml (the bucket of the demo) and values.yaml (the
+  chart's) beside it and a block's name in ULID. `cargo run` of a program that was built becomes that program.
+- `sh serves`: each command is started with its addresses and paths mapped to this machine; all of a page run together, must become ready,
+  must know each other, and end with 0.
+- `sh elsewhere`: each command is run by another script or test, which ELSEWHERE names; that must be one that .ci/run runs.
+- `sh cluster`, `sh aws`: the block says to its reader, too, that it needs a cluster or AWS.
+- `yaml`, `text`: no commands.
+
+All flags of `sabre` in blocks and in the text must exist. Links between pages must lead somewhere.
 """
 
 import os
@@ -14,14 +22,46 @@ import subprocess
 import sys
 import tempfile
 
+import rolling
+from actions import answers, free_port, wait_for
 from manifests import Flags
 from monitoring import start_demo
 
-DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NO_COMMANDS = ("yaml", "text")
+# What a block that is not run must tell its reader.
+NOTES = {"sh cluster": "needs a cluster", "sh aws": "needs AWS"}
+# {how a command begins: the script or test that runs it, which is in .ci/run by that name}
+ELSEWHERE = {
+    "cargo run --release -- demo": "tests/scripts/demo.sh",
+    "cargo test --workspace": "cargo test --workspace --locked",
+    "kubectl kustomize overlays/eks": "tests/deploy/validate.sh",
+    "sabre es-retention register-repo ": "tests/deploy/rolling.py",
+    "sabre es-retention run": "tests/deploy/rolling.py",
+    "sabre es-retention status": "--test forty_days",
+    "sabre es-retention plan": "--test forty_days",
+    "sabre es-retention restore ": "--test forty_days",
+}
+# Smaller than what a reader measures with.
+SMALLER = {"sabre-benches": ["--pods", "4"]}
+
+
+def pages():
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in listed.split()]
 
 
 def blocks(text):
-    return re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text, re.M)
+    """What stands behind the backquotes of each block, and its lines; a block may stand within a list."""
+    for indent, info, body in re.findall(r"^( *)```(.*)\n((?:.*\n)*?) *```$", text, re.M):
+        yield info, "\n".join(line.removeprefix(indent) for line in body.splitlines())
+
+
+def commands(body):
+    """Each command of a block on a line of its own, without comments."""
+    lines = re.sub(r" *\\\n *", " ", body).splitlines()
+    lines = (re.sub(r"(^|\s)#\s.*$", "", line).strip() for line in lines)
+    return [line for line in lines if line]
 
 
 def anchors(text):
@@ -31,6 +71,8 @@ def anchors(text):
 def check_links(file, text):
     for target in re.findall(r"\]\(([^)]*)\)", text):
         page, _, anchor = target.partition("#")
+        if page.startswith("https://"):
+            continue
         path = (file.parent / page) if page else file
         if not path.exists():
             yield f"{target} leads nowhere"
@@ -40,7 +82,7 @@ def check_links(file, text):
 
 def check_flags(flags, text):
     """Commands of sabre, in blocks or between backticks."""
-    for command in re.findall(r"sabre ((?:sidecar|store|compact|query|tools|es-retention)\b[^`\n|>#;]*)", text):
+    for command in re.findall(r"sabre ((?:sidecar|store|compact|query|tools|es-retention)\b[^`\n|>#;]*)", re.sub(r" *\\\n *", " ", text)):
         words = command.split()
         names = []
         while words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
@@ -51,50 +93,169 @@ def check_flags(flags, text):
                 yield f"sabre {' '.join(names)} has no flag --{flag}"
 
 
-def run(file, text, env, folder):
-    count = 0
+def check_blocks(text, ran_by_ci, used):
+    """That each block is classified, and those that are not run here say where they are or what they need."""
     for info, body in blocks(text):
-        if info.startswith("sh") and info not in ("sh runs", "sh cluster", "sh aws"):
-            yield f"a block does not say what it needs: {body.splitlines()[0]}"
-        if info != "sh runs":
+        first = (body.splitlines() or [""])[0]
+        if info in NOTES:
+            if NOTES[info] not in body:
+                yield f"a block does not tell its reader that it {NOTES[info]}: {first}"
+        elif info == "sh elsewhere":
+            for command in commands(body):
+                begin = next((begin for begin in ELSEWHERE if command.startswith(begin)), None)
+                if begin is None:
+                    yield f"nobody runs: {command}"
+                    continue
+                used.add(begin)
+                if ELSEWHERE[begin] not in ran_by_ci:
+                    yield f"{ELSEWHERE[begin]} should run {command}, and .ci/run does not run it"
+        elif info not in ("sh runs", "sh serves", *NO_COMMANDS):
+            yield f"a block does not say what it needs: {first}"
+
+
+class Place:
+    """A folder in which the commands of pages are run."""
+
+    def __init__(self, folder, binary, prometheus):
+        self.folder, self.binary, self.prometheus = folder, binary, prometheus
+        self.env = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+        # {component: (process, HTTP address, gRPC address)}
+        self.serving = {}
+        self.others = []
+
+    def prepare(self, running):
+        (self.folder / "bin").mkdir()
+        (self.folder / "bin/sabre").symlink_to(self.binary)
+        _, bucket = start_demo(self.binary, running)
+        shutil.copytree(bucket, self.folder / "bucket")
+        self.bucket_yaml = f"type: FILESYSTEM\nconfig: {{directory: {self.folder}/bucket}}\n"
+        (self.folder / "bucket.yaml").write_text(self.bucket_yaml)
+        listed = subprocess.run(
+            ["sabre", "tools", "bucket", "ls", f"--objstore.config-file={self.folder}/bucket.yaml"],
+            env=self.env, check=True, capture_output=True, text=True,
+        )
+        self.env["ULID"] = listed.stdout.split()[0]
+
+    def of(self, page):
+        """A copy of the page's folder, if its commands are about what lies there."""
+        if page.parent in (ROOT, ROOT / "docs"):
+            return self.folder
+        copy = self.folder / page.parent.relative_to(ROOT)
+        if not copy.exists():
+            shutil.copytree(page.parent, copy)
+            (copy / "bucket.yaml").write_text(self.bucket_yaml)
+            shutil.copy(ROOT / "tests/deploy/helm/plain.yaml", copy / "values.yaml")
+        return copy
+
+    def run(self, line, cwd):
+        """A sentence if the command fails."""
+        words = line.split()
+        if words[:3] == ["cargo", "run", "--release"] and words[3] == "-p":
+            name = words[4]
+            words = [str(pathlib.Path(self.binary).parent / name), *words[words.index("--") + 1:], *SMALLER.get(name, [])]
+            # One that is compared with is whatever the reader has.
+            line = " ".join(re.sub(r"^(sabre|other)=.*", rf"\1={self.binary}", word) for word in words)
+        done = subprocess.run(["bash", "-c", line], env=self.env, cwd=cwd, capture_output=True, text=True, check=False)
+        return f"{line}\n{done.stderr}" if done.returncode != 0 else None
+
+    def start(self, line):
+        """Starts a component as the page has it, on addresses and paths of this machine."""
+        words = line.split()
+        assert words[0] == "sabre", line
+        component = words[1]
+        http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        mapped = [self.binary, component, f"--http-address={http}"]
+        if component != "compact":
+            mapped.append(f"--grpc-address={grpc}")
+        for word in words[2:]:
+            flag, _, value = word.partition("=")
+            if flag == "--prometheus.url":
+                value = self.start_prometheus()
+            elif flag == "--endpoint":
+                other = next(name for name in ("sidecar", "store") if name in value)
+                value = self.serving[other][2]
+            elif value.startswith("/"):
+                value = f"{self.folder}{value}"
+            mapped.append(f"{flag}={value}" if value else flag)
+        log = open(self.folder / f"{component}.log", "w", encoding="utf-8")
+        process = subprocess.Popen(mapped, cwd=self.folder, env=self.env, stdout=log, stderr=log)
+        self.serving[component] = (process, http, grpc)
+        wait_for(f"{component} to be ready", lambda: self.is_ready(component), 60)
+
+    def is_ready(self, component):
+        process, http, _ = self.serving[component]
+        if process.poll() is not None:
+            raise SystemExit(f"{component} ended with {process.returncode}:\n" + (self.folder / f"{component}.log").read_text())
+        return answers(f"http://{http}/-/ready")
+
+    def start_prometheus(self):
+        """One with the flags and labels that README.md asks for, on the data that the sidecar gets to see."""
+        address = f"127.0.0.1:{free_port()}"
+        (self.folder / "prometheus.yml").write_text("global: {external_labels: {cluster: a, replica: b}}\n")
+        self.others.append(subprocess.Popen(
+            [self.prometheus, f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/prometheus",
+             "--storage.tsdb.min-block-duration=2h", "--storage.tsdb.max-block-duration=2h", f"--web.listen-address={address}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ))
+        wait_for("Prometheus", lambda: answers(f"http://{address}/-/ready"), 60)
+        return f"http://{address}"
+
+    def end(self):
+        """Ends what serves, and says what did not end well or did not know its endpoints."""
+        if "query" in self.serving:
+            port = int(self.serving["query"][1].rpartition(":")[2])
+            wait_for("the querier to know its endpoints", lambda: rolling.up_endpoints(port) == 2, 60)
+        for component, (process, _, _) in reversed(self.serving.items()):
+            process.terminate()
+            if process.wait(60) != 0:
+                yield f"{component} ended with {process.returncode}:\n" + (self.folder / f"{component}.log").read_text()
+        self.serving.clear()
+
+    def kill(self):
+        for process in [*(process for process, _, _ in self.serving.values()), *self.others]:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def run(page, text, place):
+    counts = {"sh runs": 0, "sh serves": 0}
+    for info, body in blocks(text):
+        if info not in counts:
             continue
-        for line in body.splitlines():
-            done = subprocess.run(["bash", "-c", line], env=env, cwd=folder, capture_output=True, text=True, check=False)
-            count += 1
-            if done.returncode != 0:
-                yield f"{line}\n{done.stderr}"
-    print(f"{file.name}: {count} commands")
+        for line in commands(body):
+            counts[info] += 1
+            if info == "sh serves":
+                place.start(line)
+            elif problem := place.run(line, place.of(page)):
+                yield problem
+    yield from place.end()
+    if any(counts.values()):
+        print(f"{page.relative_to(ROOT)}: {counts['sh runs']} commands run, {counts['sh serves']} serve", flush=True)
 
 
 def main():
-    binary = os.path.abspath(sys.argv[1])
+    binary, prometheus = os.path.abspath(sys.argv[1]), sys.argv[2]
     flags = Flags(binary)
-    problems, running = [], []
+    ran_by_ci = (ROOT / ".ci/run").read_text()
+    problems, running, used = [], [], set()
     with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        (folder / "bin").mkdir()
-        (folder / "bin/sabre").symlink_to(binary)
+        place = Place(pathlib.Path(name), binary, prometheus)
         try:
-            _, bucket = start_demo(binary, running)
-            shutil.copytree(bucket, folder / "bucket")
-            (folder / "bucket.yaml").write_text(f"type: FILESYSTEM\nconfig: {{directory: {folder}/bucket}}\n")
-            env = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
-            listed = subprocess.run(
-                ["sabre", "tools", "bucket", "ls", f"--objstore.config-file={folder}/bucket.yaml"],
-                env=env, check=True, capture_output=True, text=True,
-            )
-            env["ULID"] = listed.stdout.split()[0]
-            for file in sorted(DOCS.glob("*.md")):
-                text = file.read_text()
-                found = [*check_links(file, text), *run(file, text, env, folder)]
+            place.prepare(running)
+            for page in pages():
+                text = page.read_text()
+                found = [*check_links(page, text), *check_blocks(text, ran_by_ci, used), *run(page, text, place)]
                 # That page is made from the flags themselves.
-                if file.name != "compatibility.md":
+                if page.name != "compatibility.md":
                     found += check_flags(flags, text)
-                problems += [f"{file.name}: {problem}" for problem in found]
+                problems += [f"{page.relative_to(ROOT)}: {problem}" for problem in found]
         finally:
+            place.kill()
             for process in running:
                 process.send_signal(signal.SIGINT)
                 process.wait(60)
+    problems += [f"no page has the command {begin}" for begin in ELSEWHERE.keys() - used]
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
