@@ -480,7 +480,7 @@ def search_job(stand, kustomize):
 
 
 def monitor(stand, queriers):
-    """Every query of the dashboards and alerts against what all of the set exports."""
+    """Every query of the dashboards and alerts against what all of the set exports, and a store and a querier that fail beside it."""
 
     class Textfile(Page):
         def body(self):
@@ -499,6 +499,7 @@ def monitor(stand, queriers):
         # Before the first scrape, so that every series is there when rates begin.
         for pod in queriers:
             monitoring.use(f"127.0.0.1:{pod.port}")
+        monitoring.fail(stand.binary, stand.objstore, stand.root, targets, running)
         url = monitoring.start_prometheus(stand.prometheus, stand.root / "monitoring", targets, running)
         for second in range(12):
             monitoring.use(f"127.0.0.1:{queriers[second % 2].port}")
