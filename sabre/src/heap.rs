@@ -119,12 +119,21 @@ mod tests {
         (0..64).map(|number| vec![number; HELD_BYTES / 64]).collect()
     }
 
-    /// The sum of `held: bytes` of all stacks, which stands in the second line.
+    /// The sum of what each stack holds, which stands below the stack as `t*: objects: bytes [...]`.
+    ///
+    /// The line of that form at the top is no such sum: it weighs all samples by their mean size, so that one small object
+    /// that happens to be sampled, and stands for thousands, makes it far too little.
     fn held_bytes(dump: &[u8]) -> usize {
         let text = String::from_utf8(dump.to_vec()).unwrap();
-        let line = text.lines().nth(1).unwrap();
-        let bytes = line.split_whitespace().nth(2).unwrap();
-        bytes.parse().unwrap_or_else(|error| panic!("{line}: {error}"))
+        let stacks = text.split("\n@ ").skip(1);
+        let all = stacks.map(|stack| {
+            stack
+                .lines()
+                .find(|line| line.trim_start().starts_with("t*: "))
+                .unwrap()
+        });
+        let bytes = all.map(|line| line.split_whitespace().nth(2).unwrap().parse::<usize>());
+        bytes.sum::<Result<_, _>>().unwrap()
     }
 
     #[test]
@@ -137,7 +146,11 @@ mod tests {
             let with = jemalloc.dump().unwrap();
             assert!(String::from_utf8_lossy(&with).starts_with("heap_v2/524288\n"));
             // Other tests of this process hold some too.
-            assert!(held_bytes(&with) >= HELD_BYTES / 2, "{}", held_bytes(&with));
+            assert!(
+                held_bytes(&with) >= HELD_BYTES / 2,
+                "{}",
+                String::from_utf8_lossy(&with)
+            );
             assert!(String::from_utf8_lossy(&with).contains("MAPPED_LIBRARIES:"));
             drop(held);
             assert!(held_bytes(&jemalloc.dump().unwrap()) < HELD_BYTES / 2);
