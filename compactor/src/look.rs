@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use sabre_block::View;
 use sabre_block::fetcher::PartialReason;
 use sabre_model::BlockId;
+use sabre_tsdb::meta::NoCompactReason;
 
 use crate::compactor::Compactor;
 use crate::error::PassError;
@@ -23,6 +24,8 @@ pub(crate) struct Looked {
     broken_metas: BTreeSet<BlockId>,
     /// Blocks of which downsampling leaves nothing, as this process found out.
     nothing_due: BTreeSet<BlockId>,
+    /// Aggregates that this process found sound, though a mark keeps them out of work.
+    proven: BTreeSet<BlockId>,
     /// What could not be looked at by the last look, in words.
     unseen: Option<String>,
     /// Whether there was such a thing since [`Compactor::forget_unseen`].
@@ -49,7 +52,11 @@ impl Compactor {
         let is_there =
             |block: BlockId| view.listing.get(block).is_some() || view.failures.contains_key(&block);
         self.quarantine.lock().retain(is_there);
-        self.looked.lock().nothing_due.retain(|block| is_there(*block));
+        {
+            let mut looked = self.looked.lock();
+            looked.nothing_due.retain(|block| is_there(*block));
+            looked.proven.retain(|block| is_there(*block));
+        }
         self.set_impossible_apart(&BlockInfo::with_incomplete(&view));
         let is_settled = |block, work| is_settled(&view, block, work);
         self.quarantine.lock().settle(is_settled);
@@ -119,6 +126,22 @@ impl Compactor {
         self.looked.lock().nothing_due.insert(block);
     }
 
+    /// Remembers that an aggregate was found sound.
+    pub(crate) fn note_proven(&self, block: BlockId) {
+        self.looked.lock().proven.insert(block);
+    }
+
+    /// The aggregates that somebody marked, for what may be a fault, and that this process has not read yet.
+    pub(crate) fn unproven(&self, view: &View) -> BTreeSet<BlockId> {
+        let looked = self.looked.lock();
+        let aggregates = view.metas.iter().filter(|meta| meta.resolution_ms() != 0);
+        let unread = aggregates.filter(|meta| !looked.proven.contains(&meta.ulid));
+        unread
+            .map(|meta| meta.ulid)
+            .filter(|block| may_be_marked_for_a_fault(view, *block))
+            .collect()
+    }
+
     /// Blocks that cannot be judged, with what was found.
     pub(crate) fn unclear_reasons(&self) -> BTreeMap<BlockId, String> {
         let looked = self.looked.lock();
@@ -148,6 +171,7 @@ impl Compactor {
         not_downsampled.extend(broken.iter().chain(&common).chain(&never_downsampled));
         let mut not_relied_on = self.with_quarantine(Quarantine::blocks);
         not_relied_on.extend(common.iter().chain(view.incomplete.keys()));
+        not_relied_on.extend(self.unproven(view));
         let unplaced = unplaced(view);
         Restraint {
             not_compacted,
@@ -265,6 +289,16 @@ fn is_settled(view: &View, block: BlockId, work: Work) -> bool {
         Work::Downsampling => marks.no_downsample.contains_key(&block),
     };
     is_kept_out || marks.deletion.contains_key(&block)
+}
+
+/// Whether a mark keeps the block out of work, other than those that compactors write of what is sound.
+fn may_be_marked_for_a_fault(view: &View, block: BlockId) -> bool {
+    use NoCompactReason::{DownsampleVerticalCompaction, IndexSizeExceeding};
+    let marks = &view.marks;
+    let mark = marks.no_compact.get(&block);
+    let is_no_compact =
+        mark.is_some_and(|mark| !matches!(mark.reason, IndexSizeExceeding | DownsampleVerticalCompaction));
+    is_no_compact || marks.no_downsample.contains_key(&block)
 }
 
 /// Blocks whose `meta.json` cannot be understood.

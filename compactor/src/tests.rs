@@ -9,6 +9,7 @@ mod halting;
 mod marks;
 mod nameless;
 mod planning;
+mod proving;
 mod running;
 mod serving;
 mod unclear;

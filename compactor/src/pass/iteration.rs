@@ -71,6 +71,9 @@ impl Compactor {
     /// A bucket that cannot be looked at.
     pub async fn plan(&self) -> Result<Vec<Action>, String> {
         let view = self.sync().await.map_err(|error| error.to_string())?;
+        if let Err(error) = self.prove_aggregates(&view).await {
+            tracing::warn!(%error, "an aggregate could not be read, finer data waits in this plan");
+        }
         let pending = self.context.bucket.pending_uploads("").await;
         let pending = pending.map_err(|error| error.to_string())?;
         Ok(plan::plan_all(&PlanInput {

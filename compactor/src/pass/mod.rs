@@ -6,4 +6,5 @@ mod downsampling;
 mod failure;
 mod iteration;
 mod marking;
+mod proving;
 mod retention;

@@ -13,6 +13,7 @@ impl Compactor {
     /// Marks the blocks that are past their retention, except those from which an aggregate is still due.
     pub(crate) async fn retain(&self) -> Result<(), PassError> {
         let view = self.sync().await?;
+        let mut outcome = self.prove_aggregates(&view).await;
         let RetentionPlan { expired, kept } = self.plan_retention(&view);
         self.metrics.waiting.set(gauge(kept.len()));
         for kept in &kept {
@@ -22,7 +23,6 @@ impl Compactor {
                 "block is past its retention and waits for an aggregate"
             );
         }
-        let mut outcome = Ok(());
         for block in expired {
             if view.marks.deletion.contains_key(&block.id()) {
                 continue;

@@ -27,6 +27,7 @@ pub use downsample::{DownsamplePlan, due_from_result, plan_downsampling, target_
 pub use group::{Group, groups};
 pub use guard::{CompactionPlan, GroupPlan, NewMark, Overlap, plan_group};
 pub use ladder::overlapping_run;
+pub(crate) use policy::COARSER_MS;
 pub use policy::{HOUR_MS, Policy, RANGES_MS, RESOLUTION_1H_MS, RESOLUTION_5M_MS, RetentionPolicy};
 pub use restraint::Restraint;
 pub use retention::{Kept, RetentionPlan, final_ranges, plan_retention, retention_of};

@@ -6,6 +6,8 @@ pub const HOUR_MS: i64 = 3_600_000;
 pub const RESOLUTION_5M_MS: i64 = 300_000;
 /// Milliseconds between samples of the second downsampled resolution.
 pub const RESOLUTION_1H_MS: i64 = HOUR_MS;
+/// Both of them.
+pub(crate) const COARSER_MS: [i64; 2] = [RESOLUTION_5M_MS, RESOLUTION_1H_MS];
 /// Time ranges of blocks by compaction level; Thanos' ladder.
 pub const RANGES_MS: [i64; 5] = [HOUR_MS, 2 * HOUR_MS, 8 * HOUR_MS, 48 * HOUR_MS, 336 * HOUR_MS];
 

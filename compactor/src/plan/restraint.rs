@@ -16,7 +16,8 @@ pub struct Restraint {
     /// Blocks whose marks could not be read: retention leaves them for later.
     pub not_retained: BTreeSet<BlockId>,
     /// Blocks that may be gone or of no use soon: marked for deletion, found broken, without a file, of another size than
-    /// they should have, or not clear. No raw data goes because they hold its aggregate.
+    /// they should have, not clear, or kept out of work by somebody and not read since. No raw data goes because they hold
+    /// its aggregate.
     pub not_relied_on: BTreeSet<BlockId>,
     /// Whether nothing is downsampled for the time being: a block that could not be read just now may be the result.
     pub holds_aggregates: bool,
