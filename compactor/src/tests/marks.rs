@@ -28,6 +28,18 @@ async fn iterate(compactor: &Compactor) -> Result<(), PassError> {
     ended.expect("the iteration goes in circles")
 }
 
+/// Iterates, and sees that blocks are left alone for a mark that nobody understands: so many.
+async fn leaves_alone_for(fixture: &Fixture, compactor: &Compactor, file: &str, blocks: usize) {
+    let outcome = iterate(compactor).await;
+    assert!(matches!(outcome, Err(PassError::Trouble(_))), "{outcome:?}");
+    let text = outcome.unwrap_err().to_string();
+    let why = format!("{file} is there and cannot be understood");
+    assert!(text.contains(&why), "{text}");
+    let left_alone = format!("sabre_compact_quarantined_blocks{{work=\"compaction\"}} {blocks}");
+    assert!(fixture.metric(&left_alone));
+    assert!(fixture.metric("thanos_compact_halted 1"));
+}
+
 async fn break_mark(fixture: &Fixture, block: BlockId, file: &str) {
     let key = format!("{block}/{file}");
     let broken = Bytes::from_static(HALF_A_MARK);
@@ -44,16 +56,8 @@ async fn a_broken_block_whose_no_compact_mark_cannot_be_understood_is_left_alone
     break_mark(&fixture, broken, NoCompactMark::FILE_NAME).await;
     let compactor = fixture.compactor();
     compactor.prepare().await.unwrap();
-    let outcome = iterate(&compactor).await;
-    assert!(matches!(outcome, Err(PassError::Trouble(_))), "{outcome:?}");
-    let text = outcome.unwrap_err().to_string();
-    assert!(
-        text.contains("no-compact-mark.json is there and cannot be understood"),
-        "{text}"
-    );
+    leaves_alone_for(&fixture, &compactor, NoCompactMark::FILE_NAME, 1).await;
     assert_eq!(levels(&fixture).await, AROUND_THE_SECOND);
-    assert!(fixture.metric("sabre_compact_quarantined_blocks{work=\"compaction\"} 1"));
-    assert!(fixture.metric("thanos_compact_halted 1"));
     let key = format!("{broken}/{}", NoCompactMark::FILE_NAME);
     assert_eq!(
         &fixture.bucket.get_all(&key, 100).await.unwrap()[..],
@@ -125,14 +129,7 @@ async fn an_empty_block_whose_deletion_mark_cannot_be_understood_is_left_alone()
     }
     let compactor = fixture.compactor();
     compactor.prepare().await.unwrap();
-    let outcome = iterate(&compactor).await;
-    assert!(matches!(outcome, Err(PassError::Trouble(_))), "{outcome:?}");
-    let text = outcome.unwrap_err().to_string();
-    assert!(
-        text.contains("deletion-mark.json is there and cannot be understood"),
-        "{text}"
-    );
-    assert!(fixture.metric("sabre_compact_quarantined_blocks{work=\"compaction\"} 2"));
+    leaves_alone_for(&fixture, &compactor, DeletionMark::FILE_NAME, 2).await;
     assert_eq!(levels(&fixture).await, [(0, 2, 1), (2, 4, 1), (8, 10, 1)]);
 }
 
