@@ -8,6 +8,8 @@ use sabre_testkit::fault::FaultBucket;
 
 use super::fixture::{Fixture, counters};
 
+mod downsampling;
+
 pub(super) const CLUSTERS: [&str; 4] = ["eu1", "us1", "asia1", "africa1"];
 
 /// Five blocks of 2 h of each cluster.

@@ -15,6 +15,8 @@ use super::running::{CLUSTERS, put_clusters};
 use crate::flags::command;
 use crate::run::run;
 
+mod settings;
+
 /// The code and the body of an answer.
 async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
     let asked = tokio::task::spawn_blocking(move || {
@@ -49,7 +51,7 @@ struct Served {
     address: SocketAddr,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), String>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Served {
@@ -92,7 +94,7 @@ impl Served {
             address,
             stop,
             running,
-            _dir: dir,
+            dir,
         }
     }
 

@@ -4,6 +4,7 @@ use sabre_runtime::metrics::Registry;
 
 use super::*;
 
+mod intervals;
 mod names;
 
 const GLOBAL: fn() -> ClientOptions = ClientOptions::default;

@@ -1,4 +1,5 @@
 mod groups;
+mod silent;
 mod tls;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::*;
 
 mod ahead;
+mod settings;
 mod waiting;
 
 use crate::source::{

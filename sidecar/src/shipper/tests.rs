@@ -20,6 +20,7 @@ use super::{
 };
 use crate::metrics::SidecarMetrics;
 
+mod at_once;
 mod away;
 mod faults;
 mod local;

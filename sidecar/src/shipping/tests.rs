@@ -11,6 +11,7 @@ use sabre_tsdb::chunk::{EncodedChunk, Encoding};
 
 use super::*;
 use crate::{
+    known::contact,
     metrics::SidecarMetrics,
     shipper::{Policy, ShipperConfig},
     testing::{eventually, known},
@@ -58,6 +59,23 @@ fn data_dir() -> tempfile::TempDir {
     dir
 }
 
+fn shipper(tsdb_dir: &Path, bucket: &str) -> Shipper {
+    Shipper::new(
+        ShipperConfig {
+            tsdb_dir: tsdb_dir.to_owned(),
+            state_file: "thanos.shipper.json".to_owned(),
+            source: "sidecar".to_owned(),
+            policy: Policy::default(),
+            skip_corrupted: false,
+            upload_concurrency: 1,
+            hash: sabre_block::upload::HashFunc::default(),
+            now_ms: || 0,
+        },
+        from_yaml(bucket, "sidecar").unwrap(),
+        SidecarMetrics::new(&Registry::new()),
+    )
+}
+
 fn count(server: &ScriptedServer, method: &str, part: &str) -> usize {
     let requests = server.requests();
     requests
@@ -75,20 +93,7 @@ async fn an_upload_under_way_is_aborted_before_shipping_has_ended() {
         server.endpoint()
     );
     let dir = data_dir();
-    let shipper = Shipper::new(
-        ShipperConfig {
-            tsdb_dir: dir.path().to_owned(),
-            state_file: "thanos.shipper.json".to_owned(),
-            source: "sidecar".to_owned(),
-            policy: Policy::default(),
-            skip_corrupted: false,
-            upload_concurrency: 1,
-            hash: sabre_block::upload::HashFunc::default(),
-            now_ms: || 0,
-        },
-        from_yaml(&config, "sidecar").unwrap(),
-        SidecarMetrics::new(&Registry::new()),
-    );
+    let shipper = shipper(dir.path(), &config);
     let (stop, path) = (CancellationToken::new(), dir.path().to_owned());
     let shipping = tokio::spawn({
         let (contact, stop) = (known(&[("cluster", "eu1")]), stop.clone());
@@ -109,4 +114,37 @@ async fn an_upload_under_way_is_aborted_before_shipping_has_ended() {
         1,
         "the end waits for the abort"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prometheus_that_says_nothing_is_waited_for_as_long_as_the_flag_says() {
+    for seconds in [5, 600] {
+        let dir = tempfile::tempdir().unwrap();
+        let bucket = format!(
+            "{{type: FILESYSTEM, config: {{directory: {:?}}}}}",
+            dir.path().display().to_string()
+        );
+        let (_silent, contact) = contact();
+        let (ready_timeout, stop) = (Duration::from_secs(seconds), CancellationToken::new());
+        let started = tokio::time::Instant::now();
+        let outcome = run(
+            shipper(dir.path(), &bucket),
+            dir.path(),
+            Gauge::default(),
+            contact,
+            ready_timeout,
+            stop,
+        );
+        let error = outcome.await.unwrap_err().to_string();
+        assert!(
+            error.contains("--prometheus.ready_timeout") && error.contains(&format!("{seconds}s")),
+            "{error}"
+        );
+        // Of the time of a test nothing passes but what is waited for, and timers tell milliseconds.
+        let waited = started.elapsed();
+        assert!(
+            waited >= ready_timeout && waited < ready_timeout + Duration::from_secs(1),
+            "{waited:?}"
+        );
+    }
 }

@@ -16,4 +16,5 @@ mod external;
 mod faults;
 mod gate;
 mod headers;
+mod settings;
 mod succession;

@@ -1,5 +1,6 @@
 //! What a sync sees, what it costs, and what it survives.
 
+mod at_once;
 mod failures;
 mod fixture;
 mod incomplete;

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        RootCertStore, ServerConfig,
+        ALL_VERSIONS, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::aws_lc_rs,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
         server::WebPkiClientVerifier,
@@ -35,6 +35,8 @@ use tonic::{
 
 use super::*;
 use crate::endpoints::{dial::dial, info};
+
+mod versions;
 
 /// Long enough for any machine; nothing waits for its end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,12 +104,17 @@ fn certificates(name: &str) -> Vec<CertificateDer<'static>> {
 
 /// A server `store.test` for clients of the authority only.
 async fn server() -> (String, AbortHandle) {
+    server_of(ALL_VERSIONS).await
+}
+
+/// One that speaks these versions only.
+async fn server_of(versions: &[&'static SupportedProtocolVersion]) -> (String, AbortHandle) {
     let mut roots = RootCertStore::empty();
     roots.add(certificates("ca.pem").remove(0)).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
     let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_client_cert_verifier(verifier.build().unwrap());
     let key = PrivateKeyDer::from_pem_file(file("server.key.pem")).unwrap();
