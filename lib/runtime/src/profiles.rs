@@ -11,10 +11,15 @@ pub mod message;
 mod needs;
 mod symbols;
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::OnceLock};
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message as _;
+
+use crate::budget::Budget;
+
+/// The budget of the process, which heap profiles are charged to.
+static BUDGET: OnceLock<Budget> = OnceLock::new();
 
 /// Why there is no profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +35,19 @@ pub(crate) enum Refusal {
         /// What, and what to do.
         problem: String,
     },
+    /// It was begun and came to nothing.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Takes the budget of the process. A second call changes nothing.
+pub(crate) fn charge_to(budget: &Budget) {
+    let _ = BUDGET.set(budget.clone());
+}
+
+/// What profiles are charged to: the budget of the process, if it has one.
+pub(crate) fn budget() -> Budget {
+    BUDGET.get().cloned().unwrap_or_else(Budget::unlimited)
 }
 
 /// As it is sent.

@@ -6,7 +6,7 @@ use super::{
     FlagError, Flags,
     spec::{FlagGroup, FlagSpec, Kind},
 };
-use crate::{budget::Budget, limits};
+use crate::{budget::Budget, limits, profiles};
 
 /// The flag that sets the process' [`Budget`].
 pub const MEMORY_BUDGET: &str = "sabre.memory-budget";
@@ -200,7 +200,9 @@ pub fn request_logging() -> FlagGroup {
 /// # Errors
 /// When the flag's value is no size, is zero, or is more than the container or the machine gives.
 pub fn budget(flags: &Flags) -> Result<Budget, FlagError> {
-    budget_within(flags, limits::memory_limit_bytes(Path::new("/")))
+    let budget = budget_within(flags, limits::memory_limit_bytes(Path::new("/")))?;
+    profiles::charge_to(&budget);
+    Ok(budget)
 }
 
 /// A budget that the kernel would end the process for is refused: who sets it would learn of it at the worst time.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -13,9 +14,12 @@ use axum::{
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::profiles::{
-    Refusal, cpu,
-    heap::{self, First, HeapSampler},
+use crate::{
+    budget::Budget,
+    profiles::{
+        self, Refusal, cpu,
+        heap::{self, First, HeapSampler},
+    },
 };
 
 /// How long a profile takes if nobody says.
@@ -70,6 +74,8 @@ const NO_HEAP: &str = "the allocator of this program takes no samples: sabre_mem
 #[derive(Debug, Clone)]
 struct Profiles {
     heap: Option<&'static dyn HeapSampler>,
+    /// What heap profiles are charged to; the budget of the process if none is named.
+    budget: Option<Budget>,
     /// Profiles end early when the server stops, and show what there is.
     stop: CancellationToken,
 }
@@ -81,12 +87,17 @@ struct Asked {
 
 /// The routes. Profiles that are being taken end when `stop` is cancelled.
 pub(super) fn routes(heap: Option<&'static dyn HeapSampler>, stop: CancellationToken) -> Router {
+    let budget = None;
+    router(Profiles { heap, budget, stop })
+}
+
+fn router(profiles: Profiles) -> Router {
     Router::new()
         .route("/debug/pprof", get(index))
         .route("/debug/pprof/", get(index))
         .route("/debug/pprof/{name}", get(profile))
         .route("/debug/fgprof", get(async || instead("block")))
-        .with_state(Profiles { heap, stop })
+        .with_state(profiles)
 }
 
 async fn index() -> String {
@@ -129,24 +140,24 @@ async fn profile(
 }
 
 impl Profiles {
-    async fn cpu(&self, seconds: u32) -> Result<Vec<u8>, Response> {
+    async fn cpu(&self, seconds: u32) -> Result<Bytes, Response> {
         let running = cpu::Running::begin(seconds)
             .await
             .map_err(|refusal| refused(&refusal))?;
         self.wait(seconds).await;
-        running.finish().await.map_err(|problem| failed(&problem))
+        running.finish().await.map_err(|refusal| refused(&refusal))
     }
 
-    async fn heap(&self, seconds: u32, first: First) -> Result<Vec<u8>, Response> {
+    async fn heap(&self, seconds: u32, first: First) -> Result<Bytes, Response> {
         let Some(sampler) = self.heap else {
             return Err(text(StatusCode::NOT_IMPLEMENTED, NO_HEAP));
         };
-        let running = heap::Running::begin(sampler).map_err(|refusal| refused(&refusal))?;
+        let budget = self.budget.clone().unwrap_or_else(profiles::budget);
+        let running = heap::Running::begin(sampler, &budget).await;
+        let running = running.map_err(|refusal| refused(&refusal))?;
         let took = self.wait(seconds).await;
-        running
-            .finish(first, took)
-            .await
-            .map_err(|problem| failed(&problem))
+        let finished = running.finish(first, took).await;
+        finished.map_err(|refusal| refused(&refusal))
     }
 
     /// Waits for the time or the end of the server, and says how long that was.
@@ -173,11 +184,11 @@ fn seconds(text: &str) -> Result<u32, String> {
 }
 
 fn refused(refusal: &Refusal) -> Response {
-    text(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())
-}
-
-fn failed(problem: &str) -> Response {
-    text(StatusCode::INTERNAL_SERVER_ERROR, problem)
+    let status = match refusal {
+        Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Refusal::InUse(_) | Refusal::Missing { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    text(status, &refusal.to_string())
 }
 
 fn instead(name: &str) -> Response {
@@ -192,7 +203,7 @@ fn text(status: StatusCode, line: &str) -> Response {
 }
 
 /// `name` is one of those above.
-fn file(name: &str, bytes: Vec<u8>) -> Response {
+fn file(name: &str, bytes: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (

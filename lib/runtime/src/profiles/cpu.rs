@@ -6,6 +6,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use bytes::Bytes;
 use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -72,16 +73,17 @@ impl Running {
     ///
     /// # Errors
     /// What went wrong.
-    pub(crate) async fn finish(mut self) -> Result<Vec<u8>, String> {
+    pub(crate) async fn finish(mut self) -> Result<Bytes, Refusal> {
         let Some(parts) = self.parts.take() else {
-            return Err("the profile has ended already".to_owned());
+            return Err(Refusal::Failed("the profile has ended already".to_owned()));
         };
         let made = crate::blocking(move || {
             let seen = collect(&parts)?;
             drop(parts);
             packed(&named(seen))
         });
-        made.await.map_err(|error| error.to_string())?
+        let made = made.await.map_err(|error| Refusal::Failed(error.to_string()))?;
+        made.map(Bytes::from).map_err(Refusal::Failed)
     }
 }
 

@@ -7,6 +7,7 @@ mod dump;
 
 use std::{fmt::Debug, sync::OnceLock, time::Duration};
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     mappings, packed,
     symbols::Symbols,
 };
-use crate::clock;
+use crate::{
+    budget::{Budget, Reservation},
+    clock,
+};
 use dump::Dump;
 
 #[cfg(test)]
@@ -28,6 +32,16 @@ const KINDS: [Kind; 4] = [
     ("inuse_objects", "count"),
     ("inuse_space", "bytes"),
 ];
+
+/// What a profile is charged from the beginning: enough for what is noted of a thousand stacks and what is made of it.
+const START_BYTES: u64 = 16 << 20;
+
+/// What is held at most for each byte of the allocator's text: its file in memory, the text, its stacks, the names of their
+/// functions, the profile and its encoding.
+const HELD_PER_BYTE: u64 = 16;
+
+/// How long memory is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Parts of the names of functions of allocators.
 const ALLOCATOR: [&str; 6] = [
@@ -82,6 +96,12 @@ pub(crate) enum First {
 
 /// A profile that is being taken; it ends when this is dropped.
 pub(crate) struct Running {
+    noting: Noting,
+    charge: Reservation,
+}
+
+/// An allocator that notes, until this is dropped.
+struct Noting {
     sampler: &'static dyn HeapSampler,
     _turn: SemaphorePermit<'static>,
 }
@@ -90,33 +110,50 @@ impl Running {
     /// Begins to note allocations.
     ///
     /// # Errors
-    /// When a profile is being taken, or the allocator does not work along.
-    pub(crate) fn begin(sampler: &'static dyn HeapSampler) -> Result<Self, Refusal> {
+    /// When a profile is being taken, the allocator does not work along, or the budget has no room.
+    pub(crate) async fn begin(sampler: &'static dyn HeapSampler, budget: &Budget) -> Result<Self, Refusal> {
         let turn = TURN.try_acquire().map_err(|_| Refusal::InUse("heap"))?;
-        let started = sampler.start();
-        started.map_err(|problem| Refusal::Missing {
-            kind: "heap",
-            problem,
-        })?;
-        Ok(Self { sampler, _turn: turn })
+        let budget = budget.child("a heap profile");
+        let charge = budget.reserve_within(START_BYTES, PATIENCE).await;
+        let charge = charge.map_err(|error| missing(error.to_string()))?;
+        sampler.start().map_err(missing)?;
+        let noting = Noting { sampler, _turn: turn };
+        Ok(Self { noting, charge })
     }
 
-    /// Ends it and gives the profile, compressed.
+    /// Ends it and gives the profile, compressed. It is charged as long as it is there.
     ///
     /// # Errors
-    /// What went wrong.
-    pub(crate) async fn finish(self, first: First, took: Duration) -> Result<Vec<u8>, String> {
+    /// When the budget has no room for what was noted, and what else went wrong.
+    pub(crate) async fn finish(self, first: First, took: Duration) -> Result<Bytes, Refusal> {
+        let Self { noting, mut charge } = self;
+        let text = crate::blocking(move || noting.sampler.dump()).await;
+        let text = text.map_err(|error| Refusal::Failed(error.to_string()))?;
+        let text = text.map_err(Refusal::Failed)?;
+        let held = (text.len() as u64).saturating_mul(HELD_PER_BYTE);
+        let more = held.saturating_sub(charge.bytes());
+        let grown = charge.grow_within(more, PATIENCE).await;
+        grown.map_err(|error| missing(error.to_string()))?;
         let made = crate::blocking(move || {
-            let text = self.sampler.dump()?;
-            drop(self);
             let dump = Dump::parse(&String::from_utf8_lossy(&text))?;
-            packed(&named(&dump, first, took))
+            drop(text);
+            let profile = Bytes::from(packed(&named(&dump, first, took))?);
+            charge.shrink_to(profile.len() as u64);
+            Ok(charge.attach(profile))
         });
-        made.await.map_err(|error| error.to_string())?
+        let made = made.await.map_err(|error| Refusal::Failed(error.to_string()))?;
+        made.map_err(Refusal::Failed)
     }
 }
 
-impl Drop for Running {
+fn missing(problem: String) -> Refusal {
+    Refusal::Missing {
+        kind: "heap",
+        problem,
+    }
+}
+
+impl Drop for Noting {
     fn drop(&mut self) {
         self.sampler.stop();
     }

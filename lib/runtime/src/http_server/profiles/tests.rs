@@ -24,6 +24,8 @@ struct Noted {
     starts: AtomicUsize,
     stops: AtomicUsize,
     is_broken: bool,
+    /// Lines that mean nothing, so that there is more to hold.
+    idle_lines: usize,
 }
 
 impl HeapSampler for Noted {
@@ -35,7 +37,7 @@ impl HeapSampler for Noted {
     fn dump(&self) -> Result<Vec<u8>, String> {
         match self.is_broken {
             true => Err("no memory file".to_owned()),
-            false => Ok(EXAMPLE.into()),
+            false => Ok(format!("{EXAMPLE}{}", "idle\n".repeat(self.idle_lines)).into()),
         }
     }
 
@@ -196,4 +198,44 @@ async fn an_allocator_that_fails_is_told_of_and_stopped() {
         (500, "no memory file\n")
     );
     assert_eq!(broken.counts(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heap_profile_is_charged_to_the_budget_or_refused() {
+    let _turn = TURN.lock().await;
+    let path = "/debug/pprof/heap?seconds=1";
+    // What is too small from the beginning, and what has no room for what came to be noted.
+    for (limit_bytes, idle_lines, code) in [
+        (1 << 20, 0, 503),
+        (16 << 20, 0, 200),
+        (16 << 20, 400_000, 503),
+        (64 << 20, 400_000, 200),
+    ] {
+        let budget = Budget::new(limit_bytes, "--sabre.memory-budget");
+        let sampler: &Noted = Box::leak(Box::new(Noted {
+            idle_lines,
+            ..Noted::default()
+        }));
+        let routes = router(Profiles {
+            heap: Some(sampler),
+            budget: Some(budget.clone()),
+            stop: CancellationToken::new(),
+        });
+        let response = answer(routes, path).await;
+        assert_eq!(response.status().as_u16(), code, "{limit_bytes} {idle_lines}");
+        // A profile is held until it has been sent.
+        assert_eq!(budget.usage().used_bytes > 0, code == 200);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        if code == 503 {
+            let text = String::from_utf8_lossy(&body);
+            assert!(
+                text.contains("a heap profile") && text.contains("--sabre.memory-budget"),
+                "{text}"
+            );
+        }
+        drop(body);
+        assert_eq!(budget.usage().used_bytes, 0);
+        let (starts, stops) = sampler.counts();
+        assert_eq!(starts, stops, "the allocator notes no more");
+    }
 }
