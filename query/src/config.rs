@@ -26,7 +26,7 @@ use crate::{
     fanout::FanoutOptions,
     flags::parse_label,
     grpc::ServiceOptions,
-    http::{ApiOptions, PartialResponse, TenancyOptions},
+    http::{ApiOptions, CertificateField, PartialResponse, TenancyOptions},
 };
 
 /// The flag that limits one query.
@@ -285,6 +285,7 @@ fn api(flags: &Flags, engine: &EngineConfig, selector_labels: Labels) -> Result<
         tenancy: TenancyOptions {
             header: flags.text("query.tenant-header")?.to_owned(),
             default_tenant: flags.text("query.default-tenant-id")?.to_owned(),
+            certificate_field: CertificateField::of_name(flags.text("query.tenant-certificate-field")?),
             enforced_label: enforced_label(flags)?,
         },
         selector_labels,

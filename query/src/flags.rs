@@ -437,10 +437,7 @@ const TENANCY: &[FlagSpec] = &[
         "query.tenant-certificate-field",
         Kind::Choice(&["organization", "organizationalUnit", "commonName"]),
         "",
-        "Field of the client's certificate that names the tenant",
-    )
-    .refused(
-        "certificates of clients are verified, and tenants are not read from them; name them by --query.tenant-header",
+        "Field of the client's certificate that names the tenant, in place of any header; see client_auth_type in --http.config",
     ),
     FlagSpec::new(
         "query.enforce-tenancy",

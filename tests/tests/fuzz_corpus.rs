@@ -51,6 +51,10 @@ const TARGETS: &[Target] = &[
     ("runtime_snappy_request", sabre_runtime::fuzz::snappy_request),
     ("objstore_server_text", sabre_objstore::fuzz::server_text),
     ("runtime_names", sabre_runtime::fuzz::names),
+    (
+        "runtime_certificate_subject",
+        sabre_runtime::fuzz::certificate_subject,
+    ),
     ("cache_answers", sabre_cache::fuzz::answers),
     ("cache_values", sabre_cache::fuzz::values),
     ("promql_query", sabre_promql::fuzz::query),

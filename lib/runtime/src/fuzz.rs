@@ -9,6 +9,7 @@ use crate::{
     flags::{FlagGroup, FlagSpec, Kind, ListenAddress, groups, parse_groups},
     grpc_server::snappy,
     metrics::wants_openmetrics,
+    tls::Subject,
     yaml,
 };
 
@@ -43,6 +44,12 @@ pub fn command_line(data: &[u8]) {
     drop(parse_groups(&groups, &text.lines().collect::<Vec<_>>()));
     drop(text.parse::<ListenAddress>());
     wants_openmetrics(&text);
+}
+
+/// The subject of a certificate, and a certificate.
+pub fn certificate_subject(data: &[u8]) {
+    drop(Subject::read(data));
+    drop(Subject::of(&data.into()));
 }
 
 /// A request under gRPC's compressor `snappy`.

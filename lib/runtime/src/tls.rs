@@ -5,6 +5,7 @@ pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod server;
 mod signatures;
+mod subject;
 #[cfg(test)]
 pub(crate) mod test_files;
 
@@ -18,6 +19,7 @@ use rustls::{
 };
 
 use signatures::Signatures;
+pub use subject::Subject;
 
 /// What a client trusts and shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

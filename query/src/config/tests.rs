@@ -122,6 +122,7 @@ fn flags_that_make_no_sense_are_named() {
     assert!(wrong(&["--grpc-client-tls-cert=x"]).contains("key"));
     assert!(wrong(&["--query.max-concurrent=0"]).contains("query.max-concurrent"));
     assert!(wrong(&["--deduplication.func=best"]).contains("deduplication.func"));
+    assert!(wrong(&["--query.tenant-certificate-field=email"]).contains("query.tenant-certificate-field"));
     assert!(wrong(&["--query.enable-x-functions"]).contains("not built yet"));
 }
 
@@ -167,7 +168,7 @@ fn prefixes_and_labels_and_tenants_are_read() {
 }
 
 /// A flag, and what is read of it in the settings and not in the defaults.
-const REACHED: [(&str, &str); 42] = [
+const REACHED: [(&str, &str); 43] = [
     ("--endpoint.sd-config={endpoints: [{address: 'zzz:1'}]}", "zzz:1"),
     ("--endpoint.sd-config-reload-interval=7s", "document_interval: 7s"),
     ("--store.sd-files=/zzz", "target_files: [\"/zzz\"]"),
@@ -205,6 +206,10 @@ const REACHED: [(&str, &str); 42] = [
     ),
     ("--query.tenant-header=X-Zzz", "header: \"X-Zzz\""),
     ("--query.default-tenant-id=zzz", "default_tenant: \"zzz\""),
+    (
+        "--query.tenant-certificate-field=organizationalUnit",
+        "certificate_field: Some(OrganizationalUnit)",
+    ),
     ("--query.enforce-tenancy", "enforced_label: Some(\"tenant_id\")"),
     ("--store.limits.request-series=7", "max_series: 7"),
     ("--store.limits.request-samples=7", "max_samples: 7"),

@@ -38,7 +38,7 @@ use sabre_runtime::{
 };
 
 use crate::{endpoints::Pool, page};
-pub use options::{ApiOptions, PartialResponse, TenancyOptions};
+pub use options::{ApiOptions, CertificateField, PartialResponse, TenancyOptions};
 pub use peers::PeerLimits;
 pub use queries::Queries;
 

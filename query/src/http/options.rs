@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sabre_model::Labels;
-use sabre_runtime::budget::Budget;
+use sabre_runtime::{budget::Budget, tls::Subject};
 
 /// What flags say of the HTTP API.
 #[derive(Clone, Debug)]
@@ -61,9 +61,49 @@ pub struct TenancyOptions {
     pub header: String,
     /// `--query.default-tenant-id`.
     pub default_tenant: String,
+    /// `--query.tenant-certificate-field`: the certificate of the client names the tenant, and no header does.
+    pub certificate_field: Option<CertificateField>,
     /// `--query.tenant-label-name`, if `--query.enforce-tenancy` is given. The evaluator enforces it on series; here it
     /// is for statistics.
     pub enforced_label: Option<String>,
+}
+
+/// A part of the subject of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateField {
+    /// `O`.
+    Organization,
+    /// `OU`.
+    OrganizationalUnit,
+    /// `CN`.
+    CommonName,
+}
+
+impl CertificateField {
+    /// The field that the flag names.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Organization, Self::OrganizationalUnit, Self::CommonName];
+        all.into_iter().find(|field| field.name() == name)
+    }
+
+    /// As the flag names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Organization => "organization",
+            Self::OrganizationalUnit => "organizationalUnit",
+            Self::CommonName => "commonName",
+        }
+    }
+
+    /// What a certificate has there.
+    pub(crate) fn of(self, subject: &Subject) -> Option<&str> {
+        let value = match self {
+            Self::Organization => &subject.organization,
+            Self::OrganizationalUnit => &subject.organizational_unit,
+            Self::CommonName => &subject.common_name,
+        };
+        value.as_deref()
+    }
 }
 
 impl Default for ApiOptions {
@@ -105,6 +145,7 @@ impl Default for TenancyOptions {
         Self {
             header: "THANOS-TENANT".to_owned(),
             default_tenant: "default-tenant".to_owned(),
+            certificate_field: None,
             enforced_label: None,
         }
     }

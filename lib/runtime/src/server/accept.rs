@@ -28,7 +28,10 @@ use tonic::transport::server::TcpConnectInfo;
 use tower::ServiceExt as _;
 
 use super::{coalesce::CoalescingIo, handshake::Handshakes};
-use crate::metrics::{Gauge, InFlight};
+use crate::{
+    metrics::{Gauge, InFlight},
+    tls::Subject,
+};
 
 /// How long to wait after the system refused a connection, for example for want of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
@@ -68,6 +71,15 @@ pub(crate) struct Tls {
     pub(crate) handshakes: Handshakes,
     /// For clients that agree to `h2`; all others get the server's protocol.
     pub(crate) http2: auto::Builder<TokioExecutor>,
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+struct Client {
+    local: Option<SocketAddr>,
+    peer: SocketAddr,
+    /// Of the certificate that was shown.
+    subject: Option<Arc<Subject>>,
 }
 
 /// What every connection needs.
@@ -149,15 +161,24 @@ impl Shared {
         }
         let local = stream.local_addr().ok();
         let Some(tls) = &self.tls else {
-            return Box::pin(self.talk(stream, &self.protocol, local, peer, age)).await;
+            let client = Client {
+                local,
+                peer,
+                subject: None,
+            };
+            return Box::pin(self.talk(stream, &self.protocol, client, age)).await;
         };
         match tls.handshakes.shake(stream, &self.stop).await {
             Ok(stream) => {
-                let protocol = match stream.get_ref().1.alpn_protocol() {
+                let session = stream.get_ref().1;
+                let protocol = match session.alpn_protocol() {
                     Some(b"h2") => &tls.http2,
                     _ => &self.protocol,
                 };
-                Box::pin(self.talk(stream, protocol, local, peer, age)).await;
+                let shown = session.peer_certificates().and_then(<[_]>::first);
+                let subject = shown.and_then(Subject::of).map(Arc::new);
+                let client = Client { local, peer, subject };
+                Box::pin(self.talk(stream, protocol, client, age)).await;
             }
             Err(error) => {
                 tracing::debug!(server = self.name, %peer, %error, "TLS handshake came to nothing");
@@ -170,12 +191,12 @@ impl Shared {
         &self,
         stream: S,
         protocol: &auto::Builder<TokioExecutor>,
-        local: Option<SocketAddr>,
-        peer: SocketAddr,
+        client: Client,
         age: Option<Duration>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let Client { local, peer, subject } = client;
         let (has_asked, first_request) = (AtomicBool::new(false), CancellationToken::new());
         let service = service_fn(|mut request: Request<Incoming>| {
             if !has_asked.swap(true, Ordering::Relaxed) {
@@ -186,6 +207,9 @@ impl Shared {
                 local_addr: local,
                 remote_addr: Some(peer),
             });
+            if let Some(subject) = &subject {
+                request.extensions_mut().insert(Arc::clone(subject));
+            }
             self.router.clone().oneshot(request)
         });
         let io = match self.coalesce {

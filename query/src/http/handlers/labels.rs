@@ -17,10 +17,10 @@ const ESCAPED_PREFIX: &str = "U__";
 
 pub(super) async fn names(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
-    let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
     let answer = api.inner.queries.label_names(&request).await?;
     let document = Document::texts(answer.values, &answer.warnings).holding(answer.charged);
@@ -30,6 +30,7 @@ pub(super) async fn names(
 pub(super) async fn values(
     State(api): State<HttpApi>,
     Path(name): Path<String>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
@@ -37,7 +38,6 @@ pub(super) async fn values(
         let quoted = GoQuoted(&name);
         return Err(ApiFailure::bad_data(format!("invalid label name: {quoted}")));
     }
-    let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
     let answer = api
         .inner

@@ -30,14 +30,14 @@ use crate::http::{
 const DEFAULT_STATISTICS: usize = 10;
 
 impl HttpApi {
-    fn call(&self, what: &'static str, partial: bool, headers: &HeaderMap) -> Result<Call, ApiFailure> {
-        let tenant = Tenant::of(headers, &self.inner.options.tenancy)?;
-        Ok(Call::new(what, partial, self.inner.peers.clone(), &tenant))
+    fn call(&self, what: &'static str, partial: bool, tenant: &Tenant) -> Call {
+        Call::new(what, partial, self.inner.peers.clone(), tenant)
     }
 }
 
 pub(super) async fn rules(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
@@ -56,17 +56,21 @@ pub(super) async fn rules(
         groups: form.list("rule_group[]"),
         files: form.list("file[]"),
     };
-    let gathered = groups(&api, &headers, &wanted).await?;
+    let gathered = groups(&api, &tenant, &wanted).await?;
     let data = json!({ "groups": gathered.items });
     Ok(send(&data, &gathered.warnings, gathered.charge, &headers))
 }
 
-pub(super) async fn alerts(State(api): State<HttpApi>, headers: HeaderMap) -> Result<Response, ApiFailure> {
+pub(super) async fn alerts(
+    State(api): State<HttpApi>,
+    tenant: Tenant,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
     let wanted = WantedRules {
         kind: rules_request::Type::Alert.into(),
         ..WantedRules::default()
     };
-    let mut gathered = groups(&api, &headers, &wanted).await?;
+    let mut gathered = groups(&api, &tenant, &wanted).await?;
     let mut alerts = Vec::new();
     let rules = gathered
         .items
@@ -81,18 +85,15 @@ pub(super) async fn alerts(State(api): State<HttpApi>, headers: HeaderMap) -> Re
     Ok(send(&data, &gathered.warnings, gathered.charge, &headers))
 }
 
-async fn groups(
-    api: &HttpApi,
-    headers: &HeaderMap,
-    wanted: &WantedRules,
-) -> Result<Gathered<Value>, ApiFailure> {
+async fn groups(api: &HttpApi, tenant: &Tenant, wanted: &WantedRules) -> Result<Gathered<Value>, ApiFailure> {
     let options = &api.inner.options;
-    let call = api.call("rules", options.partial_response.rules, headers)?;
+    let call = api.call("rules", options.partial_response.rules, tenant);
     rules::ask(&api.inner.pool, &call, wanted, &options.replica_labels).await
 }
 
 pub(super) async fn targets(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
@@ -104,13 +105,14 @@ pub(super) async fn targets(
     let parsed =
         parsed.ok_or_else(|| ApiFailure::bad_data(format!("invalid targets parameter state='{state}'")))?;
     let options = &api.inner.options;
-    let call = api.call("targets", options.partial_response.targets, &headers)?;
+    let call = api.call("targets", options.partial_response.targets, &tenant);
     let gathered = targets::ask(&api.inner.pool, &call, parsed.into(), &options.replica_labels).await?;
     Ok(send_one(gathered, &headers))
 }
 
 pub(super) async fn metadata(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
@@ -121,13 +123,14 @@ pub(super) async fn metadata(
             .map_err(|_| ApiFailure::bad_data(format!("invalid metric metadata limit='{text}'")))?,
     };
     let metric = form.first("metric").unwrap_or_default();
-    let call = api.call("metadata", api.inner.options.partial_response.metadata, &headers)?;
+    let call = api.call("metadata", api.inner.options.partial_response.metadata, &tenant);
     let gathered = metadata::ask(&api.inner.pool, &call, metric, limit).await?;
     Ok(send_one(gathered, &headers))
 }
 
 pub(super) async fn exemplars(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
@@ -136,7 +139,7 @@ pub(super) async fn exemplars(
     let query = form.first("query").unwrap_or_default();
     let options = &api.inner.options;
     let wanted = WantedExemplars::of(query, &options.selector_labels, (start_ms, end_ms))?;
-    let call = api.call("exemplars", options.partial_response.exemplars, &headers)?;
+    let call = api.call("exemplars", options.partial_response.exemplars, &tenant);
     let gathered = exemplars::ask(&api.inner.pool, &call, &wanted, &options.replica_labels).await?;
     let data = Value::Array(gathered.items);
     Ok(send(&data, &gathered.warnings, gathered.charge, &headers))
@@ -144,6 +147,7 @@ pub(super) async fn exemplars(
 
 pub(super) async fn statistics(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
@@ -159,18 +163,18 @@ pub(super) async fn statistics(
     for matcher in asked::selectors(&form, "match[]")?.iter().flatten() {
         matchers.push(wire(matcher.kind().to_wire(), matcher.name(), matcher.value()));
     }
-    let mut tenant = None;
+    let mut only = None;
     if let Some(label) = &options.tenancy.enforced_label {
-        let Tenant(name) = Tenant::of(&headers, &options.tenancy)?;
-        matchers.push(wire(sabre_model::MatchKind::Eq.to_wire(), label, &name));
-        tenant = Some(name);
+        let Tenant(name) = &tenant;
+        matchers.push(wire(sabre_model::MatchKind::Eq.to_wire(), label, name));
+        only = Some(name.clone());
     }
     let wanted = WantedStatistics {
         matchers,
         limit,
-        tenant,
+        tenant: only,
     };
-    let call = api.call("tsdb statistics", options.partial_response.status, &headers)?;
+    let call = api.call("tsdb statistics", options.partial_response.status, &tenant);
     let gathered = statistics::ask(&api.inner.pool, &call, &wanted).await?;
     Ok(send_one(gathered, &headers))
 }

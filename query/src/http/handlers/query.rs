@@ -25,22 +25,22 @@ const MS_PER_SECOND: f64 = 1000.0;
 
 pub(super) async fn instant(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     extensions: Extensions,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
-    let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let asked = asked::instant_query(&form, tenant, clock::now_ms())?;
     answer(&api, asked, Asker::of(&extensions, &headers), &headers).await
 }
 
 pub(super) async fn range(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     extensions: Extensions,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
-    let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let asked = asked::range_query(&form, tenant, &api.inner.options)?;
     if let QueryTimes::Range { start_ms, end_ms, .. } = asked.request.times {
         let length_ms = end_ms.saturating_sub(start_ms);

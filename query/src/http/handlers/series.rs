@@ -9,13 +9,13 @@ use crate::http::{
 
 pub(super) async fn series(
     State(api): State<HttpApi>,
+    tenant: Tenant,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, ApiFailure> {
     if form.all("match[]").next().is_none() {
         return Err(ApiFailure::bad_data("no match[] parameter provided"));
     }
-    let tenant = Tenant::of(&headers, &api.inner.options.tenancy)?;
     let request = asked::series(&form, tenant, &api.inner.options, clock::now_ms())?;
     let answer = api.inner.queries.series(&request).await?;
     let document = Document::series(answer.series, &answer.warnings).holding(answer.charged);

@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{body::Body, http::Request};
 use sabre_model::Labels;
 use sabre_promql::value::{RangeSeries, Value};
+use sabre_runtime::tls::Subject;
 use serde_json::json;
 
 use super::fakes::{Fake, answer, get, post, routes, send};
@@ -11,7 +12,7 @@ use crate::{
     evaluate::{
         Answer, FailureKind, NamesAnswer, QueryFailure, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest,
     },
-    http::{ApiOptions, Queries},
+    http::{ApiOptions, CertificateField, Queries},
 };
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -302,4 +303,32 @@ async fn a_client_that_goes_away_ends_its_query() {
     endless.dropped.notified().await;
     stop.cancel();
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_names_the_tenant_of_a_query() {
+    let fake = Arc::new(Fake::default());
+    let mut options = ApiOptions::default();
+    options.tenancy.certificate_field = Some(CertificateField::CommonName);
+    let routes = routes(&fake, options);
+    let request = || {
+        let request = Request::get("/api/v1/query?query=up").header("thanos-tenant", "header");
+        request.body(Body::empty()).unwrap()
+    };
+    let (status, kind, text) = send(&routes, request()).await.error();
+    assert_eq!((status, kind.as_str()), (400, "bad_data"));
+    assert!(text.contains("--query.tenant-certificate-field"), "{text}");
+    assert!(fake.queries.lock().is_empty());
+    let mut shown = request();
+    shown.extensions_mut().insert(Arc::new(Subject {
+        common_name: Some("team".to_owned()),
+        ..Subject::default()
+    }));
+    assert_eq!(send(&routes, shown).await.status, 200);
+    let query = fake.queries.lock().pop().unwrap();
+    assert_eq!(query.context.tenant.as_deref(), Some("team"));
+    assert_eq!(
+        query.context.metadata,
+        [("thanos-tenant".to_owned(), "team".to_owned())]
+    );
 }

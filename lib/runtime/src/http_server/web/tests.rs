@@ -1,8 +1,8 @@
 //! A server with `--http.config`, asked as clients do.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, routing::get};
+use axum::{Router, http::Extensions, routing::get};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -19,6 +19,7 @@ use crate::{
     http_server::{HttpOptions, HttpServer},
     metrics::Registry,
     probe::Probe,
+    tls::Subject,
     tls::test_files::{ask, certificate, connect, nobody, put, replace, somebody},
 };
 
@@ -64,7 +65,13 @@ async fn start(text: &str) -> Running {
     let registry = Registry::new();
     let probe = Probe::new(&registry);
     let framed = get(async || ([("x-frame-options", "sameorigin")], "framed"));
-    let server = HttpServer::new(options, &registry, &probe).routes(Router::new().route("/framed", framed));
+    let who = get(async |extensions: Extensions| {
+        let subject = extensions.get::<Arc<Subject>>();
+        let name = subject.and_then(|subject| subject.common_name.clone());
+        format!("{name:?}")
+    });
+    let routes = Router::new().route("/framed", framed).route("/who", who);
+    let server = HttpServer::new(options, &registry, &probe).routes(routes);
     let bound = server.bind().await.unwrap();
     probe.set_ready();
     let stop = CancellationToken::new();
@@ -275,6 +282,23 @@ async fn clients_show_a_certificate_of_the_authority_with_a_name_that_is_allowed
     );
     let line = "sabre_tls_handshake_failures_total{server=\"http\",reason=\"failed\"} 3";
     assert!(server.exports(line), "{}", server.registry.classic());
+}
+
+#[tokio::test]
+async fn handlers_know_whom_the_certificate_of_a_client_is_for() {
+    let who = "GET /who HTTP/1.1";
+    let server = start(&TLS.replace('}', ", client_auth_type: RequestClientCert}")).await;
+    for (client, name) in [
+        (somebody("client"), "Some(\"client\")"),
+        (somebody("stranger"), "Some(\"stranger\")"),
+        (nobody(), "None"),
+    ] {
+        // The second connection takes up the session of the first.
+        for _ in 0..2 {
+            let answer = ask(server.address, "store.test", &client, who).await.unwrap();
+            assert!(answer.ends_with(name), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]
