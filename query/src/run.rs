@@ -11,7 +11,7 @@ use sabre_proto::FILE_DESCRIPTOR_SET;
 use sabre_runtime::{
     flags::{Flags, groups},
     grpc_server::{GrpcOptions, GrpcServer},
-    http_server::{HttpMetrics, HttpOptions, HttpServer, RequestLog},
+    http_server::{HttpOptions, HttpServer, RequestLog},
     metrics::Registry,
     probe::Probe,
     shutdown::Tasks,
@@ -73,7 +73,7 @@ pub async fn run(
     let services = Services::new(fanout, queries, pool, budget, config.services, peer_limits);
 
     let probe = Probe::new(&registry);
-    let http_metrics = HttpMetrics::new(&registry).with_log(request_log.clone());
+    let http_metrics = api.metrics(&registry).with_log(request_log.clone());
     let (met, first_round) = watch::channel(false);
     let http = HttpServer::new(http_options, &registry, &probe)
         .routes(after_first_round(api.routes(&http_metrics), first_round.clone()))

@@ -3,6 +3,7 @@
 pub mod cors;
 mod metrics;
 mod profiles;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod web;
@@ -38,6 +39,7 @@ use crate::{
 };
 pub use crate::{request_log::RequestLog, server::ServerError};
 pub use metrics::HttpMetrics;
+pub use tenants::{OTHER_TENANTS, TenantOf, Tenants};
 use web::Guard;
 pub use web::WebFile;
 

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use axum::{Router, middleware};
 use sabre_runtime::{
     clock,
-    http_server::{HttpMetrics, cors},
+    http_server::{HttpMetrics, TenantOf, Tenants, cors},
     metrics::{Histogram, Registry},
 };
 
@@ -93,6 +93,17 @@ impl HttpApi {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// The metrics of its requests, with who asks.
+    pub fn metrics(&self, registry: &Registry) -> HttpMetrics {
+        let options = self.inner.options.tenancy.clone();
+        let default = options.default_tenant.clone();
+        let of: TenantOf = Arc::new(move |headers, extensions| {
+            let tenant = tenant::Tenant::of(headers, extensions, &options);
+            tenant.ok().map(|tenant| tenant.0)
+        });
+        HttpMetrics::of_tenants(registry, Tenants::new(of, default))
     }
 
     /// All addresses, below the route prefix.

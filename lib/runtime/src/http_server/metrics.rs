@@ -1,5 +1,7 @@
 //! The metrics of HTTP handlers, under Thanos' names.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
     Router,
     body::Body,
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use tokio::time::Instant;
 
+use super::tenants::Tenants;
 use crate::{
     metrics::{Counters, Gauge, Gauges, Histograms, Registry},
     observed_body::{ObservedBody, Observer},
@@ -24,17 +27,28 @@ const DURATION_BUCKETS: [f64; 17] = [
 const SIZE_BUCKETS: [f64; 10] = [
     64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0,
 ];
-const LABELS: [&str; 3] = ["code", "handler", "method"];
 
-/// Metrics of requests by code, handler and method. Clones share them.
+/// Metrics of requests by code, handler and method, and where tenants are told apart by tenant. Clones share them.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
-    requests: Counters<3>,
-    duration: Histograms<3>,
-    request_size: Histograms<3>,
-    response_size: Histograms<3>,
-    inflight: Gauges<2>,
+    families: Families,
     log: RequestLog,
+}
+
+#[derive(Debug, Clone)]
+enum Families {
+    Plain(Family<3, 2>),
+    Tenants(Family<4, 3>, Arc<Tenants>),
+}
+
+/// The metrics, with their number of labels, and that of those in flight.
+#[derive(Debug, Clone)]
+struct Family<const N: usize, const M: usize> {
+    requests: Counters<N>,
+    duration: Histograms<N>,
+    request_size: Histograms<N>,
+    response_size: Histograms<N>,
+    inflight: Gauges<M>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +62,8 @@ struct Call {
     metrics: HttpMetrics,
     handler: &'static str,
     method: &'static str,
+    /// Empty where tenants are not told apart.
+    tenant: Arc<str>,
     code: StatusCode,
     request_bytes: u64,
     response_bytes: u64,
@@ -64,22 +80,19 @@ struct Logged {
 impl HttpMetrics {
     /// Makes the metrics.
     pub fn new(registry: &Registry) -> Self {
-        let sizes = |name, help| registry.histograms(name, help, LABELS, &SIZE_BUCKETS);
+        let labels = ["code", "handler", "method"];
         Self {
-            requests: registry.counters("http_requests_total", "HTTP requests", LABELS),
-            duration: registry.histograms(
-                "http_request_duration_seconds",
-                "Time that HTTP requests took",
-                LABELS,
-                &DURATION_BUCKETS,
-            ),
-            request_size: sizes("http_request_size_bytes", "Size of HTTP requests"),
-            response_size: sizes("http_response_size_bytes", "Size of HTTP responses"),
-            inflight: registry.gauges(
-                "http_inflight_requests",
-                "HTTP requests being served",
-                ["handler", "method"],
-            ),
+            families: Families::Plain(Family::new(registry, labels, ["handler", "method"])),
+            log: RequestLog::default(),
+        }
+    }
+
+    /// Makes the metrics of a component that knows tenants: each has the label `tenant` besides.
+    pub fn of_tenants(registry: &Registry, tenants: Tenants) -> Self {
+        let labels = ["code", "handler", "method", "tenant"];
+        let family = Family::new(registry, labels, ["handler", "method", "tenant"]);
+        Self {
+            families: Families::Tenants(family, Arc::new(tenants)),
             log: RequestLog::default(),
         }
     }
@@ -101,6 +114,31 @@ impl HttpMetrics {
     }
 }
 
+impl<const N: usize, const M: usize> Family<N, M> {
+    fn new(registry: &Registry, labels: [&'static str; N], inflight: [&'static str; M]) -> Self {
+        let sizes = |name, help| registry.histograms(name, help, labels, &SIZE_BUCKETS);
+        Self {
+            requests: registry.counters("http_requests_total", "HTTP requests", labels),
+            duration: registry.histograms(
+                "http_request_duration_seconds",
+                "Time that HTTP requests took",
+                labels,
+                &DURATION_BUCKETS,
+            ),
+            request_size: sizes("http_request_size_bytes", "Size of HTTP requests"),
+            response_size: sizes("http_response_size_bytes", "Size of HTTP responses"),
+            inflight: registry.gauges("http_inflight_requests", "HTTP requests being served", inflight),
+        }
+    }
+
+    fn note(&self, labels: [&str; N], took: Duration, request_bytes: u64, response_bytes: u64) {
+        self.requests.with(labels).inc();
+        self.duration.with(labels).observe(took.as_secs_f64());
+        self.request_size.with(labels).observe(request_bytes as f64);
+        self.response_size.with(labels).observe(response_bytes as f64);
+    }
+}
+
 async fn observe(State(handler): State<Handler>, request: Request, next: Next) -> Response {
     let mut call = Call::new(&handler, &request);
     let response = next.run(request).await;
@@ -111,7 +149,14 @@ async fn observe(State(handler): State<Handler>, request: Request, next: Next) -
 impl Call {
     fn new(handler: &Handler, request: &Request) -> Self {
         let method = method_label(request.method());
-        let inflight = handler.metrics.inflight.with([handler.name, method]);
+        let (tenant, inflight) = match &handler.metrics.families {
+            Families::Plain(family) => ("".into(), family.inflight.with([handler.name, method])),
+            Families::Tenants(family, tenants) => {
+                let tenant = tenants.label(request, handler.name, method);
+                let inflight = family.inflight.with([handler.name, method, &tenant]);
+                (tenant, inflight)
+            }
+        };
         inflight.inc();
         let log = handler.metrics.log.wants(Protocol::Http).then(|| Logged {
             path: request.uri().path().to_owned(),
@@ -124,6 +169,7 @@ impl Call {
             metrics: handler.metrics.clone(),
             handler: handler.name,
             method,
+            tenant,
             // What a client that left before the answer gets, as nginx calls it.
             code: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             request_bytes: approximate_size(request),
@@ -145,18 +191,14 @@ impl Observer for Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.start.elapsed();
-        let code = self.code.as_str();
-        let labels = [code, self.handler, self.method];
-        self.metrics.requests.with(labels).inc();
-        self.metrics.duration.with(labels).observe(took.as_secs_f64());
-        self.metrics
-            .request_size
-            .with(labels)
-            .observe(self.request_bytes as f64);
-        self.metrics
-            .response_size
-            .with(labels)
-            .observe(self.response_bytes as f64);
+        let (code, sent, got) = (self.code.as_str(), self.response_bytes, self.request_bytes);
+        match &self.metrics.families {
+            Families::Plain(family) => family.note([code, self.handler, self.method], took, got, sent),
+            Families::Tenants(family, _) => {
+                let labels = [code, self.handler, self.method, &self.tenant];
+                family.note(labels, took, got, sent);
+            }
+        }
         self.inflight.dec();
         if let Some(logged) = &self.log {
             self.metrics

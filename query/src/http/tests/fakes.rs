@@ -9,7 +9,7 @@ use axum::{
 };
 use parking_lot::Mutex;
 use sabre_promql::value::Value;
-use sabre_runtime::{http_server::HttpMetrics, metrics::Registry};
+use sabre_runtime::metrics::Registry;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -79,10 +79,18 @@ pub(super) fn routes<Q: Queries>(queries: &Arc<Q>, options: ApiOptions) -> Route
 }
 
 pub(super) fn routes_over<Q: Queries>(queries: &Arc<Q>, pool: Pool, options: ApiOptions) -> Router {
-    let registry = Registry::new();
+    routes_told_in(queries, pool, options, &Registry::new())
+}
+
+pub(super) fn routes_told_in<Q: Queries>(
+    queries: &Arc<Q>,
+    pool: Pool,
+    options: ApiOptions,
+    registry: &Registry,
+) -> Router {
     let queries = Arc::<Q>::clone(queries);
-    let api = HttpApi::new(queries, pool, options, &registry);
-    api.routes(&HttpMetrics::new(&registry))
+    let api = HttpApi::new(queries, pool, options, registry);
+    api.routes(&api.metrics(registry))
 }
 
 /// An answer as it came.

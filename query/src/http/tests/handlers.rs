@@ -3,10 +3,10 @@ use std::{sync::Arc, time::Duration};
 use axum::{body::Body, http::Request};
 use sabre_model::Labels;
 use sabre_promql::value::{RangeSeries, Value};
-use sabre_runtime::tls::Subject;
+use sabre_runtime::{metrics::Registry, tls::Subject};
 use serde_json::json;
 
-use super::fakes::{Fake, answer, get, post, routes, send};
+use super::fakes::{Fake, answer, get, post, routes, routes_told_in, send};
 use crate::{
     endpoints::Pool,
     evaluate::{
@@ -303,6 +303,33 @@ async fn a_client_that_goes_away_ends_its_query() {
     endless.dropped.notified().await;
     stop.cancel();
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_tenant() {
+    let (fake, registry) = (Arc::new(Fake::default()), Registry::new());
+    let routes = routes_told_in(&fake, Pool::new(), ApiOptions::default(), &registry);
+    for tenant in [None, Some("team"), Some("te/am"), Some("team")] {
+        let mut request = Request::get("/api/v1/query?query=up");
+        if let Some(tenant) = tenant {
+            request = request.header("thanos-tenant", tenant);
+        }
+        send(&routes, request.body(Body::empty()).unwrap()).await;
+    }
+    let page = registry.classic();
+    for line in [
+        r#"http_requests_total{code="200",handler="query",method="get",tenant="default-tenant"} 1"#,
+        r#"http_requests_total{code="200",handler="query",method="get",tenant="team"} 2"#,
+        r#"http_requests_total{code="400",handler="query",method="get",tenant="__other__"} 1"#,
+        r#"http_request_duration_seconds_count{code="200",handler="query",method="get",tenant="team"} 2"#,
+        r#"http_response_size_bytes_count{code="200",handler="query",method="get",tenant="team"} 2"#,
+        r#"http_inflight_requests{handler="query",method="get",tenant="team"} 0"#,
+    ] {
+        assert!(
+            page.lines().any(|found| found == line),
+            "{line} is missing from\n{page}"
+        );
+    }
 }
 
 #[tokio::test]
