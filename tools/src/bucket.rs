@@ -53,5 +53,16 @@ pub(crate) async fn look(
     Ok(fetcher.sync(now_ms).await?)
 }
 
+/// That all blocks could be looked at: what is shown of a bucket is all there is, or the tool fails, as Thanos' does.
+pub(crate) fn is_complete(view: &View) -> Result<(), ToolError> {
+    match view.failures.first_key_value() {
+        None => Ok(()),
+        Some((_, error)) => Err(ToolError::Found(format!(
+            "{} blocks could not be looked at, the first because: {error}",
+            view.failures.len()
+        ))),
+    }
+}
+
 /// How many metas are read at once, where no flag says it.
 pub(crate) const CONCURRENCY: usize = 32;

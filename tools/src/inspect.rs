@@ -66,7 +66,8 @@ pub(crate) async fn run(flags: &Flags, out: &mut (dyn Write + Send), now_ms: i64
             .map(|column| compare(a.get(*column), b.get(*column)));
         orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     });
-    write(&rows, &form, out)
+    write(&rows, &form, out)?;
+    bucket::is_complete(&view)
 }
 
 fn compare(a: Option<&Cell>, b: Option<&Cell>) -> Ordering {

@@ -49,7 +49,7 @@ pub(crate) async fn run(flags: &Flags, out: &mut (dyn Write + Send), now_ms: i64
     }
     tell_rest(&view);
     tracing::info!(blocks = count, "ls done");
-    Ok(())
+    bucket::is_complete(&view)
 }
 
 /// Blocks that cannot be shown, and why.

@@ -202,6 +202,12 @@ async fn verify_finds_what_is_broken_and_what_overlaps() {
         bucket.run("verify", &["-i", "index_known_issues", &only]).await.1,
         None
     );
+    let absent = "01KE1Y3XTRWGF29YHY29V0RWTA";
+    let (text, error) = bucket
+        .run("verify", &["-i", "index_known_issues", &format!("--id={absent}")])
+        .await;
+    assert_eq!(error.as_deref(), Some("1 issues found"));
+    assert_eq!(text, format!("{absent} is not in the bucket\n"));
     let twin = BlockBuilder::new(START_MS + 9)
         .ext_labels(&[("cluster", "eu1")])
         .time_range(START_MS as i64..START_MS as i64 + HOUR_MS)
@@ -249,6 +255,21 @@ async fn cleanup_deletes_what_was_marked_long_enough() {
     assert!(exists(&bucket.path(0, "index")));
     bucket.run("cleanup", &[]).await;
     assert!(!exists(&bucket.path(0, "")) && exists(&bucket.path(1, "index")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_leaves_blocks_alone_that_are_younger_than_the_delay() {
+    let bucket = Bucket::new();
+    let text = format!(
+        "{{\"id\":\"{}\",\"version\":1,\"deletion_time\":1}}",
+        bucket.ids[0]
+    );
+    std::fs::write(bucket.path(0, "deletion-mark.json"), text).unwrap();
+    // Older than a year at any time at which this can be run, and younger than two hundred.
+    bucket.run("cleanup", &["--consistency-delay=200y"]).await;
+    assert!(exists(&bucket.path(0, "index")));
+    bucket.run("cleanup", &["--consistency-delay=1y"]).await;
+    assert!(!exists(&bucket.path(0, "")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

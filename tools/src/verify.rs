@@ -72,16 +72,20 @@ async fn read_blocks(
     out: &mut (dyn Write + Send),
 ) -> Result<usize, ToolError> {
     let mut found = 0;
-    for (block, incomplete) in &view.incomplete {
-        if ids.is_empty() || ids.contains(block) {
-            writeln!(out, "{block} broken: {incomplete}")?;
-            found += 1;
-        }
+    let is_wanted = |block: &BlockId| ids.is_empty() || ids.contains(block);
+    for block in ids.iter().filter(|block| view.listing.get(**block).is_none()) {
+        writeln!(out, "{block} is not in the bucket")?;
+        found += 1;
     }
-    for meta in &view.metas {
-        if !ids.is_empty() && !ids.contains(&meta.ulid) {
-            continue;
-        }
+    for (block, error) in view.failures.iter().filter(|(block, _)| is_wanted(block)) {
+        writeln!(out, "{block} not verified: {error}")?;
+        found += 1;
+    }
+    for (block, incomplete) in view.incomplete.iter().filter(|(block, _)| is_wanted(block)) {
+        writeln!(out, "{block} broken: {incomplete}")?;
+        found += 1;
+    }
+    for meta in view.metas.iter().filter(|meta| is_wanted(&meta.ulid)) {
         match verifier.verify(view, meta).await {
             Ok(report) => {
                 let mut notes = report.wrong_stats.clone();

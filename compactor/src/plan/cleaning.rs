@@ -38,7 +38,7 @@ pub fn plan_cleaning(
     let mut plan = CleaningPlan::default();
     for (block, mark) in &view.marks.deletion {
         let delay_ms = deletion_delay_ms(view, *block, policy);
-        if !is_of_others(view, *block) && filter::is_expired(mark, delay_ms, now_ms) {
+        if !is_left_out(view, *block) && filter::is_expired(mark, delay_ms, now_ms) {
             plan.marked.push((*block, mark.deletion_time_s));
         }
     }
@@ -113,10 +113,14 @@ pub(crate) fn is_meta_listed(view: &View, block: BlockId) -> bool {
     objects.is_some_and(|objects| objects.meta.is_some())
 }
 
-/// Whether flags leave the block out: another compactor may have it, with another delay.
-fn is_of_others(view: &View, block: BlockId) -> bool {
+/// Whether flags leave the block out: another compactor may have it, with another delay, or it is too young to be touched,
+/// as Thanos has it.
+fn is_left_out(view: &View, block: BlockId) -> bool {
     let state = view.dropped.get(&block);
-    matches!(state, Some(State::LabelExcluded | State::TimeExcluded))
+    matches!(
+        state,
+        Some(State::LabelExcluded | State::TimeExcluded | State::TooFresh)
+    )
 }
 
 fn is_given_up(since_ms: i64, now_ms: i64) -> bool {

@@ -63,8 +63,9 @@ fn marked_blocks_are_deleted_strictly_after_the_delay() {
 #[test]
 fn marked_blocks_that_flags_leave_out_are_not_deleted() {
     let mut view = View::default();
-    let marked = [mark(1, 0), mark(2, 0), mark(3, 0)];
+    let marked = [mark(1, 0), mark(2, 0), mark(3, 0), mark(4, 0)];
     view.marks.deletion.extend(marked);
+    view.dropped.insert(id(4), State::TooFresh);
     view.dropped.insert(id(1), State::LabelExcluded);
     view.dropped.insert(id(2), State::TimeExcluded);
     view.dropped.insert(id(3), State::Duplicate);
