@@ -11,6 +11,7 @@
 mod bare_root;
 mod canary;
 mod profiles;
+mod small;
 mod support;
 mod tls;
 mod traces;
