@@ -22,6 +22,9 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+/// Names the binary of Thanos.
+const THANOS_VARIABLE: &str = "SABRE_BENCH_THANOS";
+
 /// A program to be measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Contender {
@@ -38,6 +41,7 @@ fn cli() -> Command {
                 .action(ArgAction::Append)
                 .default_value("sabre=target/release/sabre"),
         )
+        .arg(thanos())
         .arg(Arg::new("work").long("work").help("Folder that keeps the data").value_parser(value_parser!(PathBuf)).required(true))
         .arg(Arg::new("pods").long("pods").help("Size of the data: 61 series a pod").value_parser(value_parser!(u32)).default_value("400"))
         .arg(
@@ -74,6 +78,7 @@ fn cli() -> Command {
                 .action(ArgAction::Append)
                 .default_value("sabre=target/release/sabre"),
         )
+        .arg(thanos())
         .arg(
             Arg::new("prometheus")
                 .long("prometheus")
@@ -154,6 +159,7 @@ fn cli() -> Command {
                 .action(ArgAction::Append)
                 .default_value("sabre=target/release/sabre"),
         )
+        .arg(thanos())
         .arg(
             Arg::new("work")
                 .long("work")
@@ -178,6 +184,32 @@ fn cli() -> Command {
         .subcommand(query)
 }
 
+fn thanos() -> Arg {
+    Arg::new("thanos")
+        .long("thanos")
+        .help(format!(
+            "Binary of Thanos, to be run beside; {THANOS_VARIABLE} names it too"
+        ))
+        .value_parser(value_parser!(PathBuf))
+}
+
+/// Those that are named, and Thanos if it is said where that is. Figures are compared within one run, so a run without it
+/// says so.
+fn contenders_and_thanos(args: &ArgMatches) -> Result<Vec<Contender>> {
+    let mut all = contenders(args)?;
+    let given = args.get_one::<PathBuf>("thanos").cloned();
+    let given = given.or_else(|| std::env::var_os(THANOS_VARIABLE).map(PathBuf::from));
+    match given {
+        Some(binary) => all.push(Contender {
+            name: "thanos".to_owned(),
+            binary,
+        }),
+        None if all.iter().any(|contender| contender.name == "thanos") => {}
+        None => println!("thanos\tnot run beside: neither --thanos nor {THANOS_VARIABLE} says where it is"),
+    }
+    Ok(all)
+}
+
 fn contenders(args: &ArgMatches) -> Result<Vec<Contender>> {
     args.get_many::<String>("program")
         .into_iter()
@@ -200,7 +232,7 @@ async fn main() -> Result<()> {
     match matches.subcommand() {
         Some(("series", args)) => {
             let plan = series::Plan {
-                contenders: contenders(args)?,
+                contenders: contenders_and_thanos(args)?,
                 work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
                 pods: *args.get_one("pods").context("--pods")?,
                 frame_bytes: *args.get_one("frame").context("--frame-bytes")?,
@@ -213,7 +245,7 @@ async fn main() -> Result<()> {
         }
         Some(("sidecar-idle", args)) => {
             let plan = sidecar_idle::Plan {
-                contenders: contenders(args)?,
+                contenders: contenders_and_thanos(args)?,
                 prometheus: args
                     .get_one::<PathBuf>("prometheus")
                     .context("--prometheus")?
@@ -233,7 +265,7 @@ async fn main() -> Result<()> {
         }
         Some(("store-start", args)) => {
             let plan = store_start::Plan {
-                contenders: contenders(args)?,
+                contenders: contenders_and_thanos(args)?,
                 work: args.get_one::<PathBuf>("work").context("--work")?.clone(),
                 blocks: *args.get_one("blocks").context("--blocks")?,
             };
@@ -250,5 +282,27 @@ async fn main() -> Result<()> {
             compact::run(&plan).await
         }
         _ => bail!("no benchmark named"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(arguments: &[&str]) -> Vec<String> {
+        let matches =
+            cli().get_matches_from([&["sabre-benches", "sidecar-idle", "--work=x"], arguments].concat());
+        let (_, args) = matches.subcommand().unwrap();
+        let all = contenders_and_thanos(args).unwrap();
+        all.into_iter().map(|contender| contender.name).collect()
+    }
+
+    #[test]
+    fn thanos_runs_beside_where_it_is_said_where_it_is() {
+        assert_eq!(names(&["--thanos=/bin/thanos"]), ["sabre", "thanos"]);
+        assert_eq!(names(&["sabre=a", "thanos=b"]), ["sabre", "thanos"]);
+        if std::env::var_os(THANOS_VARIABLE).is_none() {
+            assert_eq!(names(&[]), ["sabre"]);
+        }
     }
 }
