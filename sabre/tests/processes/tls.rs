@@ -184,9 +184,14 @@ async fn a_certificate_of_no_use_is_refused_before_anything_is_served_and_an_exp
     let mut querier = querier(dir.path(), &grpc_flags(dir.path()));
     querier.grpc_address().await.unwrap();
     let log = querier.stderr();
+    let warned = log.find("has expired: it ended at 2021-01-01T00:00:00Z");
     assert!(
-        log.contains("level=warn") && log.contains("tls.crt") && log.contains("has expired"),
+        log.contains("level=warn") && log.contains("tls.crt") && warned.is_some(),
         "{log}"
+    );
+    assert!(
+        warned < log.find("listening for"),
+        "before anything is served: {log}"
     );
     let status = querier.stop().await;
     assert!(status.success(), "{}", querier.stderr());

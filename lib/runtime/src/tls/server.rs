@@ -9,6 +9,8 @@ use rustls::{
     server::WantsServerCert,
 };
 
+use sabre_model::time::format_rfc3339_ms;
+
 use super::{
     client_auth::{ClientAuth, verifier},
     names::Version,
@@ -58,7 +60,9 @@ impl ServerTls {
         paths.cloned().collect()
     }
 
-    /// Reads the files and puts all together. An expired certificate is used all the same and named in a warning.
+    /// Reads the files and puts all together. An expired certificate is used all the same and named in a warning, as
+    /// Thanos would use it: clients that do not verify go on, and a certificate that is renewed a minute late is taken up
+    /// by a process that runs and not by one that is started again and again.
     ///
     /// # Errors
     /// The setting, the file and what is wrong.
@@ -145,18 +149,24 @@ impl ServerTls {
         let mut warnings = Vec::new();
         for certificate in chain {
             let problem = match validity(certificate, now) {
-                Some(Validity::Expired) => {
-                    "has a certificate that has expired, clients will refuse it; renew it"
-                }
+                Some(Validity::Expired) => format!(
+                    "has a certificate that has expired: it ended at {}, and clients that verify it will refuse it; renew it",
+                    ends_at_seconds(certificate).map_or("a time that cannot be told".to_owned(), date)
+                ),
                 Some(Validity::NotYet) => {
-                    "has a certificate that is not valid yet; look at the clock of this machine"
+                    "has a certificate that is not valid yet; look at the clock of this machine".to_owned()
                 }
                 Some(Validity::Good) | None => continue,
             };
-            warnings.push(self.cert.error(problem).to_string());
+            warnings.push(self.cert.error(&problem).to_string());
         }
         warnings
     }
+}
+
+fn date(seconds: u64) -> String {
+    let ms = seconds.saturating_mul(1000);
+    format_rfc3339_ms(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -202,7 +212,10 @@ mod tests {
             panic!("{:?}", ready.warnings);
         };
         assert!(
-            warning.starts_with("cert: /") && warning.contains("has expired"),
+            warning.starts_with("cert: /")
+                && warning.contains(
+                    "expired.pem has a certificate that has expired: it ended at 2021-01-01T00:00:00Z"
+                ),
             "{warning}"
         );
         assert_eq!(ready.ends_at_seconds, Some(1_609_459_200));
