@@ -22,8 +22,10 @@ pub(crate) const BLOCK_MS: i64 = 7_200_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
     pub(crate) from_ms: i64,
-    /// The newest sample is just before this.
+    /// Now: blocks end before this, and the head has it.
     pub(crate) to_ms: i64,
+    /// The newest sample of the head is just before this.
+    pub(crate) head_to_ms: i64,
     pub(crate) scraper: Scraper,
 }
 
@@ -54,7 +56,10 @@ pub(crate) fn make(
     for dir in [&dir.tsdb, &dir.head] {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     }
-    let ranges = ranges(recipe.from_ms, recipe.to_ms);
+    let mut ranges = ranges(recipe.from_ms, recipe.to_ms);
+    if let Some((_, head_to_ms)) = ranges.last_mut() {
+        *head_to_ms = recipe.head_to_ms.max(*head_to_ms);
+    }
     let mut made = Made::default();
     for (number, (mint, maxt)) in ranges.iter().enumerate() {
         let is_head = number + 1 == ranges.len();

@@ -48,6 +48,15 @@ use self::{
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
+/// Blocks end up in ranges of two days, on the clock; one that is whole is long enough for data of 5 minutes.
+const WHOLE_RANGE_MS: i64 = 2 * DAY_MS;
+
+/// The compactor leaves the newest block of a sidecar alone, and what is not shipped yet is in none.
+const NOT_COMPACTED_MS: i64 = 4 * HOUR_MS;
+
+/// So far beyond now the heads go: nothing scrapes while the demo is looked at, and graphs are to go on.
+const AHEAD_MS: i64 = HOUR_MS;
+
 /// How often the state of shipping is looked at.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -64,7 +73,13 @@ const FLAGS: &[FlagSpec] = &[
         "",
         "Data directory of a Prometheus to use instead of made-up data; its blocks are linked or copied, and nothing is written into it",
     ),
-    FlagSpec::new("days", Kind::Int, "3", "Days of data to make up").at_least(1),
+    FlagSpec::new(
+        "days",
+        Kind::Int,
+        "3",
+        "Days of data to make up; from 2 on up to two more, so that there is a block long enough to be downsampled",
+    )
+    .at_least(1),
 ];
 
 /// The command, for the table of the binary.
@@ -75,7 +90,7 @@ pub(crate) fn command() -> CommandSpec {
     )
     .group(FlagGroup::new("Demo", FLAGS))
     .example(
-        "Make up three days of data, ship them to a folder, and query them",
+        "Make up some days of data, ship them to a folder, and query them",
         "sabre demo",
     )
     .example(
@@ -204,14 +219,26 @@ async fn show(flags: &Flags, stage: &Stage<'_>) -> Result<()> {
     wait_for_the_end(components, stage.stop).await
 }
 
+/// When data of so many days begins. From two on there is a whole range of blocks among them.
+fn begin_ms(days: i64, to_ms: i64) -> i64 {
+    let asked_ms = to_ms - days.saturating_mul(DAY_MS);
+    if days < 2 {
+        return asked_ms;
+    }
+    let compacted_ms = to_ms - NOT_COMPACTED_MS;
+    let whole_ms = compacted_ms - compacted_ms.rem_euclid(WHOLE_RANGE_MS) - WHOLE_RANGE_MS;
+    asked_ms.min(whole_ms)
+}
+
 /// Two replicas of one Prometheus: the same targets, scraped at other moments, and one of them was down for a while.
 async fn made_up(days: i64, stage: &Stage<'_>) -> Result<Vec<Replica>> {
     let Stage { work, screen, .. } = *stage;
-    screen.title(&format!(
-        "1. Make: {days} days of a small web shop, as two Prometheus servers have them on disk"
-    ));
     let to_ms = clock::now_ms();
-    let from_ms = to_ms - days.saturating_mul(DAY_MS);
+    let from_ms = begin_ms(days, to_ms);
+    screen.title(&format!(
+        "1. Make: {:.1} days of a small web shop, as two Prometheus servers have them on disk",
+        (to_ms - from_ms) as f64 / DAY_MS as f64
+    ));
     let down_ms = to_ms - 5 * HOUR_MS;
     let mut replicas = Vec::new();
     for (name, offset_ms, outage_ms) in [
@@ -226,6 +253,7 @@ async fn made_up(days: i64, stage: &Stage<'_>) -> Result<Vec<Replica>> {
         let recipe = Recipe {
             from_ms,
             to_ms,
+            head_to_ms: to_ms + AHEAD_MS,
             scraper: Scraper { offset_ms, outage_ms },
         };
         let (progress, made_data) = (screen.progress(&format!("replica {name}")), data.clone());
@@ -246,7 +274,7 @@ async fn made_up(days: i64, stage: &Stage<'_>) -> Result<Vec<Replica>> {
         });
         let made = made.await.context("making the data failed")??;
         screen.line(&format!(
-            "replica {name}: {} blocks of 2 h and the newest data, {} samples",
+            "replica {name}: {} blocks of 2 h, the newest data and an hour to come, {} samples",
             made.blocks,
             screen::grouped(made.samples)
         ));
@@ -366,4 +394,23 @@ fn what_next(components: &[Component], querier: &Component, bucket_dir: &Path, s
     ));
     screen.line("");
     screen.line("press Ctrl-C to stop and clean up");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_days_have_a_range_of_two_days_that_is_whole_at_any_hour() {
+        for hours in 0..48 {
+            let to_ms = 10_000 * DAY_MS + hours * HOUR_MS;
+            let from_ms = begin_ms(3, to_ms);
+            let first_ms = from_ms + (-from_ms).rem_euclid(WHOLE_RANGE_MS);
+            assert!(first_ms + WHOLE_RANGE_MS + NOT_COMPACTED_MS <= to_ms, "{hours}");
+            let days = (to_ms - from_ms) as f64 / DAY_MS as f64;
+            assert!((3.0..=5.0).contains(&days), "{hours}: {days}");
+            assert_eq!(begin_ms(1, to_ms), to_ms - DAY_MS, "what is too short stays so");
+            assert_eq!(begin_ms(9, to_ms), to_ms - 9 * DAY_MS);
+        }
+    }
 }

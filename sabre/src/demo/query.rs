@@ -146,7 +146,7 @@ pub(crate) async fn ask(what: &str, address: SocketAddr, screen: &Screen) -> Res
         grouped(seen.series),
         grouped(seen.chunks),
         grouped(seen.samples),
-        (clock::now_ms() - seen.newest_ms) / 1000
+        (clock::now_ms() - seen.newest_ms).max(0) / 1000
     ));
     Ok(())
 }
