@@ -105,6 +105,11 @@ impl Endpoint {
         known.or_else(|| self.kind.strict.then(|| Arc::new(PeerInfo::unknown_store())))
     }
 
+    /// Whether it was never asked who it is.
+    pub(super) fn is_new(&self) -> bool {
+        self.state.read().last_check_ms.is_none()
+    }
+
     /// Whether requests may go to it.
     pub fn is_healthy(&self) -> bool {
         let state = self.state.read();

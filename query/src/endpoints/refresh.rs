@@ -158,7 +158,7 @@ fn channels(spec: &EndpointSpec) -> Vec<tonic::transport::Channel> {
 /// Asks an endpoint who it is, and notes what it says.
 pub(super) async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
     let outcome = ask_servers(&endpoint, timeout).await;
-    let was_healthy = endpoint.is_healthy();
+    let (was_healthy, is_new) = (endpoint.is_healthy(), endpoint.is_new());
     if let Err(error) = &outcome {
         tracing::debug!(
             address = endpoint.address(),
@@ -168,13 +168,15 @@ pub(super) async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
     }
     let failed = outcome.as_ref().err().cloned();
     endpoint.note(outcome, clock::now_ms(), Instant::now());
-    if let Some(error) = failed
-        && was_healthy
-    {
+    let Some(error) = failed else { return };
+    let address = endpoint.address();
+    if was_healthy {
+        tracing::warn!(address, error, "endpoint does not answer any more");
+    } else if is_new {
         tracing::warn!(
-            address = endpoint.address(),
+            address,
             error,
-            "endpoint does not answer any more"
+            "endpoint does not answer; until it does, queries leave it out without a warning"
         );
     }
 }
