@@ -8,7 +8,7 @@
 //! |---|---|
 //! | what is a cache that others share | [`RemoteCache`] |
 //! | which server has a key | `select`, `addresses`, and [`sabre_runtime::discovery`] |
-//! | how does one talk to it | `wire`, `memcached`, `redis` |
+//! | how does one talk to it | `wire`, `memcached`, `redis`, `reads` (many keys at once) |
 //! | what if it does not answer | `pool` (reading), `breaker` (writing), `writer` (never waiting) |
 //! | what do the documents of Thanos say | [`config`] |
 //! | how are reads of a bucket cached | [`CachingBucket`] |
@@ -23,6 +23,7 @@ mod memcached;
 mod memory;
 mod metrics;
 mod pool;
+mod reads;
 mod redis;
 mod remote;
 mod select;

@@ -69,8 +69,16 @@ impl Pool {
         }
     }
 
+    /// Notes how an operation ended; the connection is kept if it is known to be sound.
+    pub(crate) fn settle<T>(&self, address: &str, wire: Wire, outcome: &Result<T, WireError>) {
+        match outcome.as_ref().err().is_none_or(WireError::keeps_connection) {
+            true => self.give_back(address, wire),
+            false => self.failed(address, Instant::now()),
+        }
+    }
+
     /// The operation ended well, or in a way that says nothing against the connection.
-    pub(crate) fn give_back(&self, address: &str, wire: Wire) {
+    fn give_back(&self, address: &str, wire: Wire) {
         let mut servers = self.servers.lock();
         let server = servers.entry(address.to_owned()).or_default();
         (server.failures_in_a_row, server.pause_until) = (0, None);

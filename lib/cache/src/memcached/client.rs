@@ -4,21 +4,19 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream};
+use futures::FutureExt;
 use parking_lot::RwLock;
 use sabre_runtime::{budget::Budget, clock, discovery, metrics::Registry};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::protocol;
 use crate::{
     addresses,
     config::{CacheConfigError, MemcachedConfig, invalid},
-    metrics::{ClientMetrics, Op, Skip},
+    metrics::ClientMetrics,
     pool::{Connect, Pool},
+    reads::Reads,
     remote::{Hits, RemoteCache},
     select::Servers,
     wire::{ValueLimits, Wire, WireError},
@@ -30,9 +28,6 @@ const MAX_VALUE_BYTES: u64 = 128 << 20;
 
 /// Most keys of one read where the document sets no limit.
 const MAX_KEYS: usize = 4096;
-
-/// Reads of one call that run at once.
-const PARALLEL_READS: usize = 16;
 
 /// All look-ups together may take so long at the start.
 const FIRST_LOOKUP: Duration = Duration::from_secs(10);
@@ -46,12 +41,11 @@ pub struct MemcachedClient {
 }
 
 struct Fleet {
-    name: String,
     config: MemcachedConfig,
     limits: ValueLimits,
     servers: RwLock<Arc<Servers>>,
     pool: Pool,
-    reads: Semaphore,
+    reads: Reads,
     metrics: ClientMetrics,
 }
 
@@ -92,16 +86,11 @@ impl MemcachedClient {
             budget: budget.child("values of a cache"),
         };
         let metrics = ClientMetrics::register(registry, "memcached", name);
-        let reads = match config.max_get_multi_concurrency {
-            0 => Semaphore::MAX_PERMITS,
-            reads => reads.min(Semaphore::MAX_PERMITS),
-        };
         let fleet = Arc::new(Fleet {
-            name: name.to_owned(),
             pool: Pool::new(Box::new(Plain(limits.clone())), config.max_idle_connections),
             limits,
             servers: RwLock::default(),
-            reads: Semaphore::new(reads),
+            reads: Reads::new(name, config.max_get_multi_concurrency, metrics.clone()),
             metrics: metrics.clone(),
             config,
         });
@@ -137,7 +126,7 @@ impl MemcachedClient {
 #[async_trait]
 impl RemoteCache for MemcachedClient {
     fn name(&self) -> &str {
-        &self.servers.name
+        &self.servers.reads.name
     }
 
     async fn get_multi(&self, keys: &[String]) -> Hits {
@@ -170,7 +159,7 @@ impl Fleet {
                 Err(error) => {
                     self.metrics.lookup_failures.inc();
                     tracing::warn!(
-                        name = self.name,
+                        name = self.reads.name,
                         address,
                         error,
                         "servers of a cache cannot be looked up"
@@ -207,40 +196,16 @@ impl Fleet {
                 reads.push(self.get_of_one(server, keys).boxed());
             }
         }
-        let mut all = Hits::with_capacity(keys.len());
-        let mut answers = stream::iter(reads).buffer_unordered(PARALLEL_READS);
-        while let Some(hits) = answers.next().await {
-            all.extend(hits);
-        }
-        all
+        Reads::all(reads).await
     }
 
     async fn get_of_one(&self, server: &str, keys: &[&str]) -> Hits {
-        if !self.pool.is_up(server, Instant::now()) {
-            self.metrics.skipped(Op::GetMulti, Skip::ServerDown);
-            return Hits::new();
-        }
-        // The semaphore is never closed.
-        let Ok(_turn) = self.reads.acquire().await else {
-            return Hits::new();
+        let read = async || {
+            let read = async |wire: &mut Wire| protocol::get(wire, keys).await;
+            self.on_server(server, read).await
         };
-        self.metrics.begun(Op::GetMulti);
-        let started = Instant::now();
-        match self
-            .on_server(server, async |wire| protocol::get(wire, keys).await)
-            .await
-        {
-            Ok(hits) => {
-                let bytes = hits.values().map(|value| value.len() as u64).sum();
-                self.metrics.succeeded(Op::GetMulti, started.elapsed(), bytes);
-                hits
-            }
-            Err(error) => {
-                self.metrics.failed(Op::GetMulti, &error);
-                tracing::debug!(name = self.name, server, %error, "a cache did not answer, going on without it");
-                Hits::new()
-            }
-        }
+        let is_up = self.pool.is_up(server, Instant::now());
+        self.reads.batch(is_up, read).await
     }
 
     /// Runs one operation within its time; the connection is kept if it is known to be sound.
@@ -266,11 +231,7 @@ impl Fleet {
                 return Err(WireError::TimedOut(limit));
             }
         };
-        if outcome.as_ref().err().is_none_or(WireError::keeps_connection) {
-            self.pool.give_back(server, wire);
-        } else {
-            self.pool.failed(server, Instant::now());
-        }
+        self.pool.settle(server, wire, &outcome);
         outcome
     }
 }

@@ -4,12 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream};
+use futures::FutureExt;
 use parking_lot::Mutex;
 use sabre_runtime::{budget::Budget, metrics::Registry, tls};
 use tokio::{
     net::TcpStream,
-    sync::Semaphore,
     time::{Instant, timeout},
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
@@ -17,8 +16,9 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use super::protocol;
 use crate::{
     config::{CacheConfigError, RedisConfig, invalid},
-    metrics::{ClientMetrics, Op, Skip},
+    metrics::ClientMetrics,
     pool::{Connect, Pool},
+    reads::Reads,
     remote::{Hits, RemoteCache},
     wire::{ValueLimits, Wire, WireError},
     writer::{Set, Writer, WriterOptions},
@@ -29,9 +29,6 @@ const MAX_VALUE_BYTES: u64 = 512 << 20;
 
 /// Unused connections that are kept.
 const MAX_IDLE: usize = 100;
-
-/// Reads of one call that run at once.
-const PARALLEL_READS: usize = 16;
 
 /// What stands for a time that is not limited.
 const NO_LIMIT: Duration = Duration::from_secs(3600);
@@ -44,14 +41,12 @@ pub struct RedisClient {
 }
 
 struct Server {
-    name: String,
     config: RedisConfig,
     addresses: Vec<String>,
     /// Which of the addresses answered last.
     current: Mutex<usize>,
     pool: Pool,
-    reads: Semaphore,
-    metrics: ClientMetrics,
+    reads: Reads,
 }
 
 /// How connections are opened.
@@ -107,10 +102,6 @@ impl RedisClient {
             budget: budget.child("values of a cache"),
         };
         let metrics = ClientMetrics::register(registry, "redis", name);
-        let reads = match config.max_get_multi_concurrency {
-            0 => Semaphore::MAX_PERMITS,
-            reads => reads.min(Semaphore::MAX_PERMITS),
-        };
         let dial = Dial {
             config: config.clone(),
             tls,
@@ -123,12 +114,10 @@ impl RedisClient {
             breaker: config.set_async_circuit_breaker_config,
         };
         let server = Arc::new(Server {
-            name: name.to_owned(),
             addresses,
             current: Mutex::new(0),
             pool: Pool::new(Box::new(dial), MAX_IDLE),
-            reads: Semaphore::new(reads),
-            metrics: metrics.clone(),
+            reads: Reads::new(name, config.max_get_multi_concurrency, metrics.clone()),
             config,
         });
         let set: Arc<dyn Set> = Arc::<Server>::clone(&server);
@@ -140,7 +129,7 @@ impl RedisClient {
 #[async_trait]
 impl RemoteCache for RedisClient {
     fn name(&self) -> &str {
-        &self.server.name
+        &self.server.reads.name
     }
 
     async fn get_multi(&self, keys: &[String]) -> Hits {
@@ -149,12 +138,7 @@ impl RemoteCache for RedisClient {
         for keys in keys.chunks(most) {
             reads.push(self.server.get_batch(keys).boxed());
         }
-        let mut all = Hits::with_capacity(keys.len());
-        let mut answers = stream::iter(reads).buffer_unordered(PARALLEL_READS);
-        while let Some(hits) = answers.next().await {
-            all.extend(hits);
-        }
-        all
+        Reads::all(reads).await
     }
 
     fn set_later(&self, key: String, value: Bytes, ttl: Duration) {
@@ -164,35 +148,15 @@ impl RemoteCache for RedisClient {
 
 impl Server {
     async fn get_batch(&self, keys: &[String]) -> Hits {
-        if self.up().is_none() {
-            self.metrics.skipped(Op::GetMulti, Skip::ServerDown);
-            return Hits::new();
-        }
-        // The semaphore is never closed.
-        let Ok(_turn) = self.reads.acquire().await else {
-            return Hits::new();
-        };
-        self.metrics.begun(Op::GetMulti);
-        let started = Instant::now();
         let full: Vec<Vec<u8>> = keys.iter().map(|key| self.full_key(key)).collect();
         let limit = limit(self.config.read_timeout.get());
-        match self
-            .on_server(limit, async |wire| protocol::get(wire, &full).await)
-            .await
-        {
-            Ok(values) => {
-                let found = keys.iter().cloned().zip(values);
-                let hits: Hits = found.filter_map(|(key, value)| Some((key, value?))).collect();
-                let bytes = hits.values().map(|value| value.len() as u64).sum();
-                self.metrics.succeeded(Op::GetMulti, started.elapsed(), bytes);
-                hits
-            }
-            Err(error) => {
-                self.metrics.failed(Op::GetMulti, &error);
-                tracing::debug!(name = self.name, %error, "a cache did not answer, going on without it");
-                Hits::new()
-            }
-        }
+        let read = async || {
+            let read = async |wire: &mut Wire| protocol::get(wire, &full).await;
+            let values = self.on_server(limit, read).await?;
+            let found = keys.iter().cloned().zip(values);
+            Ok(found.filter_map(|(key, value)| Some((key, value?))).collect())
+        };
+        self.reads.batch(self.up().is_some(), read).await
     }
 
     fn full_key(&self, key: &str) -> Vec<u8> {
@@ -232,11 +196,7 @@ impl Server {
             Ok(outcome) => outcome,
             Err(_) => Err(WireError::TimedOut(limit)),
         };
-        if outcome.as_ref().err().is_none_or(WireError::keeps_connection) {
-            self.pool.give_back(address, wire);
-        } else {
-            self.pool.failed(address, Instant::now());
-        }
+        self.pool.settle(address, wire, &outcome);
         outcome
     }
 }
