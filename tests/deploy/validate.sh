@@ -75,4 +75,6 @@ if [ -n "$helm" ]; then
 else
     echo "--- Helm: left out, no helm was given"
 fi
+echo "--- what is to be there"
+"$python/python" tests/deploy/contents.py "$out"
 echo "deploy: ok"
