@@ -14,6 +14,14 @@ use serde::Deserialize;
 
 use crate::cli::app;
 
+/// Where flags are read: what a test there sees is a setting and not what it changes.
+const SETTINGS: [&str; 4] = [
+    "sidecar/src/flags/tests.rs",
+    "store/src/config_flags.rs",
+    "compactor/src/config.rs",
+    "query/src/config/tests.rs",
+];
+
 /// Name of a flag and what is known of it, in the order of the alphabet.
 type ByFlag<T> = BTreeMap<String, T>;
 
@@ -151,6 +159,26 @@ fn the_tests_that_the_page_names_are_there() {
             }
         }
     }
+}
+
+#[test]
+fn each_flag_that_works_has_a_test_that_sees_it_change_what_is_done() {
+    let shown: BTreeMap<String, ByFlag<Vec<String>>> = read("shown-by.json");
+    let mut without = Vec::new();
+    for section in sections() {
+        for spec in section.flags.iter().filter(|spec| spec.status == Status::Works) {
+            let tests = shown.get(&section.name).and_then(|flags| flags.get(spec.name));
+            let is_seen = tests.is_some_and(|tests| {
+                tests
+                    .iter()
+                    .any(|test| !SETTINGS.iter().any(|file| test.starts_with(file)))
+            });
+            if !is_seen {
+                without.push(format!("{} --{}", section.name, spec.name));
+            }
+        }
+    }
+    assert!(without.is_empty(), "{without:#?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{ByFlag, Facts, Section};
 const HEAD: &str = "# What becomes of each flag of Thanos
 
 Made from the flags that the binary declares and from `tests/compatibility`; a test compares. A flag *works*, and the tests named beside it see it change
-what is done (`each_flag_reaches_its_setting` only that the part which acts on it is told); or it is *ignored*: accepted, with one line in the log that says why; or it is *refused*: the command ends with a sentence that says what
+what is done (`each_flag_reaches_its_setting` besides that the part which acts on it is told); or it is *ignored*: accepted, with one line in the log that says why; or it is *refused*: the command ends with a sentence that says what
 to use instead. *core* are flags that nearly all deployments use, *common* many, *rare* few; *old* ones were dropped by Thanos itself and still stand in
 manifests. Flags of Sabre's own begin with `sabre.`, or have no importance here.
 
