@@ -135,6 +135,7 @@ impl QueryConfig {
                 response_timeout: nonzero(flags.duration("store.response-timeout")?),
                 own_labels: own_labels.clone(),
                 selector: selector(flags)?,
+                asks_for_zstd: flags.bool("sabre.grpc-zstd")?,
             },
             services: ServiceOptions {
                 max_series: flags.count("store.limits.request-series")?,

@@ -196,6 +196,13 @@ const CLIENT: &[FlagSpec] = &[
         "Compression of calls to endpoints",
     )
     .ignored("calls are not compressed"),
+    FlagSpec::new(
+        "sabre.grpc-zstd",
+        Kind::Bool,
+        "false",
+        "Ask endpoints for answers under zstd, which those send that speak it, Sabre's among them: less traffic for more CPU at \
+         both ends",
+    ),
 ];
 
 const QUERIES: &[FlagSpec] = &[

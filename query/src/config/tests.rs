@@ -257,3 +257,9 @@ fn flags_of_tls_to_endpoints_reach_their_setting() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
+
+#[test]
+fn answers_are_asked_for_under_zstd_where_the_flag_says_so() {
+    assert!(!read(&[]).unwrap().fanout.asks_for_zstd);
+    assert!(read(&["--sabre.grpc-zstd"]).unwrap().fanout.asks_for_zstd);
+}

@@ -147,7 +147,7 @@ async fn ask<M: Message>(
     let call = Call {
         channels,
         path,
-        metadata: &request::metadata(options, reading.deadline),
+        metadata: &request::metadata(options, reading.deadline, fanout.options.asks_for_zstd),
         reserved,
         max_message_bytes: MAX_MESSAGE_BYTES,
         metrics: fanout.calls.start(path).about(asked.endpoint.address()),

@@ -11,7 +11,11 @@ use sabre_runtime::budget::Reservation;
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::ServiceExt as _;
 
-use super::{client_metrics::CallMetrics, request::PATIENCE};
+use super::{
+    client_metrics::CallMetrics,
+    request::PATIENCE,
+    unpack::{self, Unpacker},
+};
 
 /// A flag and a length.
 const HEAD_BYTES: usize = 5;
@@ -41,6 +45,8 @@ pub(crate) struct Messages {
     base_bytes: u64,
     ended: bool,
     max_message_bytes: usize,
+    /// For messages under zstd, if they were asked for and the peer says that it sends some.
+    unpacker: Option<Unpacker>,
     metrics: CallMetrics,
 }
 
@@ -81,8 +87,10 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
             break;
         }
     }
-    let (body, ended) = match outcome {
-        Ok(answer) => answer,
+    let opened =
+        outcome.and_then(|answer| Ok((answer.body, answer.ended, unpacker(metadata, answer.packed)?)));
+    let (body, ended, unpacker) = match opened {
+        Ok(opened) => opened,
         Err(status) => {
             metrics.end(status.code());
             return Err(status);
@@ -100,18 +108,34 @@ pub(crate) async fn start(call: Call<'_>, request: &impl Message) -> Result<Mess
         reserved,
         ended,
         max_message_bytes,
+        unpacker,
         metrics,
     })
 }
 
-/// The body of an answer, and whether there is nothing in it.
+/// The head of an answer.
+struct Answer {
+    body: Body,
+    /// There is nothing in it.
+    ended: bool,
+    /// Messages may be under zstd.
+    packed: bool,
+}
+
+/// What unpacks messages, if it was said that they may be packed.
+fn unpacker(metadata: &[(String, String)], packed: bool) -> Result<Option<Unpacker>, Status> {
+    let (name, value) = unpack::ACCEPTED;
+    let was_asked_for = metadata.iter().any(|(asked, how)| asked == name && how == value);
+    (packed && was_asked_for).then(Unpacker::new).transpose()
+}
+
 async fn head(
     channel: Channel,
     path: &'static str,
     message: &[u8],
     metadata: &[(String, String)],
     trace: http::HeaderMap,
-) -> Result<(Body, bool), Status> {
+) -> Result<Answer, Status> {
     let mut request = http_request(path, message, metadata)?;
     request.headers_mut().extend(trace);
     let answer = channel
@@ -128,7 +152,9 @@ async fn head(
     if let Some(status) = status {
         failed(status)?;
     }
-    Ok((body, ended))
+    let encoding = head.headers.get(unpack::ENCODING);
+    let packed = encoding.is_some_and(|encoding| encoding == unpack::ACCEPTED.1);
+    Ok(Answer { body, ended, packed })
 }
 
 fn http_request(
@@ -180,10 +206,24 @@ impl Messages {
             }
         }
         let head = self.head().await?;
-        let len = message_len(head, self.max_message_bytes)?;
+        let (is_packed, len) = message_len(head, self.max_message_bytes)?;
+        if is_packed && self.unpacker.is_none() {
+            return Err(Status::internal(
+                "the answer is compressed, which was not asked for",
+            ));
+        }
+        let message = self.message(len).await?;
+        match is_packed {
+            true => self.unpack(message).await.map(Some),
+            false => Ok(Some(message)),
+        }
+    }
+
+    /// The message behind a head, as it came.
+    async fn message(&mut self, len: usize) -> Result<Bytes, Status> {
         if len <= self.frame.len() {
             self.backing_bytes = self.frame_bytes;
-            return Ok(Some(self.frame.split_to(len)));
+            return Ok(self.frame.split_to(len));
         }
         self.backing_bytes = len;
         self.reserve(len).await?;
@@ -195,7 +235,26 @@ impl Messages {
                 return Err(torn());
             }
         }
-        Ok(Some(message.freeze()))
+        Ok(message.freeze())
+    }
+
+    /// A message as it was before it was packed. As many bytes are reserved as it turns out to have.
+    async fn unpack(&mut self, packed: Bytes) -> Result<Bytes, Status> {
+        let Some(mut unpacker) = self.unpacker.take() else {
+            return Err(Status::internal("nothing unpacks the message"));
+        };
+        let mut unpacking = unpacker.begin(packed)?;
+        let message = loop {
+            let room = unpacking.next_room(self.max_message_bytes)?;
+            self.reserve(unpacking.memory_bytes(room)).await?;
+            unpacking.grow(room);
+            if let Some(message) = unpacker.go_on(&mut unpacking)? {
+                self.backing_bytes = room;
+                break message;
+            }
+        };
+        self.unpacker = Some(unpacker);
+        Ok(message)
     }
 
     /// Reserves bytes for what is made of a message, or for one; they are held until the call ends.
@@ -257,12 +316,11 @@ impl Messages {
     }
 }
 
-fn message_len(head: [u8; HEAD_BYTES], max_bytes: usize) -> Result<usize, Status> {
+/// Whether a message is packed, and how long it is on the way.
+fn message_len(head: [u8; HEAD_BYTES], max_bytes: usize) -> Result<(bool, usize), Status> {
     let [flag, len @ ..] = head;
-    if flag != 0 {
-        return Err(Status::internal(
-            "the answer is compressed, which was not asked for",
-        ));
+    if flag > 1 {
+        return Err(Status::internal(format!("a message begins with the byte {flag}")));
     }
     let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
     if len > max_bytes {
@@ -270,7 +328,7 @@ fn message_len(head: [u8; HEAD_BYTES], max_bytes: usize) -> Result<usize, Status
             "a message of {len} bytes is too long"
         )));
     }
-    Ok(len)
+    Ok((flag == 1, len))
 }
 
 fn torn() -> Status {

@@ -22,6 +22,7 @@ mod stream;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod weight;
 mod wire;
 
@@ -61,6 +62,7 @@ const SERIES: &str = "/thanos.Store/Series";
 /// Reads what a peer may answer.
 pub(crate) fn fuzz_answer(message: &bytes::Bytes) {
     wire::fuzz_answer(message);
+    unpack::fuzz(message);
 }
 
 /// All stores behind the querier.
@@ -81,6 +83,8 @@ pub struct FanoutOptions {
     pub own_labels: Labels,
     /// Which external labels are asked for at all (`--selector.relabel-config`); empty for all.
     pub selector: Vec<RelabelConfig>,
+    /// Whether answers are asked for under zstd, which peers send that speak it.
+    pub asks_for_zstd: bool,
 }
 
 /// An endpoint that is to be asked.
@@ -209,7 +213,7 @@ impl Fanout {
         let call = Call {
             channels,
             path: SERIES,
-            metadata: &request::metadata(options, reading.deadline),
+            metadata: &request::metadata(options, reading.deadline, self.options.asks_for_zstd),
             reserved,
             max_message_bytes: MAX_MESSAGE_BYTES,
             metrics: self.calls.start(SERIES).about(&address),

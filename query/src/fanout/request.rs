@@ -10,7 +10,7 @@ use sabre_proto::{
 use sabre_runtime::budget::Budget;
 use tokio::time::Instant;
 
-use super::STREAM_WINDOW_BYTES;
+use super::{STREAM_WINDOW_BYTES, unpack};
 use crate::source::{SelectOptions, SelectRequest, SourceFailure};
 
 /// How long a call waits for memory before it is given up.
@@ -92,9 +92,17 @@ fn limit(request: &SelectRequest) -> i64 {
     i64::try_from(request.limit).unwrap_or(i64::MAX)
 }
 
-/// What goes with every call: what the request brings, and how long there is for an answer.
-pub(super) fn metadata(options: &SelectOptions, deadline: Option<Instant>) -> Vec<(String, String)> {
+/// What goes with every call: what the request brings, how long there is for an answer, and how it may be packed.
+pub(super) fn metadata(
+    options: &SelectOptions,
+    deadline: Option<Instant>,
+    asks_for_zstd: bool,
+) -> Vec<(String, String)> {
     let mut metadata = options.metadata.clone();
+    if asks_for_zstd {
+        let (name, value) = unpack::ACCEPTED;
+        metadata.push((name.to_owned(), value.to_owned()));
+    }
     if let Some(deadline) = deadline {
         let left = deadline.saturating_duration_since(Instant::now());
         metadata.push(("grpc-timeout".to_owned(), timeout_text(left)));

@@ -1,5 +1,6 @@
 mod groups;
 mod hostile;
+mod packed;
 
 use std::{sync::Arc, time::Duration};
 
