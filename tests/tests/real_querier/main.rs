@@ -1,4 +1,5 @@
-//! Two real Prometheus replicas with gaps, a sidecar at each, a querier over both: one line without holes.
+//! Two real Prometheus replicas with gaps, a sidecar at each, a querier over both: one line without holes. What one of them
+//! says itself (`agreement`), and a sidecar that is killed within an answer (`cut_off`).
 //!
 //! Runs where these are set, and says that it skips where they are not: `SABRE_TEST_BINARY` (sabre),
 //! `SABRE_TEST_PROMETHEUS`.
@@ -10,6 +11,9 @@
     clippy::print_stderr,
     reason = "a test fails by panicking, and says what it saw"
 )]
+
+mod agreement;
+mod cut_off;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -77,6 +81,7 @@ async fn start_replica(
     let dir = dir.join(replica.name);
     std::fs::create_dir_all(&dir)?;
     let prometheus = Prometheus::start_replica(&dir, programs.1, None, "30d", replica.name).await?;
+    agreement::fill(&prometheus, from_ms).await?;
     let mut samples = Vec::new();
     for t in (from_ms..from_ms + MINUTES * MINUTE_MS).step_by(STEP_MS as usize) {
         let minute = (t - from_ms) / MINUTE_MS;
@@ -87,6 +92,12 @@ async fn start_replica(
     for many in samples.chunks(40) {
         prometheus.write(many.to_vec()).await?;
     }
+    let (sidecar, grpc) = start_sidecar(&dir, programs.0, &prometheus).await?;
+    Ok((prometheus, sidecar, grpc))
+}
+
+/// A sidecar and its address of gRPC.
+async fn start_sidecar(dir: &Path, sabre: &str, prometheus: &Prometheus) -> Result<(Process, String)> {
     let (http, grpc) = (free_address()?, free_address()?);
     let arguments = [
         "sidecar".to_string(),
@@ -95,11 +106,36 @@ async fn start_replica(
         format!("--prometheus.url=http://{}", prometheus.address),
         format!("--tsdb.path={}", prometheus.data.display()),
     ];
-    let mut sidecar = Process::start(&dir, "sidecar", programs.0, &arguments)?;
+    let mut sidecar = Process::start(dir, "sidecar", sabre, &arguments)?;
     sidecar
         .wait_until("ready", || answers_ok(&http, "/-/ready"))
         .await?;
-    Ok((prometheus, sidecar, grpc))
+    Ok((sidecar, grpc))
+}
+
+/// A querier over two sidecars, and its address of HTTP.
+async fn start_querier(
+    dir: &Path,
+    name: &str,
+    sabre: &str,
+    endpoints: [&str; 2],
+) -> Result<(Process, String)> {
+    let http = free_address()?;
+    let mut arguments = vec![
+        "query".to_string(),
+        format!("--http-address={http}"),
+        format!("--grpc-address={}", free_address()?),
+        "--query.replica-label=replica".to_string(),
+    ];
+    arguments.extend(endpoints.map(|endpoint| format!("--endpoint={endpoint}")));
+    let mut querier = Process::start(dir, name, sabre, &arguments)?;
+    querier
+        .wait_until("both sidecars are known", || async {
+            let stores = get(&http, "stores", &[]).await.unwrap_or_default();
+            stores["data"]["sidecar"].as_array().map_or(0, Vec::len) == 2
+        })
+        .await?;
+    Ok((querier, http))
 }
 
 async fn get(address: &str, path: &str, parameters: &[(&str, String)]) -> Result<Value> {
@@ -159,24 +195,10 @@ async fn two_replicas_with_gaps_make_one_line() -> Result<()> {
     let until_ms = from_ms + (MINUTES - 1) * MINUTE_MS;
     let (prometheus_a, sidecar_a, grpc_a) =
         start_replica(dir.path(), (&sabre, &prometheus), &REPLICAS[0], from_ms).await?;
-    let (_prometheus_b, sidecar_b, grpc_b) =
+    let (prometheus_b, sidecar_b, grpc_b) =
         start_replica(dir.path(), (&sabre, &prometheus), &REPLICAS[1], from_ms).await?;
-    let http = free_address()?;
-    let arguments = [
-        "query".to_string(),
-        format!("--http-address={http}"),
-        format!("--grpc-address={}", free_address()?),
-        format!("--endpoint={grpc_a}"),
-        format!("--endpoint={grpc_b}"),
-        "--query.replica-label=replica".to_string(),
-    ];
-    let mut querier = Process::start(dir.path(), "query", &sabre, &arguments)?;
-    querier
-        .wait_until("both sidecars are known", || async {
-            let stores = get(&http, "stores", &[]).await.unwrap_or_default();
-            stores["data"]["sidecar"].as_array().map_or(0, Vec::len) == 2
-        })
-        .await?;
+    let endpoints = [grpc_a.as_str(), grpc_b.as_str()];
+    let (querier, http) = start_querier(dir.path(), "query", &sabre, endpoints).await?;
 
     let asked = (from_ms + 10 * MINUTE_MS, until_ms);
     let rate = range("rate(shop_requests_total[5m])", asked, 15, &[]);
@@ -212,26 +234,7 @@ async fn two_replicas_with_gaps_make_one_line() -> Result<()> {
     let alone = apart.values().filter(|count| **count == 1.0).count();
     ensure!(alone > 60, "{alone} steps with one replica only");
 
-    // The real Prometheus says the same of its own samples. No evaluation falls on a sample: ranges are open to the left
-    // since Prometheus 3, and the one here is older.
-    let (off_ms, before_gap) = (3_000, from_ms + 25 * MINUTE_MS);
-    let mut equal = 0;
-    for query in [
-        "rate(shop_requests_total[5m])",
-        "sum by (job) (increase(shop_requests_total[3m]))",
-        "max_over_time(shop_requests_total[2m]) - min_over_time(shop_requests_total[2m])",
-        "quantile_over_time(0.3, shop_requests_total[4m])",
-        "deriv(shop_requests_total[5m]) * 2 > bool 0.1",
-    ] {
-        let of = (from_ms + 10 * MINUTE_MS + off_ms, before_gap + off_ms);
-        let ours = query.replace("shop_requests_total", "shop_requests_total{replica=\"a\"}");
-        let ours = get(&http, "query_range", &range(&ours, of, 30, &[("dedup", "false")])).await?;
-        let theirs = get(&prometheus_a.address, "query_range", &range(query, of, 30, &[])).await?;
-        let (ours, theirs) = (line(&ours)?, line(&theirs)?);
-        ensure!(ours == theirs, "{query}: {ours:?}, Prometheus has {theirs:?}");
-        equal += ours.len();
-    }
-    println!("{equal} values are those of Prometheus, to the bit");
+    agreement::holds(&http, &prometheus_a, from_ms).await?;
 
     // A sidecar dies while queries run: each is answered, with a warning once its half is gone.
     let queries = (0..40).map(|_| get(&http, "query_range", &values));
@@ -267,6 +270,18 @@ async fn two_replicas_with_gaps_make_one_line() -> Result<()> {
     );
 
     querier.terminate().context("the querier ends cleanly")?;
+
+    // Another sidecar at the second replica, which is killed while its answer is read.
+    let (sidecar_b, grpc_b) = start_sidecar(dir.path(), &sabre, &prometheus_b).await?;
+    for prometheus in [&prometheus_a, &prometheus_b] {
+        cut_off::fill(prometheus, until_ms).await?;
+    }
+    let throttle = cut_off::Throttle::before(&grpc_b).await?;
+    let endpoints = [grpc_a.as_str(), throttle.address()];
+    let (querier, http) = start_querier(dir.path(), "query-2", &sabre, endpoints).await?;
+    cut_off::within_an_answer(&http, &throttle, sidecar_b, until_ms).await?;
+
+    querier.terminate().context("the second querier ends cleanly")?;
     sidecar_a.terminate().context("the sidecar ends cleanly")?;
     prometheus_a.stop()
 }
