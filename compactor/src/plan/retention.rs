@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sabre_block::View;
-use sabre_model::BlockId;
+use sabre_model::{BlockId, Labels};
 
 use super::block::BlockInfo;
 use super::downsample::Covered;
@@ -53,7 +53,14 @@ pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy, now_ms: i64)
         ..policy.clone()
     };
     let mut finals = BTreeMap::new();
+    let ends = Ends::of(groups);
     for group in groups {
+        let ladder = Ladder {
+            policy,
+            now_ms,
+            reached_ms: reached_ms(group),
+            fed_until_ms: ends.of_finer(group),
+        };
         let well = Group {
             holds_gaps: false,
             ..group.clone()
@@ -65,7 +72,7 @@ pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy, now_ms: i64)
             }
             let may_be_ms = match group.holds_gaps {
                 true => policy.ranges_ms.iter().copied().max().unwrap_or(0),
-                false => open_range_ms(block, &policy.ranges_ms, now_ms),
+                false => ladder.open_range_ms(block),
             };
             let range_ms = finals.entry(block.id()).or_insert(0);
             *range_ms = may_be_ms.max(block.range_ms()).max(*range_ms);
@@ -74,21 +81,67 @@ pub fn final_ranges(view: &View, groups: &[Group], policy: &Policy, now_ms: i64)
     finals
 }
 
-/// The longest aligned range around the block that newer ones may still fill, in milliseconds: the plans of now say nothing of
-/// it, as they leave the newest block alone, and what else is to come. 0 if there is none.
-fn open_range_ms(block: &BlockInfo, ranges_ms: &[i64], now_ms: i64) -> i64 {
-    let late_ms = match block.meta.resolution_ms() {
-        0 => LATE_RAW_MS,
-        _ => LATE_AGGREGATES_MS,
-    };
-    let mut longest_ms = 0;
-    for range_ms in ranges_ms {
-        let end = aligned_start(block.meta.min_time, *range_ms).saturating_add(*range_ms);
-        if block.meta.max_time <= end && now_ms <= end.saturating_add(late_ms) {
-            longest_ms = longest_ms.max(*range_ms);
+/// How far the compaction of a group has come.
+#[derive(Debug)]
+struct Ladder<'a> {
+    policy: &'a Policy,
+    now_ms: i64,
+    /// The ladder has decided on all ranges that end here or before.
+    reached_ms: i64,
+    /// Until when there is finer data, of which blocks of this group are made.
+    fed_until_ms: i64,
+}
+
+/// The end of the data of each set of labels, by resolution.
+#[derive(Debug)]
+struct Ends<'a>(BTreeMap<&'a Labels, Vec<(i64, i64)>>);
+
+impl<'a> Ends<'a> {
+    fn of(groups: &'a [Group]) -> Self {
+        let mut ends = BTreeMap::<_, Vec<_>>::new();
+        for group in groups {
+            let end = group.blocks.iter().map(|block| block.meta.max_time).max();
+            let of_labels = ends.entry(&group.labels).or_default();
+            of_labels.push((group.resolution_ms, end.unwrap_or(i64::MIN)));
         }
+        Self(ends)
     }
-    longest_ms
+
+    fn of_finer(&self, group: &Group) -> i64 {
+        let of_labels = self.0.get(&group.labels).into_iter().flatten();
+        let finer = of_labels.filter(|(resolution_ms, _)| *resolution_ms < group.resolution_ms);
+        finer.map(|(_, end)| *end).max().unwrap_or(i64::MIN)
+    }
+}
+
+/// The begin of the last block but one, which the ladder takes for the time.
+fn reached_ms(group: &Group) -> i64 {
+    let last_but_one = group.blocks.iter().rev().nth(1);
+    last_but_one.map_or(i64::MIN, |block| block.meta.min_time)
+}
+
+impl Ladder<'_> {
+    /// The longest aligned range around the block that newer ones may still fill, in milliseconds: the plans of now say nothing
+    /// of it, as they leave the newest block alone, and what else is to come. 0 if there is none.
+    ///
+    /// While finer data comes, the blocks that have to follow will be made of it, however long that takes where parts of it
+    /// are missing or kept out.
+    fn open_range_ms(&self, block: &BlockInfo) -> i64 {
+        let late_ms = match block.meta.resolution_ms() {
+            0 => LATE_RAW_MS,
+            _ => LATE_AGGREGATES_MS,
+        };
+        let may_come = |end: i64| self.now_ms <= end.saturating_add(late_ms);
+        let mut longest_ms = 0;
+        for range_ms in &self.policy.ranges_ms {
+            let end = aligned_start(block.meta.min_time, *range_ms).saturating_add(*range_ms);
+            let is_open = may_come(end) || (self.reached_ms < end && may_come(self.fed_until_ms));
+            if block.meta.max_time <= end && is_open {
+                longest_ms = longest_ms.max(*range_ms);
+            }
+        }
+        longest_ms
+    }
 }
 
 /// Plans retention of the blocks of a view.

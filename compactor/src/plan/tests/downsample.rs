@@ -275,6 +275,28 @@ fn blocks_wait_while_newer_ones_may_fill_their_range() {
     );
 }
 
+/// The ladder needs two blocks after a range. They come late where raw data is missing, or kept out by marks.
+#[test]
+fn data_of_5_minutes_waits_for_what_is_still_made_of_raw_data() {
+    let five = |n, from_h, to_h| at_resolution(block(n, from_h, to_h), RESOLUTION_5M_MS);
+    let (first, second, raw) = (five(1, 0, 120), five(2, 120, 300), block(3, 596, 598));
+    let at_600 = |blocks: &[BlockInfo]| retained(blocks, 0, 240, 0, 600);
+    let both = [first.clone(), second.clone()];
+    assert_eq!(at_600(&both), (vec![1, 2], vec![]), "nothing comes any more");
+    assert_eq!(
+        at_600(&[first.clone(), second, raw.clone()]),
+        (vec![], vec![1, 2])
+    );
+    let alone = [first.clone(), raw.clone()];
+    assert_eq!(at_600(&alone), (vec![], vec![1]));
+    let passed = [first, five(4, 400, 441), five(5, 450, 491), raw];
+    assert_eq!(
+        at_600(&passed),
+        (vec![1], vec![]),
+        "one block alone is never compacted, and the ladder is past it"
+    );
+}
+
 #[test]
 fn the_newest_block_waits_like_the_others_of_its_range() {
     let mut blocks: Vec<BlockInfo> = (0..24_u8)
