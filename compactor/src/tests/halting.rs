@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sabre_model::BlockId;
 use sabre_objstore::MemoryBucket;
+use sabre_testkit::blocks::BlockBuilder;
+use sabre_tsdb::meta::BlockMeta;
 
-use super::bad_input::out_of_order;
+use super::bad_input::{damaged, out_of_order};
 use super::fixture::{Fixture, START_MS, counters};
 use crate::error::PassError;
 use crate::execute::mark_for_deletion;
@@ -115,4 +118,60 @@ async fn a_block_that_gets_a_mark_halts_nothing() {
     other.put(&out_of_order(70)).await;
     assert!(matches!(other.iterate().await, Err(PassError::Halt(_))));
     assert!(other.metric("thanos_compact_halted 1"));
+}
+
+/// Four blocks and a newer one whose compaction fails without one of them being at fault: they hold no samples, and count
+/// some.
+async fn put_stuck_group(fixture: &Fixture) -> Vec<BlockId> {
+    let cluster = [("cluster", "us1")];
+    let mut stuck = Vec::new();
+    for n in 0..4 {
+        let range = START_MS + n * 2 * HOUR_MS..START_MS + (n + 1) * 2 * HOUR_MS;
+        let block = BlockBuilder::new(START_MS as u64 + 50 + n as u64);
+        let block = block.ext_labels(&cluster).time_range(range).build().unwrap();
+        let id = fixture.put(&block).await;
+        damaged(fixture, &format!("{id}/meta.json"), |bytes| {
+            let mut meta = BlockMeta::parse(bytes).unwrap();
+            meta.stats.num_samples = 5;
+            *bytes = meta.to_json();
+        })
+        .await;
+        stuck.push(id);
+    }
+    let newest = counters(60, 8, 10, 1).ext_labels(&cluster);
+    fixture.put(&newest.build().unwrap()).await;
+    stuck
+}
+
+#[tokio::test]
+async fn the_alert_is_on_while_any_group_is_stuck_and_no_longer() {
+    let (mut fixture, _) = halting().await;
+    fixture.config.halts_on_error = false;
+    let twin = fixture.view().await.metas.last().unwrap().ulid;
+    let stuck = put_stuck_group(&fixture).await;
+    let compactor = fixture.compactor();
+    let trouble = async || compactor.iterate().await.err().map(|error| error.to_string());
+    let why = trouble().await.unwrap();
+    assert!(
+        why.contains("hold no samples") && why.contains("overlap"),
+        "{why}"
+    );
+    assert!(why.contains(&stuck[0].to_string()), "{why}");
+    assert!(fixture.metric("thanos_compact_halted 1"));
+    // One of the groups is mended, then the other.
+    sabre_block::delete_block(&*fixture.bucket, twin).await.unwrap();
+    let why = trouble().await.unwrap();
+    assert!(
+        why.contains("hold no samples") && !why.contains("overlap"),
+        "{why}"
+    );
+    assert!(fixture.metric("thanos_compact_halted 1"));
+    for block in stuck {
+        sabre_block::delete_block(&*fixture.bucket, block).await.unwrap();
+    }
+    assert_eq!(trouble().await, None);
+    assert!(fixture.metric("thanos_compact_halted 0"));
+    fixture.put(&counters(71, 8, 10, 1).build().unwrap()).await;
+    assert!(trouble().await.unwrap().contains("overlap"));
+    assert!(fixture.metric("thanos_compact_halted 1"));
 }
