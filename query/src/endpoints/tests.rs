@@ -1,6 +1,7 @@
 mod groups;
 mod silent;
 mod tls;
+mod unmet;
 
 use std::time::Duration;
 

@@ -1,0 +1,38 @@
+//! Endpoints that never answered.
+
+use std::sync::Arc;
+
+use sabre_runtime::logging::{Capture, LogOptions};
+
+use super::{super::refresh::ask, *};
+use crate::endpoints::dial::dial;
+
+/// Queries leave it out without a warning, so the log has to say so; once, as it is asked every few seconds.
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_at_first_is_in_the_log_once() {
+    // A port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let channel = dial(&address, None, &ClientOptions::default()).unwrap();
+    let endpoint = Arc::new(Endpoint::new(
+        address.as_str(),
+        EndpointKind::default(),
+        vec![channel],
+    ));
+    let capture = Capture::default();
+    let log = LogOptions::default().subscriber(capture.clone());
+    let _here = tracing::subscriber::set_default(log);
+    for _ in 0..3 {
+        ask(Arc::clone(&endpoint), Duration::from_secs(60)).await;
+    }
+    assert!(!endpoint.is_healthy());
+    let text = capture.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(&address)).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    let line = lines[0];
+    assert!(
+        line.contains("level=warn") && line.contains("does not answer"),
+        "{line}"
+    );
+}
