@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use sabre_objstore::{
     SharedBucket,
-    config::{from_yaml, with_metrics},
+    config::{from_yaml_for_writer, with_metrics},
 };
 use sabre_proto::{
     FILE_DESCRIPTOR_SET, StoreService,
@@ -62,7 +62,10 @@ pub async fn run(
     let budget = groups::budget(flags)?;
     budget.register_metrics(&registry);
     let bucket: Option<SharedBucket> = match &config.shipping {
-        Some(shipping) => Some(with_metrics(from_yaml(&shipping.objstore, "sidecar")?, &registry)),
+        Some(shipping) => {
+            let bucket = from_yaml_for_writer(&shipping.objstore, "sidecar")?;
+            Some(with_metrics(bucket, &registry))
+        }
         None => None,
     };
 

@@ -6,7 +6,7 @@ use sabre_block::mark::MarkKind;
 use sabre_block::{MetaFetcher, View};
 use sabre_model::relabel::{self, RelabelConfig};
 use sabre_objstore::SharedBucket;
-use sabre_objstore::config::from_yaml;
+use sabre_objstore::config::from_yaml_for_tool;
 use sabre_runtime::flags::Flags;
 use sabre_runtime::yaml;
 
@@ -15,7 +15,7 @@ use crate::error::ToolError;
 /// Opens the bucket of `--objstore.config`.
 pub(crate) fn open(flags: &Flags) -> Result<SharedBucket, ToolError> {
     let text = flags.content("objstore.config")?.unwrap_or_default();
-    Ok(from_yaml(&text, "tools")?)
+    Ok(from_yaml_for_tool(&text, "tools")?)
 }
 
 /// The rules of `--selector.relabel-config`.

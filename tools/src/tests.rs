@@ -293,3 +293,17 @@ async fn flags_that_select_blocks_select_them() {
         "it is not of those that were selected"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_not_there_is_no_empty_bucket() {
+    let bucket = Bucket::new();
+    let path = bucket.dir.path().to_owned();
+    std::fs::remove_dir_all(&path).unwrap();
+    for tool in ["ls", "inspect", "verify", "cleanup"] {
+        let (_, error) = bucket.run(tool, &[]).await;
+        let error = error.expect(tool);
+        let says = format!("there is no directory {}", path.display());
+        assert!(error.contains(&says), "{tool}: {error}");
+    }
+    assert!(!path.exists(), "no tool makes it");
+}

@@ -86,18 +86,53 @@ struct FilesystemConfig {
     directory: String,
 }
 
+/// What is different for whoever asks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Manner {
+    /// Somebody waits at a terminal: is told of each retry, and not kept waiting for what will not pass.
+    is_awaited: bool,
+    /// A directory that is missing is made.
+    makes_directory: bool,
+}
+
+/// How often a tool asks again for what will hardly pass within seconds.
+const TOOL_LASTING_RETRIES: u32 = 2;
+
 /// Makes the bucket that `text` describes, with deadlines, retries and the prefix around it. `component` ("sidecar")
 /// tells the server who is asking. Nothing is sent yet, and no credentials are loaded.
 pub fn from_yaml(text: &str, component: &str) -> Result<SharedBucket, ConfigError> {
+    opened(text, component, Manner::default())
+}
+
+/// As [`from_yaml`] for who is the first to write to a bucket: a directory that does not exist is made.
+pub fn from_yaml_for_writer(text: &str, component: &str) -> Result<SharedBucket, ConfigError> {
+    let manner = Manner {
+        makes_directory: true,
+        ..Manner::default()
+    };
+    opened(text, component, manner)
+}
+
+/// As [`from_yaml`] for who is waited for at a terminal: each retry is logged as a warning, and what will hardly pass
+/// within seconds is not tried for long.
+pub fn from_yaml_for_tool(text: &str, component: &str) -> Result<SharedBucket, ConfigError> {
+    let manner = Manner {
+        is_awaited: true,
+        ..Manner::default()
+    };
+    opened(text, component, manner)
+}
+
+fn opened(text: &str, component: &str, manner: Manner) -> Result<SharedBucket, ConfigError> {
     let envelope: Envelope<Anything> = yaml::from_str_strict(WHAT, text)?;
     let bucket: SharedBucket = match envelope.r#type.to_uppercase().as_str() {
         "S3" => {
             let envelope: Envelope<S3Settings> = yaml::from_str_strict(WHAT, text)?;
-            s3(envelope.config, text, component)?
+            s3(envelope.config, text, component, manner)?
         }
         "FILESYSTEM" => {
             let envelope: Envelope<FilesystemConfig> = yaml::from_str_strict(WHAT, text)?;
-            filesystem(envelope.config, text)?
+            filesystem(envelope.config, text, manner)?
         }
         other => return Err(invalid(text, "type", unknown_type(other))),
     };
@@ -109,16 +144,26 @@ pub fn with_metrics(bucket: SharedBucket, registry: &Registry) -> SharedBucket {
     Arc::new(Metered::new(bucket, registry))
 }
 
-fn s3(settings: S3Settings, text: &str, component: &str) -> Result<SharedBucket, ConfigError> {
+fn s3(
+    settings: S3Settings,
+    text: &str,
+    component: &str,
+    manner: Manner,
+) -> Result<SharedBucket, ConfigError> {
     let checked = settings
         .check()
         .map_err(|(key, problem)| invalid(text, key, problem))?;
-    let (deadlines, policy) = (checked.deadlines(), checked.retry_policy());
+    let (deadlines, mut policy) = (checked.deadlines(), checked.retry_policy());
     let bucket = S3Bucket::new(checked, component).map_err(|(key, problem)| invalid(text, key, problem))?;
-    Ok(Arc::new(Retrying::new(TimedOut::new(bucket, deadlines), policy)))
+    let bucket = TimedOut::new(bucket, deadlines);
+    if !manner.is_awaited {
+        return Ok(Arc::new(Retrying::new(bucket, policy)));
+    }
+    policy.max_lasting_retries = TOOL_LASTING_RETRIES;
+    Ok(Arc::new(Retrying::new(bucket, policy).warning_of_each()))
 }
 
-fn filesystem(config: FilesystemConfig, text: &str) -> Result<SharedBucket, ConfigError> {
+fn filesystem(config: FilesystemConfig, text: &str, manner: Manner) -> Result<SharedBucket, ConfigError> {
     if config.directory.is_empty() {
         return Err(invalid(
             text,
@@ -126,7 +171,14 @@ fn filesystem(config: FilesystemConfig, text: &str) -> Result<SharedBucket, Conf
             "the directory of the bucket is required".to_owned(),
         ));
     }
-    Ok(Arc::new(FilesystemBucket::new(PathBuf::from(config.directory))))
+    let directory = PathBuf::from(config.directory);
+    if manner.makes_directory {
+        std::fs::create_dir_all(&directory).map_err(|error| {
+            let problem = format!("{} cannot be made: {error}", directory.display());
+            invalid(text, "directory", problem)
+        })?;
+    }
+    Ok(Arc::new(FilesystemBucket::new(directory)))
 }
 
 fn unknown_type(name: &str) -> String {
@@ -182,6 +234,27 @@ mod tests {
         let bucket = from_yaml(&text, "test").unwrap();
         bucket.put("k", bytes::Bytes::new()).await.unwrap();
         assert!(dir.path().join("a/b/k").exists());
+    }
+
+    #[test]
+    fn only_who_writes_makes_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let text = format!("type: FILESYSTEM\nconfig:\n  directory: {}\n", path.display());
+        from_yaml(&text, "test").unwrap();
+        from_yaml_for_tool(&text, "test").unwrap();
+        assert!(!path.exists());
+        from_yaml_for_writer(&text, "test").unwrap();
+        assert!(path.is_dir());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let text = format!("type: FILESYSTEM\nconfig:\n  directory: {}\n", file.display());
+        let error = from_yaml_for_writer(&text, "test").unwrap_err().to_string();
+        let begins = format!(
+            "objstore.config: line 3: key `directory`: {} cannot be made: ",
+            file.display()
+        );
+        assert!(error.starts_with(&begins), "{error}");
     }
 
     #[test]

@@ -59,6 +59,7 @@ struct Failure {
     key: String,
     message: String,
     retry_after: Option<Duration>,
+    is_lasting: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -110,6 +111,7 @@ impl Error {
             key: key.to_owned(),
             message: message.into(),
             retry_after: None,
+            is_lasting: false,
             source: None,
         }))
     }
@@ -136,6 +138,13 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(mut self, pause: Duration) -> Self {
         self.0.retry_after = Some(pause);
+        self
+    }
+
+    /// Says that it will hardly pass within seconds, as when the server's name is not known.
+    #[must_use]
+    pub fn with_little_hope(mut self) -> Self {
+        self.0.is_lasting = true;
         self
     }
 
@@ -183,6 +192,11 @@ impl Error {
     /// How long the server asked to wait before the next try.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// True if it may pass by itself, but hardly within seconds.
+    pub fn is_lasting(&self) -> bool {
+        self.0.is_lasting
     }
 
     /// True if there is no such object.

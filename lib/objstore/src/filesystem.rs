@@ -43,7 +43,7 @@ struct Root {
 }
 
 impl FilesystemBucket {
-    /// The bucket in `directory`, which is made when the first object is written.
+    /// The bucket in `directory`. Without it nothing can be read or listed; it is made when the first object is written.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let path: PathBuf = directory.into();
         // The name that Thanos gives it in its metrics.
@@ -80,6 +80,9 @@ impl Root {
 
     /// Says what an I/O error means for an object.
     fn error(&self, operation: Operation, key: &str, error: io::Error) -> Error {
+        if let Some(no_bucket) = self.no_bucket(operation, key, &error) {
+            return no_bucket;
+        }
         let at = self.path.display();
         let (kind, what) = match error.kind() {
             io::ErrorKind::NotFound => {
@@ -107,10 +110,39 @@ impl Root {
 
     /// As [`Root::error`] while reading, where a file in place of a directory means that nothing is there.
     fn read_error(&self, operation: Operation, key: &str, error: io::Error) -> Error {
+        if let Some(no_bucket) = self.no_bucket(operation, key, &error) {
+            return no_bucket;
+        }
         match error.kind() {
             io::ErrorKind::NotADirectory => Error::not_found(operation, &self.name, key),
             _ => self.error(operation, key, error),
         }
+    }
+
+    /// That there is the directory of the bucket.
+    fn is_there(&self) -> io::Result<()> {
+        match self.path.metadata()?.is_dir() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// If nothing is found because the whole bucket is missing: a typo, or a volume that is not mounted, must not look
+    /// like an empty bucket.
+    fn no_bucket(&self, operation: Operation, key: &str, error: &io::Error) -> Option<Error> {
+        use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound};
+        if !matches!(error.kind(), AlreadyExists | NotADirectory | NotFound) {
+            return None;
+        }
+        let at = self.path.display();
+        let what = match self.is_there().err()?.kind() {
+            NotFound => {
+                format!("there is no directory {at}: check `directory`; if it is right, mount or make it")
+            }
+            NotADirectory => format!("{at} is no directory: check `directory`"),
+            _ => return None,
+        };
+        Some(Error::new(ErrorKind::Invalid, operation, &self.name, key, what))
     }
 }
 

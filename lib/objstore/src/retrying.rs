@@ -6,12 +6,12 @@ use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     bucket::{Bucket, GetBody, ListEntry, ObjectMeta, PendingUpload, RangeBody, UploadSource},
     error::{Error, ErrorKind, Operation, Result},
-    retry::{Retries, RetryPolicy},
+    retry::{Notices, Retries, RetryPolicy},
 };
 
 /// Objects up to this size are read whole before they are handed out, so that a retry begins from nothing.
@@ -19,6 +19,9 @@ const WHOLE_BYTES: u64 = 1 << 20;
 
 /// How much of a larger object is asked for at once after its body broke off.
 const RESUME_BYTES: u64 = 4 << 20;
+
+/// A server warns of requests that are tried again no more often than this: what is throttled fails all the time.
+const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
 /// Retries the requests of another bucket.
 ///
@@ -28,6 +31,7 @@ const RESUME_BYTES: u64 = 4 << 20;
 pub struct Retrying<B> {
     inner: Arc<B>,
     policy: RetryPolicy,
+    notices: Arc<Notices>,
 }
 
 impl<B: Bucket + 'static> Retrying<B> {
@@ -36,7 +40,19 @@ impl<B: Bucket + 'static> Retrying<B> {
         Self {
             inner: Arc::new(inner),
             policy,
+            notices: Arc::new(Notices::every(WARNING_PAUSE)),
         }
+    }
+
+    /// Warns of each retry: somebody waits at a terminal.
+    #[must_use]
+    pub fn warning_of_each(mut self) -> Self {
+        self.notices = Arc::new(Notices::every(Duration::ZERO));
+        self
+    }
+
+    fn begin(&self) -> Retries<'_> {
+        self.policy.begin(Some(&self.notices))
     }
 
     async fn open(&self, key: &str) -> Result<GetBody> {
@@ -72,6 +88,7 @@ impl<B: Bucket + 'static> Retrying<B> {
         let resuming = Resuming {
             inner: Arc::clone(&self.inner),
             policy: self.policy,
+            notices: Arc::clone(&self.notices),
             key: key.to_owned(),
             size_bytes,
             offset: 0,
@@ -91,6 +108,7 @@ impl<B: Bucket + 'static> Retrying<B> {
 struct Resuming<B> {
     inner: Arc<B>,
     policy: RetryPolicy,
+    notices: Arc<Notices>,
     key: String,
     size_bytes: u64,
     offset: u64,
@@ -115,6 +133,7 @@ impl<B: Bucket> Resuming<B> {
         }
         let range = self
             .policy
+            .begin(Some(&self.notices))
             .run(|| self.inner.get_range(&self.key, self.offset, RESUME_BYTES))
             .await?;
         if range.object_size_bytes != self.size_bytes {
@@ -180,7 +199,7 @@ impl<B: Bucket + 'static> Bucket for Retrying<B> {
     async fn list(&self, prefix: &str, recursive: bool) -> Result<BoxStream<'_, Result<ListEntry>>> {
         let relisting = Relisting {
             inner: &*self.inner,
-            retries: self.policy.begin(),
+            retries: self.begin(),
             prefix: prefix.to_owned(),
             recursive,
             listing: None,
@@ -193,20 +212,20 @@ impl<B: Bucket + 'static> Bucket for Retrying<B> {
     }
 
     async fn get(&self, key: &str) -> Result<GetBody> {
-        let body = self.policy.run(|| self.open(key)).await?;
+        let body = self.begin().run(|| self.open(key)).await?;
         Ok(self.resume(key, body))
     }
 
     async fn get_range(&self, key: &str, offset: u64, len: u64) -> Result<RangeBody> {
-        self.policy.run(|| self.inner.get_range(key, offset, len)).await
+        self.begin().run(|| self.inner.get_range(key, offset, len)).await
     }
 
     async fn attributes(&self, key: &str) -> Result<ObjectMeta> {
-        self.policy.run(|| self.inner.attributes(key)).await
+        self.begin().run(|| self.inner.attributes(key)).await
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.policy.run(|| self.inner.put(key, bytes.clone())).await
+        self.begin().run(|| self.inner.put(key, bytes.clone())).await
     }
 
     async fn upload(&self, key: &str, source: UploadSource) -> Result<()> {
@@ -214,18 +233,18 @@ impl<B: Bucket + 'static> Bucket for Retrying<B> {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        self.policy.run(|| self.inner.delete(key)).await
+        self.begin().run(|| self.inner.delete(key)).await
     }
 
     async fn exists(&self, key: &str) -> Result<bool> {
-        self.policy.run(|| self.inner.exists(key)).await
+        self.begin().run(|| self.inner.exists(key)).await
     }
 
     async fn pending_uploads(&self, prefix: &str) -> Result<Vec<PendingUpload>> {
-        self.policy.run(|| self.inner.pending_uploads(prefix)).await
+        self.begin().run(|| self.inner.pending_uploads(prefix)).await
     }
 
     async fn abort_upload(&self, upload: &PendingUpload) -> Result<()> {
-        self.policy.run(|| self.inner.abort_upload(upload)).await
+        self.begin().run(|| self.inner.abort_upload(upload)).await
     }
 }

@@ -76,6 +76,9 @@ impl Walk {
     fn next_page(&mut self, root: &Root, start: Option<String>) -> io::Result<Vec<ListEntry>> {
         if let Some(dir) = start {
             self.enter(root, dir)?;
+            if self.levels.is_empty() {
+                root.is_there()?;
+            }
         }
         let mut page = Vec::new();
         while let Some(level) = self.levels.last_mut() {

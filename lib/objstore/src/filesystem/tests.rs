@@ -209,3 +209,42 @@ async fn writers_and_deleters_of_one_directory_do_not_hurt_each_other() {
     assert!(!dir.path().join("a").exists());
     assert_eq!(temp_files(dir.path()), 0);
 }
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_or_no_directory_is_no_empty_bucket() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let missing = dir.path().join("missing");
+    for (path, says) in [(&missing, "there is no directory"), (&file, "is no directory")] {
+        let bucket = FilesystemBucket::new(path);
+        let errors = [
+            bucket.list_all("", true, 9).await.map(drop),
+            bucket.list_all("a/", false, 9).await.map(drop),
+            bucket.get("k").await.map(drop),
+            bucket.get_range("k", 0, 1).await.map(drop),
+            bucket.attributes("k").await.map(drop),
+            bucket.exists("k").await.map(drop),
+            bucket.pending_uploads("").await.map(drop),
+        ];
+        for error in errors.map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            let text = error.to_string();
+            let at = path.display().to_string();
+            assert!(text.contains(says) && text.contains(&at), "{text}");
+        }
+    }
+    let bucket = FilesystemBucket::new(&missing);
+    bucket.put("a/b", Bytes::new()).await.unwrap();
+    assert_eq!(keys(&bucket, "", true).await, ["a/b"]);
+    assert_eq!(
+        keys(&bucket, "c/", true).await,
+        [""; 0],
+        "a prefix may hold nothing"
+    );
+    let error = FilesystemBucket::new(&file)
+        .put("k", Bytes::new())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("is no directory"), "{error}");
+}

@@ -206,7 +206,10 @@ pub(super) fn delete(root: &Root, path: &Path, key: &str) -> Result<()> {
 pub(super) fn pending(root: &Root, dir: &str) -> Result<Vec<PendingUpload>> {
     let fail = |e| root.error(Operation::Iter, dir, e);
     let found = match fs::read_dir(root.path.join(TEMP_DIR)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            root.is_there().map_err(fail)?;
+            return Ok(Vec::new());
+        }
         found => found.map_err(fail)?,
     };
     let mut pending = Vec::new();

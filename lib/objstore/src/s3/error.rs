@@ -69,6 +69,12 @@ impl At<'_> {
                 format!("no credentials: {what}; {}", credentials_hint(error)),
             );
         }
+        if is_plain_text(&what) {
+            let hint = "what answers does not speak TLS: check `endpoint` and its port, and set `insecure: true` if the \
+                        server is without TLS";
+            let what = format!("no TLS with the server: {what}; {hint}");
+            return self.fail(ErrorKind::Unavailable, what).with_little_hope();
+        }
         if find::<rustls::Error>(error).is_some() || what.contains("invalid peer certificate") {
             let hint = "if the server's certificate is not signed by a public authority, set \
                         http_config.tls_config.ca_file";
@@ -83,6 +89,10 @@ impl At<'_> {
             }
             SdkError::DispatchFailure(failure) if failure.is_user() => {
                 self.fail(ErrorKind::Invalid, format!("the request cannot be sent: {what}"))
+            }
+            SdkError::DispatchFailure(_) if is_unknown_name(&what) => {
+                let what = format!("the server's name is not known: {what}; check the host of `endpoint`");
+                self.fail(ErrorKind::Unavailable, what).with_little_hope()
             }
             SdkError::DispatchFailure(_) => {
                 self.fail(ErrorKind::Unavailable, format!("no connection: {what}"))
@@ -124,6 +134,16 @@ impl At<'_> {
             Err(_) => failure,
         }
     }
+}
+
+/// Whether the first bytes that came over a connection were no TLS.
+fn is_plain_text(what: &str) -> bool {
+    what.contains("InvalidContentType") || what.contains("corrupt message")
+}
+
+/// Whether a name could not be resolved, in the words of the HTTP library.
+fn is_unknown_name(what: &str) -> bool {
+    what.contains("dns error")
 }
 
 /// Codes are looked at first, as servers differ in the status that they give them.

@@ -106,3 +106,55 @@ fn files_that_cannot_be_read_are_named() {
         assert!(error.contains(key), "{error}");
     }
 }
+
+/// A server that answers in plain text whatever is sent. Returns its endpoint.
+async fn plain_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = vec![0; 64 << 10];
+            let _ = socket.read(&mut request).await;
+            let _ = socket
+                .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            let _ = socket.shutdown().await;
+        }
+    });
+    endpoint
+}
+
+/// What a tool that looks for an object at `endpoint` is told.
+async fn told_to_a_tool(endpoint: &str, insecure: bool) -> sabre_objstore::Error {
+    let text = format!(
+        "type: S3\nconfig: {{bucket: b, endpoint: \"{endpoint}\", insecure: {insecure}, access_key: a, secret_key: s}}\n"
+    );
+    let bucket = config::from_yaml_for_tool(&text, "test").unwrap();
+    bucket.exists("k").await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_so_after_few_tries() {
+    let error = told_to_a_tool(&plain_server().await, false).await;
+    assert_eq!((error.kind(), error.is_lasting()), (ErrorKind::Unavailable, true));
+    let text = error.to_string();
+    for part in [
+        "InvalidContentType",
+        "set `insecure: true`",
+        "gave up after 3 tries",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// A name with a part of more than 63 bytes is refused by the resolver itself, without a server; without TLS no proxy is
+/// asked either.
+#[tokio::test]
+async fn a_name_that_is_not_known_is_told_so_after_few_tries() {
+    let error = told_to_a_tool(&format!("{}.invalid:9000", "a".repeat(64)), true).await;
+    assert_eq!((error.kind(), error.is_lasting()), (ErrorKind::Unavailable, true));
+    let text = error.to_string();
+    for part in ["name is not known", "`endpoint`", "gave up after 3 tries"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
