@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use sabre_block::{fetcher::DiscoveryStrategy, filter::TimePartition};
 use sabre_model::relabel::{self, RelabelConfig, RelabelError};
-use sabre_runtime::flags::{ContentError, FlagError, Flags};
+use sabre_runtime::budget::Budget;
+use sabre_runtime::flags::{ContentError, FlagError, Flags, groups};
 use sabre_runtime::yaml::{self, YamlError};
 use sabre_tsdb::merge::OverlapRule;
 
 use crate::compactor::CompactorConfig;
+use crate::execute::LEAST_BUDGET_BYTES;
 use crate::plan::{HOUR_MS, Policy, RANGES_MS, RetentionPolicy};
 
 /// A flag of the compactor that cannot be used.
@@ -150,6 +152,21 @@ fn policy(flags: &Flags, is_penalty: bool, has_replicas: bool) -> Result<Policy,
     })
 }
 
+/// A budget in which no block can be written is refused at the start, and not after hours.
+pub(crate) fn enough_memory(budget: &Budget) -> Result<(), ConfigError> {
+    let limit_bytes = budget.limit_bytes();
+    if limit_bytes >= LEAST_BUDGET_BYTES {
+        return Ok(());
+    }
+    Err(ConfigError::Unusable {
+        flag: groups::MEMORY_BUDGET,
+        what: format!(
+            "{limit_bytes} bytes are too few to write a block, {LEAST_BUDGET_BYTES} are the least; give more, or leave \
+             the flag out for 60 % of the memory"
+        ),
+    })
+}
+
 /// Data must be kept until it can be downsampled.
 fn long_enough(flag: &'static str, kept_ms: i64, least_hours: i64) -> Result<(), ConfigError> {
     if kept_ms == 0 || kept_ms >= least_hours * HOUR_MS {
@@ -263,6 +280,19 @@ mod tests {
         assert_eq!(settings.route_prefix, "/sabre");
         assert_eq!(settings.config.policy.max_index_bytes, 1 << 30);
         assert!(settings.config.hashes);
+    }
+
+    #[test]
+    fn a_budget_that_holds_no_job_is_refused_with_the_least() {
+        let refused = |bytes| enough_memory(&Budget::new(bytes, "--sabre.memory-budget"));
+        refused(LEAST_BUDGET_BYTES).unwrap();
+        for bytes in [1 << 10, LEAST_BUDGET_BYTES - 1] {
+            let error = refused(bytes).unwrap_err().to_string();
+            assert!(
+                error.starts_with("--sabre.memory-budget: ") && error.contains("16777216 are the least"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

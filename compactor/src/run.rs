@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sabre_block::data_dir;
 use sabre_objstore::config::{from_yaml, with_metrics};
 use sabre_runtime::clock;
 use sabre_runtime::flags::{Flags, groups};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::compactor::Compactor;
-use crate::config::CompactSettings;
+use crate::config::{CompactSettings, enough_memory};
 use crate::error::PassError;
 use crate::pages;
 use crate::plan;
@@ -43,8 +44,10 @@ pub async fn run(
     let http = HttpOptions::from_flags(flags)?;
     let budget = groups::budget(flags)?;
     budget.register_metrics(&registry);
+    enough_memory(&budget)?;
     let objstore = flags.content("objstore.config")?.unwrap_or_default();
     let bucket = with_metrics(from_yaml(&objstore, "compact")?, &registry);
+    data_dir::prepare(&settings.config.data_dir)?;
     let now: Clock = Arc::new(clock::now_ms);
     let compactor = Arc::new(Compactor::new(
         bucket,

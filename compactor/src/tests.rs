@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bucket;
+mod data_dir;
 mod faults;
 mod fixture;
 mod golden;

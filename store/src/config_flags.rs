@@ -3,7 +3,8 @@
 use sabre_block::{fetcher::DiscoveryStrategy, filter::TimePartition};
 use sabre_model::{relabel::RelabelConfig, time::TimeOrDuration};
 use sabre_runtime::{
-    flags::{ContentError, FlagError, Flags},
+    budget::Budget,
+    flags::{ContentError, FlagError, Flags, groups},
     yaml::{self, YamlError},
 };
 
@@ -12,7 +13,21 @@ use crate::{
     index_cache::{IndexCacheConfig, IndexCacheError},
     limits::LimitSettings,
     postings_cost::CostRule,
+    series::REQUEST_MIN_BYTES,
+    series_stream::STREAM_MIN_BYTES,
 };
+
+/// What one request of one block needs besides the index-header of that block.
+const LEAST_REQUEST_BYTES: u64 = REQUEST_MIN_BYTES + STREAM_MIN_BYTES;
+
+/// What is left for index-headers then, at least: that of a small block.
+const LEAST_HEADER_BYTES: u64 = 1 << 20;
+
+/// The least budget that a store can work with, in bytes. Pages of index-headers take an eighth of it and labels that
+/// are kept a sixteenth, which leaves thirteen; an index cache gets nothing of so small a budget.
+pub(crate) const LEAST_BUDGET_BYTES: u64 = 16 << 20;
+
+const _: () = assert!(LEAST_BUDGET_BYTES / 16 * 13 >= LEAST_REQUEST_BYTES + LEAST_HEADER_BYTES);
 
 /// A flag of the store that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +89,21 @@ impl StoreConfig {
             ..Self::new("")
         })
     }
+}
+
+/// A budget in which no request can be answered is refused at the start, and not request by request.
+pub(crate) fn enough_memory(budget: &Budget) -> Result<(), ConfigError> {
+    let limit_bytes = budget.limit_bytes();
+    if limit_bytes >= LEAST_BUDGET_BYTES {
+        return Ok(());
+    }
+    Err(ConfigError::Unusable {
+        flag: groups::MEMORY_BUDGET,
+        what: format!(
+            "{limit_bytes} bytes are too few to answer a request, {LEAST_BUDGET_BYTES} are the least; give more, or leave \
+             the flag out for 60 % of the memory"
+        ),
+    })
 }
 
 /// The old names count where the new ones are not given.
@@ -247,6 +277,19 @@ mod tests {
             error.contains("--index-cache.config") && error.contains("addresses"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_budget_that_holds_no_request_is_refused_with_the_least() {
+        let refused = |bytes| enough_memory(&Budget::new(bytes, "--sabre.memory-budget"));
+        refused(LEAST_BUDGET_BYTES).unwrap();
+        for bytes in [1 << 10, LEAST_BUDGET_BYTES - 1] {
+            let error = refused(bytes).unwrap_err().to_string();
+            assert!(
+                error.starts_with("--sabre.memory-budget: ") && error.contains("16777216 are the least"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -107,10 +107,10 @@ impl Opener {
     /// Leaves a block alone for a while.
     pub(crate) fn set_aside(&self, block: BlockId, failure: &BlockError, now_ms: i64) {
         let reason = failure.to_string();
-        let kind = if failure.is_retryable() {
-            Wrong::Passing
-        } else {
-            Wrong::Lasting
+        let kind = match failure.cause() {
+            Cause::Local(_) if !failure.is_corrupt() => Wrong::Disk,
+            _ if failure.is_retryable() => Wrong::Passing,
+            _ => Wrong::Lasting,
         };
         let pause_ms = self.unopened.put_again(block, &reason, kind, now_ms);
         tracing::error!(error = %failure, pause_ms, "block cannot be loaded, others are served without it");

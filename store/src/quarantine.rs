@@ -38,6 +38,18 @@ pub(crate) enum Wrong {
     Passing,
     /// There was no memory for its index-header; the block itself is as good as any.
     Memory,
+    /// Its index-header could not be kept on the local disk; the block itself is as good as any.
+    Disk,
+}
+
+/// How many blocks are in a [`Quarantine`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) all: usize,
+    /// What is wrong may be over soon.
+    pub(crate) passing: usize,
+    /// What is wrong is this process' memory or disk, and not the block.
+    pub(crate) local: usize,
 }
 
 /// A block that a request has to do without.
@@ -86,7 +98,7 @@ impl Quarantine {
     pub(crate) fn put_again(&self, block: BlockId, reason: &str, kind: Wrong, now_ms: i64) -> i64 {
         let mut state = self.state.lock();
         let pause_ms = match kind {
-            Wrong::Passing | Wrong::Memory => state.pauses.failed_for_now(block, now_ms),
+            Wrong::Passing | Wrong::Memory | Wrong::Disk => state.pauses.failed_for_now(block, now_ms),
             Wrong::Lasting => state.pauses.failed(block, now_ms),
         };
         let text = reason.into();
@@ -120,12 +132,16 @@ impl Quarantine {
         state.reasons.iter().map(waits).collect()
     }
 
-    /// How many blocks are in it, and of how many what is wrong may pass.
-    pub(crate) fn counts(&self) -> (usize, usize) {
+    /// How many blocks are in it, and why.
+    pub(crate) fn counts(&self) -> Counts {
         let state = self.state.lock();
-        let passes = |reason: &&Reason| reason.kind != Wrong::Lasting;
-        let passing = state.reasons.values().filter(passes).count();
-        (state.reasons.len(), passing)
+        let mut counts = Counts::default();
+        for reason in state.reasons.values() {
+            counts.all += 1;
+            counts.passing += usize::from(reason.kind != Wrong::Lasting);
+            counts.local += usize::from(matches!(reason.kind, Wrong::Memory | Wrong::Disk));
+        }
+        counts
     }
 
     /// Takes those blocks out of `chosen` that are not to be read now.
@@ -207,6 +223,21 @@ mod tests {
             }
         };
         blocks.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_here_is_told_from_what_is_wrong_with_blocks() {
+        let quarantine = Quarantine::new(Gauge::default());
+        let kinds = [Wrong::Lasting, Wrong::Passing, Wrong::Memory, Wrong::Disk];
+        for (number, kind) in (1..).zip(kinds) {
+            quarantine.put_again(BlockId::from_parts(number, [1; 10]), "why", kind, 0);
+        }
+        let counts = Counts {
+            all: 4,
+            passing: 3,
+            local: 2,
+        };
+        assert_eq!(quarantine.counts(), counts);
     }
 
     #[test]

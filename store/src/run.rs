@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use sabre_block::fetcher::SyncError;
+use sabre_block::{data_dir, fetcher::SyncError};
 use sabre_cache::CachingBucket;
 use sabre_objstore::{
     SharedBucket,
@@ -24,7 +24,10 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocks_api::BlocksApiOptions, config::StoreConfig, config_flags::index_cache, gateway::StoreGateway,
+    blocks_api::BlocksApiOptions,
+    config::StoreConfig,
+    config_flags::{enough_memory, index_cache},
+    gateway::StoreGateway,
     sync::SyncOutcome,
 };
 
@@ -42,6 +45,10 @@ const LEAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How often in the time after which they are closed index-headers are looked at.
 const IDLE_CHECKS: u32 = 10;
+
+/// Why a store is not ready that has looked at the bucket.
+const HELPLESS: &str = "no block can be served, for want of memory or because nothing can be kept in --data-dir: see \
+                        the errors in the log, and raise --sabre.memory-budget or mend the directory; it is tried again";
 
 /// The error of a component, whatever it is.
 pub type RunError = Box<dyn std::error::Error + Send + Sync>;
@@ -71,6 +78,7 @@ pub async fn run(
     let blocks_api = BlocksApiOptions::from_flags(flags)?;
     let budget = groups::budget(flags)?;
     budget.register_metrics(&registry);
+    enough_memory(&budget)?;
     let objstore = flags.content("objstore.config")?.unwrap_or_default();
     let quantile = flags.float("sabre.hedge-quantile")?;
     let bucket = hedged(from_yaml(&objstore, "store")?, quantile, &registry);
@@ -78,6 +86,7 @@ pub async fn run(
     let index_cache = index_cache(flags)?;
     let bucket_cache = flags.content("store.caching-bucket.config")?;
 
+    data_dir::prepare(&config.data_dir)?;
     let index_cache = index_cache.start(&budget, &registry).await?;
     let bucket = with_cache(bucket_cache, &origin, &budget, &registry).await?;
     let probe = Probe::new(&registry);
@@ -152,7 +161,7 @@ async fn close_unused(gateway: &StoreGateway, idle: Duration, stop: Cancellation
     }
 }
 
-/// Syncs until `stop`; ready after the first sync.
+/// Syncs until `stop`; ready after the first sync that has anything to show for it.
 async fn keep_in_step(
     gateway: &StoreGateway,
     probe: &Probe,
@@ -163,9 +172,9 @@ async fn keep_in_step(
         () = stop.cancelled() => return Ok(()),
         first = first_sync(gateway) => first?,
     };
-    probe.set_ready();
     let mut last = Instant::now();
     loop {
+        tell(probe, &outcome);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = gateway.warm(clock::now_ms()) => {}
@@ -198,6 +207,20 @@ async fn keep_in_step(
         }
         last = Instant::now();
     }
+}
+
+/// Becomes ready unless blocks are there and none can be served for a reason that lies here: traffic is better off with
+/// another store. What was ready stays so.
+fn tell(probe: &Probe, outcome: &SyncOutcome) {
+    if probe.is_ready() {
+        return;
+    }
+    if !outcome.is_helpless() {
+        probe.set_ready();
+        return;
+    }
+    tracing::error!(failed = outcome.failed, "{HELPLESS}");
+    probe.set_not_ready(HELPLESS);
 }
 
 /// Tries the first sync until it succeeds. What will not pass by itself is given half a minute; a bucket that is
@@ -263,6 +286,106 @@ mod tests {
         }
         stop.cancel();
         task.await.unwrap().unwrap();
+    }
+
+    /// Runs a store with these flags and returns why it ended, and whether it had bound its ports by then.
+    async fn refusal(more: &[&str]) -> (String, bool) {
+        use sabre_runtime::flags::parse_groups;
+
+        let mut groups = crate::flags::command().groups;
+        groups.extend(groups::global());
+        let common = [
+            "--objstore.config={type: FILESYSTEM, config: {directory: /}}",
+            "--http-address=127.0.0.1:0",
+            "--grpc-address=127.0.0.1:0",
+        ];
+        let flags = parse_groups(&groups, &[&common, more].concat());
+        let flags = flags.map_err(|error| error.text).unwrap();
+        let (sender, mut listening) = oneshot::channel();
+        // What is not refused is to end as well.
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let ended = run(&flags, Registry::new(), stop, Some(sender)).await;
+        (ended.unwrap_err().to_string(), listening.try_recv().is_ok())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_data_dir_that_is_a_file_ends_the_start_before_a_port_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let (error, is_bound) = refusal(&[&format!("--data-dir={}", file.display())]).await;
+        let begins = format!("--data-dir: {} cannot be used", file.display());
+        assert!(
+            error.starts_with(&begins) && error.contains("name a directory"),
+            "{error}"
+        );
+        assert!(!is_bound);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_budget_that_is_too_small_ends_the_start_before_a_port_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = format!("--data-dir={}", dir.path().display());
+        let (error, is_bound) = refusal(&[&data_dir, "--sabre.memory-budget=1KB"]).await;
+        assert!(error.starts_with("--sabre.memory-budget: 1024 bytes"), "{error}");
+        assert!(!is_bound);
+    }
+
+    /// A store of two blocks with this data directory.
+    async fn store_of_two(data_dir: &std::path::Path) -> (Arc<MemoryBucket>, Probe, StoreGateway) {
+        let bucket = Arc::new(MemoryBucket::new("test"));
+        for number in [1, 2] {
+            let block = sabre_testkit::blocks::BlockBuilder::new(number)
+                .ext_labels(&[("cluster", "eu")])
+                .floats(&[("__name__", "up")], [(0, 1.0), (15_000, 2.0)])
+                .build()
+                .unwrap();
+            block.put_into(&*bucket).await.unwrap();
+        }
+        let registry = Registry::new();
+        let shared: SharedBucket = Arc::<MemoryBucket>::clone(&bucket);
+        let gateway = StoreGateway::new(shared, StoreConfig::new(data_dir), Budget::unlimited(), &registry);
+        (bucket, Probe::new(&registry), gateway)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_can_keep_no_index_header_is_ready_once_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        std::fs::write(&data_dir, "a file is in the way").unwrap();
+        let (_bucket, probe, gateway) = store_of_two(&data_dir).await;
+        let outcome = gateway.sync(0).await.unwrap();
+        assert_eq!((outcome.served, outcome.failed, outcome.local), (0, 2, 2));
+        assert!(
+            outcome.retryable > 0,
+            "the next sync does not wait for a whole interval"
+        );
+        tell(&probe, &outcome);
+        assert!(!probe.is_ready());
+        assert!(probe.state().ready.unwrap_err().contains("--data-dir"));
+        std::fs::remove_file(&data_dir).unwrap();
+        let outcome = gateway.sync(3_600_000).await.unwrap();
+        assert_eq!((outcome.served, outcome.failed, outcome.local), (2, 0, 0));
+        tell(&probe, &outcome);
+        assert!(probe.is_ready());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn broken_blocks_alone_do_not_keep_a_store_from_being_ready() {
+        use sabre_objstore::{Bucket, BucketExt};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (bucket, probe, gateway) = store_of_two(dir.path()).await;
+        for entry in bucket.list_all("", true, 100).await.unwrap() {
+            if entry.key().ends_with("/index") {
+                bucket.put(entry.key(), "no index".into()).await.unwrap();
+            }
+        }
+        let outcome = gateway.sync(0).await.unwrap();
+        assert_eq!((outcome.served, outcome.failed, outcome.local), (0, 2, 0));
+        tell(&probe, &outcome);
+        assert!(probe.is_ready());
     }
 
     #[tokio::test(start_paused = true)]

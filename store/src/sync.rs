@@ -79,6 +79,16 @@ pub struct SyncOutcome {
     pub failed: usize,
     /// Those of them that may be loaded soon: the bucket was throttled or away.
     pub retryable: usize,
+    /// Those that failed for want of this process' memory or disk, whatever the block is like.
+    pub local: usize,
+}
+
+impl SyncOutcome {
+    /// Whether this process is the one that is broken: there are blocks to serve, and for want of memory or disk not one
+    /// of them is. Broken blocks alone never make it so.
+    pub(crate) fn is_helpless(&self) -> bool {
+        self.served == 0 && self.local > 0 && self.local == self.failed
+    }
 }
 
 impl Syncer {
@@ -192,9 +202,10 @@ impl Syncer {
             self.tidy(found.metas.iter().map(|meta| meta.ulid).collect())
                 .await;
         }
-        let (unopened, passing) = self.opener.unopened.counts();
-        outcome.failed = unopened;
-        outcome.retryable = passing;
+        let unopened = self.opener.unopened.counts();
+        outcome.failed = unopened.all;
+        outcome.retryable = unopened.passing;
+        outcome.local = unopened.local;
         outcome.served = self.view().blocks().len().saturating_sub(outcome.failed);
         self.metrics.blocks_last_loaded.set(now_ms as f64 / 1000.0);
         Ok(outcome)

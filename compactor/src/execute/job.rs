@@ -26,6 +26,8 @@ const WAITING_PIECES: usize = 2;
 const READ_AHEAD_BYTES: u64 = 16 << 20;
 /// What each result takes beside its windows: pieces under way, and memory in which postings are sorted.
 const RESULT_BYTES: u64 = 8 << 20;
+/// The least budget in bytes: one job with one result, and the smallest windows of some twenty sources.
+pub(crate) const LEAST_BUDGET_BYTES: u64 = 2 * RESULT_BYTES;
 /// How many sources are opened at once.
 const PARALLEL_OPENS: usize = 8;
 

@@ -13,5 +13,5 @@ mod verify;
 
 pub(crate) use compact::{Compacted, Compaction, compact, mark_for_deletion};
 pub(crate) use downsample::downsample;
-pub(crate) use job::{JobContext, JobOptions};
+pub(crate) use job::{JobContext, JobOptions, LEAST_BUDGET_BYTES};
 pub(crate) use verify::verify_block;

@@ -7,12 +7,14 @@
 //! | what is ordered about them | [`mark`] |
 //! | how do they come, how do they go | [`upload`], [`delete`] |
 //! | where in its index is what a query needs | [`index_header`] |
+//! | can local files be kept | [`data_dir`] |
 //!
 //! A directory is a block once it has a `meta.json`, which is written last and deleted first; so whatever stops a
 //! program between two requests, no reader ever takes a part for the whole. Everything read is taken for untrusted:
 //! what is broken becomes an error that names block, file, section and offset, and stops no other block.
 
 mod blocking;
+pub mod data_dir;
 pub mod delete;
 mod error;
 pub mod fetcher;
