@@ -48,7 +48,7 @@ async fn as_many_index_headers_are_made_at_once_as_the_flag_says() {
     for concurrency in [1, 3] {
         let rule = Rule::next(Operation::GetRange, Fault::Hang).on("/index");
         let asked = asked_at_once(&bucket, rule, |config| {
-            config.block_sync_concurrency = concurrency
+            config.block_sync_concurrency = concurrency;
         })
         .await;
         assert_eq!(asked, concurrency);
@@ -61,7 +61,7 @@ async fn as_many_metas_are_read_at_once_as_the_flag_says() {
     for concurrency in [1, 3] {
         let rule = Rule::next(Operation::Get, Fault::Hang).on("/meta.json");
         let asked = asked_at_once(&bucket, rule, |config| {
-            config.meta_fetch_concurrency = concurrency
+            config.meta_fetch_concurrency = concurrency;
         })
         .await;
         assert_eq!(asked, concurrency);
