@@ -1,6 +1,7 @@
 //! TLS: that of our own clients here, that of our own servers in the modules below.
 
 pub(crate) mod client_auth;
+mod itself;
 pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod server;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
@@ -55,15 +56,19 @@ pub fn client_config(files: &ClientFiles) -> Result<ClientConfig, String> {
         "1.3" => &[&rustls::version::TLS13],
         _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
     };
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| format!("no TLS: {error}"))?;
     let builder = if files.insecure_skip_verify {
         builder
             .dangerous()
             .with_custom_certificate_verifier(accept_any_certificate())
+    } else if files.ca_file.is_empty() {
+        builder.with_root_certificates(roots_of_the_system())
     } else {
-        builder.with_root_certificates(roots(&files.ca_file)?)
+        let verifier = trust(&files.ca_file, &provider)
+            .map_err(|error| format!("cannot read {}: {error}", files.ca_file))?;
+        builder.dangerous().with_custom_certificate_verifier(verifier)
     };
     if files.cert_file.is_empty() {
         return Ok(builder.with_no_client_auth());
@@ -80,21 +85,15 @@ pub fn client_config(files: &ClientFiles) -> Result<ClientConfig, String> {
         .map_err(|error| format!("cert_file does not fit key_file: {error}"))
 }
 
-fn roots(ca_file: &str) -> Result<RootCertStore, String> {
+fn roots_of_the_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    if ca_file.is_empty() {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    }
-    let fail = |error: &dyn std::fmt::Display| format!("cannot read {ca_file}: {error}");
-    for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| fail(&error))? {
-        let certificate = certificate.map_err(|error| fail(&error))?;
-        roots.add(certificate).map_err(|error| fail(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(fail(&"there is no certificate in it"));
-    }
-    Ok(roots)
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn trust(ca_file: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let trusted = CertificateDer::pem_file_iter(ca_file).and_then(Iterator::collect);
+    itself::verifier(trusted.map_err(|error| error.to_string())?, provider)
 }
 
 impl ServerCertVerifier for AcceptAll {
