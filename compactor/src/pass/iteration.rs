@@ -59,10 +59,11 @@ impl Compactor {
     /// is marked any more, as Thanos does it: an operator looks at the bucket first. Nor is anything before the first pass
     /// has ended: which aggregates are broken, and so do not stand for raw data, is not kept over a restart.
     pub(crate) async fn tidy(&self) -> Result<(), PassError> {
+        let mut outcome = Ok(());
         if !self.is_halted() && self.has_passed.load(Ordering::SeqCst) {
-            self.retain().await?;
+            outcome = self.retain().await;
         }
-        self.clean().await
+        first_error(outcome, self.clean().await)
     }
 
     /// Everything that is to be done, as a plan. Nothing is written.

@@ -18,14 +18,16 @@ impl Compactor {
     /// Reads the aggregates that somebody marked, to the last sample, where finer data would go because they are there. One
     /// that is sound is not read again by this process; one that is not stands for nothing, and is read again with back-off.
     ///
+    /// Returns whether any was read.
+    ///
     /// # Errors
     /// Those that could not be read: they stand for nothing until they are.
-    pub(super) async fn prove_aggregates(&self, view: &View) -> Result<(), PassError> {
+    pub(super) async fn prove_aggregates(&self, view: &View) -> Result<bool, PassError> {
         let unproven = self.unproven(view);
         if unproven.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let mut outcome = Ok(());
+        let (mut outcome, mut any) = (Ok(()), false);
         let mut kept = self.plan_retention(view).kept;
         kept.retain(|kept| !view.marks.deletion.contains_key(&kept.block.id()));
         let mut paused = self.avoided(Work::Compaction);
@@ -34,6 +36,7 @@ impl Compactor {
             if paused.contains(&meta.ulid) {
                 continue;
             }
+            any = true;
             match verify_block(&self.context, view, meta).await {
                 Ok(_) => {
                     self.note_proven(meta.ulid);
@@ -46,7 +49,7 @@ impl Compactor {
                 Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
             }
         }
-        outcome
+        outcome.map(|()| any)
     }
 }
 

@@ -12,8 +12,13 @@ use crate::plan::{BlockInfo, RetentionPlan, groups, retention_of};
 impl Compactor {
     /// Marks the blocks that are past their retention, except those from which an aggregate is still due.
     pub(crate) async fn retain(&self) -> Result<(), PassError> {
-        let view = self.sync().await?;
-        let mut outcome = self.prove_aggregates(&view).await;
+        let mut view = self.sync().await?;
+        let proven = self.prove_aggregates(&view).await;
+        if !matches!(proven, Ok(false)) {
+            // That may have taken hours: an aggregate may be marked for deletion by now.
+            view = self.sync().await?;
+        }
+        let mut outcome = proven.map(|_| ());
         let RetentionPlan { expired, kept } = self.plan_retention(&view);
         self.metrics.waiting.set(gauge(kept.len()));
         for kept in &kept {

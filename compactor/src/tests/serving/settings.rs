@@ -1,5 +1,6 @@
 //! What flags change of a process that goes on.
 
+use bytes::Bytes;
 use sabre_objstore::Bucket as _;
 
 use super::*;
@@ -47,7 +48,10 @@ async fn between_iterations_it_cleans_at_the_interval_of_the_flag() {
         .unwrap();
     let name = block.file_name().unwrap().to_str().unwrap();
     let mark = format!("{{\"id\":\"{name}\",\"version\":1,\"deletion_time\":1}}");
-    std::fs::write(block.join("deletion-mark.json"), mark).unwrap();
+    // Whole or not at all: the cleaner looks all the time.
+    let bucket = FilesystemBucket::new(served.dir.path().join("bucket"));
+    let key = format!("{name}/deletion-mark.json");
+    bucket.put(&key, Bytes::from(mark)).await.unwrap();
     eventually("the deletion of a marked block", async || {
         !block.join("meta.json").exists()
     })
