@@ -87,7 +87,7 @@ impl SyncOutcome {
     /// Whether this process is the one that is broken: there are blocks to serve, and for want of memory or disk not one
     /// of them is. Broken blocks alone never make it so.
     pub(crate) fn is_helpless(&self) -> bool {
-        self.served == 0 && self.local > 0 && self.local == self.failed
+        self.served == 0 && self.local > 0
     }
 }
 
