@@ -199,13 +199,14 @@ fn contenders_and_thanos(args: &ArgMatches) -> Result<Vec<Contender>> {
     let mut all = contenders(args)?;
     let given = args.get_one::<PathBuf>("thanos").cloned();
     let given = given.or_else(|| std::env::var_os(THANOS_VARIABLE).map(PathBuf::from));
+    let is_named = all.iter().any(|contender| contender.name == "thanos");
     match given {
-        Some(binary) => all.push(Contender {
+        Some(binary) if !is_named => all.push(Contender {
             name: "thanos".to_owned(),
             binary,
         }),
-        None if all.iter().any(|contender| contender.name == "thanos") => {}
-        None => println!("thanos\tnot run beside: neither --thanos nor {THANOS_VARIABLE} says where it is"),
+        _ if is_named => {}
+        _ => println!("thanos\tnot run beside: neither --thanos nor {THANOS_VARIABLE} says where it is"),
     }
     Ok(all)
 }

@@ -95,8 +95,15 @@ async fn queriers_stack_and_answer_and_end() {
     assert_ne!(status, 200, "{body}");
     assert!(body.contains("127.0.0.1:1"), "{body}");
 
+    let (status, body) = above
+        .get("/api/v1/query_range?query=up&start=0&end=60&step=15")
+        .await;
+    assert_eq!(status, 200, "{body}");
     let (_, metrics) = above.get("/metrics").await;
     for name in [
+        "thanos_query_range_requested_timespan_duration_seconds_count",
+        "prometheus_engine_query_duration_seconds_count",
+        "prometheus_engine_queries_concurrent_max 20",
         "thanos_query_concurrent_gate_queries_max 20",
         "prometheus_engine_queries 0",
         "thanos_query_concurrent_selects_gate_selects_max 4",

@@ -156,7 +156,7 @@ def fail(binary, objstore, root, targets, running):
             ["store", f"--data-dir={root}/failing", f"--http-address={store}", f"--grpc-address={grpc}", f"--objstore.config={objstore}",
              "--store.limits.request-series=1"],
             ["query", f"--http-address={querier}", "--grpc-address=127.0.0.1:0", f"--endpoint-strict={grpc}", f"--endpoint-strict={silent}",
-             "--query.timeout=1s"],
+             "--query.timeout=10s"],
         ):
             running.append(subprocess.Popen([binary, *words], stderr=subprocess.DEVNULL))
         targets["store"].append(store)

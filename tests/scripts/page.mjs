@@ -103,6 +103,15 @@ await visit('switches', address('count by (replica) (up)', '&g0.tab=1'), async (
   await page.waitForFunction(() => location.search.includes('g0.max_source_resolution=1h'));
 });
 
+await visit('warning', address('quantile(2, up)', '&g0.tab=1'), async (page) => {
+  await page.waitForSelector('.notice.warn');
+  assert.match(await page.textContent('.notice.warn'), /quantile value should be between 0 and 1/);
+  const asked = page.waitForRequest((request) => (request.postData() || '').includes('partial_response=false'));
+  await page.uncheck('#partial');
+  await asked;
+  await page.waitForFunction(() => location.search.includes('g0.partial_response=0'));
+});
+
 await visit('error', address('1 +\n  rate(up)'), async (page) => {
   await page.waitForSelector('.notice.bad');
   assert.match(await page.textContent('.notice.bad'), /2:8: parse error: expected type range vector/);

@@ -131,17 +131,29 @@ async fn failures_of_stores_are_warnings_or_end_the_call_as_asked() {
 
 #[tokio::test]
 async fn limits_of_the_store_api_name_their_flag() {
-    let options = ServiceOptions {
-        max_series: 1,
-        ..ServiceOptions::default()
-    };
-    let (served, _stores) = querier(vec![FakeStore::of(&[r#"a="1""#, r#"a="3""#])], options).await;
-    let status = ask(&served, all()).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(
-        status.message().contains("--store.limits.request-series"),
-        "{status}"
-    );
+    let none = ServiceOptions::default;
+    for (options, flag) in [
+        (
+            ServiceOptions {
+                max_series: 1,
+                ..none()
+            },
+            "--store.limits.request-series",
+        ),
+        (
+            ServiceOptions {
+                max_samples: 1,
+                ..none()
+            },
+            "--store.limits.request-samples",
+        ),
+    ] {
+        let store = FakeStore::of(&[r#"a="1""#, r#"a="3""#]);
+        let (served, _stores) = querier(vec![store], options).await;
+        let status = ask(&served, all()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains(flag), "{status}");
+    }
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ async fn an_endpoint_that_says_nothing_is_given_up_after_the_time_of_the_flag() 
     // The kernel takes the connection, and nobody ever reads from it.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    // Beyond a minute the connection is probed, and given up because nothing comes back.
-    for seconds in [3, 50] {
+    // Less than connecting may take: the clock of a test leaps.
+    for seconds in [2, 4] {
         let channel = dial(&address, None, &ClientOptions::default()).unwrap();
         let endpoint = Arc::new(Endpoint::new(
             address.as_str(),

@@ -10,10 +10,10 @@ use crate::endpoints::dial::dial;
 /// Queries leave it out without a warning, so the log has to say so; once, as it is asked every few seconds.
 #[tokio::test]
 async fn an_endpoint_that_does_not_answer_at_first_is_in_the_log_once() {
-    // A port that was free a moment ago.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Bound, so that nobody else gets the port, and not listened to.
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = bound.local_addr().unwrap().to_string();
     let channel = dial(&address, None, &ClientOptions::default()).unwrap();
     let endpoint = Arc::new(Endpoint::new(
         address.as_str(),
@@ -22,6 +22,8 @@ async fn an_endpoint_that_does_not_answer_at_first_is_in_the_log_once() {
     ));
     let capture = Capture::default();
     let log = LogOptions::default().subscriber(capture.clone());
+    // With one subscriber alone it is not asked about places in the code that other threads came by first.
+    let _another = tracing::Dispatch::new(LogOptions::default().subscriber(Capture::default()));
     let _here = tracing::subscriber::set_default(log);
     for _ in 0..3 {
         ask(Arc::clone(&endpoint), Duration::from_secs(60)).await;
