@@ -77,6 +77,26 @@ def check_roles(objects):
             yield f"the account of {name} has no role"
 
 
+def check_jobs(objects, alerts_of_absence):
+    """Each job whose absence is an alert is there: else the alert fires for ever."""
+    endpoints = [
+        endpoint
+        for (kind, _), document in objects.items()
+        if kind in ("ServiceMonitor", "PodMonitor")
+        for endpoint in document["spec"].get("endpoints", []) + document["spec"].get("podMetricsEndpoints", [])
+    ]
+    jobs = {rule["replacement"] for endpoint in endpoints for rule in endpoint["relabelings"] if rule.get("targetLabel") == "job"}
+    for wanted in alerts_of_absence:
+        if not any(re.fullmatch(wanted, job) for job in jobs):
+            yield f"no job of {sorted(jobs)} is {wanted}, which an alert misses"
+
+
+def alerts_of_absence():
+    wanted = re.findall(r'absent\(up\{job=~"([^"]+)"\}', (ROOT / "deploy/monitoring/rules.yaml").read_text())
+    assert len(wanted) >= 4, wanted
+    return wanted
+
+
 def check_job(objects):
     spec = next(document for (kind, _), document in objects.items() if kind == "CronJob")["spec"]
     if (spec["concurrencyPolicy"], spec["timeZone"]) != ("Forbid", "Etc/UTC"):
@@ -117,10 +137,16 @@ def check_image():
 def main():
     folder = pathlib.Path(sys.argv[1])
     rendered = {path.stem: read(path) for path in (folder / "kubernetes").glob("*.yaml")}
+    jobs = alerts_of_absence()
     checks = {
         "deploy/docker": check_image(),
-        "eks": [*check_components(rendered["eks"], AROUND), *check_roles(rendered["eks"])],
-        "eks-sharded": [*check_components(rendered["eks-sharded"], AROUND), *check_roles(rendered["eks-sharded"]), *check_shards(rendered["eks-sharded"])],
+        "eks": [*check_components(rendered["eks"], AROUND), *check_roles(rendered["eks"]), *check_jobs(rendered["eks"], jobs)],
+        "eks-sharded": [
+            *check_components(rendered["eks-sharded"], AROUND),
+            *check_roles(rendered["eks-sharded"]),
+            *check_jobs(rendered["eks-sharded"], jobs),
+            *check_shards(rendered["eks-sharded"]),
+        ],
         "prometheus-statefulset": check_sidecar(rendered["prometheus-statefulset"]),
         "prometheus-operator": check_operator(),
         "es-retention": check_job(rendered["es-retention"]),
