@@ -148,8 +148,9 @@ async fn limits_of_the_store_api_name_their_flag() {
             "--store.limits.request-samples",
         ),
     ] {
-        let store = FakeStore::of(&[r#"a="1""#, r#"a="3""#]);
-        let (served, _stores) = querier(vec![store], options).await;
+        // Chunks begin with the number of samples.
+        let store = [r#"a="1""#, r#"a="3""#].map(|text| Step::Series(series(text, &[(0, 1, "\0\u{2}")])));
+        let (served, _stores) = querier(vec![FakeStore::new(store.into())], options).await;
         let status = ask(&served, all()).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().contains(flag), "{status}");
