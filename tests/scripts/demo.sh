@@ -32,7 +32,7 @@ case $answer in
 *'"status":"success"'*'"value":'*) ;;
 *) echo "the querier answered $answer"; exit 1 ;;
 esac
-grep -q '│ 5m .*│ after' "$log" || { echo "nothing was downsampled"; exit 1; }
+grep -qE '5m +┆ after ' "$log" || { echo "nothing was downsampled"; exit 1; }
 grep -q '█' "$log" || { echo "no graph was drawn"; exit 1; }
 curl -sf "$querier" | grep -q '<title>' || { echo "no page at $querier"; exit 1; }
 "$(dirname "$0")/bad_queries.py" "${querier%/graph}" $pid
