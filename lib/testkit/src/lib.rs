@@ -1,5 +1,7 @@
 //! Fakes, fault injection and golden data for tests.
 
+#[cfg(feature = "answers")]
+pub mod answers;
 #[cfg(feature = "full")]
 pub mod blocks;
 #[cfg(feature = "full")]
