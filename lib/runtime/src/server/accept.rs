@@ -42,6 +42,9 @@ const LOOK_PAUSE: Duration = Duration::from_secs(60);
 /// How long a client that has asked nothing so far has for its first request once the server stops.
 const FIRST_REQUEST_AT_STOP: Duration = Duration::from_secs(2);
 
+/// How long handshakes that had begun before the stop have to become connections: several journeys there and back.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(200);
+
 /// Connections that are taken from the system's queue at the end: as many as tokio lets it hold.
 const MAX_WAITING: usize = 1_024;
 
@@ -113,19 +116,17 @@ impl Acceptor {
             aside.spawn(Arc::clone(&shared).look_at_files());
         }
         let mut open = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(_ended) = open.join_next() => {}
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let age = self.max_connection_age.map(jittered);
-                        open.spawn(Arc::clone(&shared).connection(stream, peer, age));
-                    }
-                    Err(error) => refused(self.name, &error).await,
-                }
+        let (listener, max_age) = (&self.listener, self.max_connection_age);
+        let until_stop = stop.cancelled();
+        shared
+            .accept_until(until_stop, listener, max_age, &mut open)
+            .await;
+        match turn_away(listener) {
+            Ok(()) => {
+                let until_shaken = sleep(LAST_HANDSHAKES);
+                shared.accept_until(until_shaken, listener, None, &mut open).await;
             }
+            Err(error) => tracing::debug!(server = self.name, %error, "new clients cannot be turned away"),
         }
         for (stream, peer) in waiting(self.listener) {
             open.spawn(Arc::clone(&shared).connection(stream, peer, None));
@@ -145,6 +146,29 @@ impl Acceptor {
 }
 
 impl Shared {
+    async fn accept_until(
+        self: &Arc<Self>,
+        end: impl Future<Output = ()>,
+        listener: &TcpListener,
+        max_age: Option<Duration>,
+        open: &mut JoinSet<()>,
+    ) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = end.as_mut() => return,
+                Some(_ended) = open.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        open.spawn(Arc::clone(self).connection(stream, peer, max_age.map(jittered)));
+                    }
+                    Err(error) => refused(self.name, &error).await,
+                }
+            }
+        }
+    }
+
     async fn look_at_files(self: Arc<Self>) {
         while let Some(tls) = &self.tls {
             sleep(LOOK_PAUSE).await;
@@ -246,6 +270,37 @@ impl Shared {
             connection.as_mut().graceful_shutdown();
         }
     }
+}
+
+/// Has the system let no new client in. Between the last look at its queue and the end of the listener it would take
+/// some, and cut them off without an answer; unanswered, they try again after a second, and are refused or find who came after us.
+///
+/// # Errors
+/// A system without such filters.
+#[cfg(target_os = "linux")]
+pub(super) fn turn_away(listener: &TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+
+    /// Where the flags are in TCP's header, at which the filter begins, and two of them.
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    // Instructions of BPF: load the byte at k; and with k; skip as many as `jt` says if equal to k, else `jf`; let k bytes pass.
+    let load = SockFilter::new(0x30, 0, 0, FLAGS_AT);
+    let mask = SockFilter::new(0x54, 0, 0, SYN | ACK);
+    let is_new = SockFilter::new(0x15, 0, 1, SYN);
+    let (drop, pass) = (
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    );
+    // Connections made from now on inherit the filter, which lets all of theirs pass.
+    SockRef::from(listener).attach_filter(&[load, mask, is_new, drop, pass])
+}
+
+/// Only Linux has such filters.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn turn_away(_listener: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Closes the listener and gives the connections that the system has taken for it: their clients believe that they are

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    accept::{Acceptor, Tls},
+    accept::{Acceptor, Tls, turn_away},
     handshake::Handshakes,
 };
 use crate::{
@@ -178,4 +178,76 @@ async fn a_client_that_the_system_has_let_in_is_answered_before_the_end() {
             "{answer}"
         );
     }
+}
+
+/// Connects, asks and reads to the end. None if the server did not let it in.
+fn asked(address: SocketAddr) -> Option<std::io::Result<String>> {
+    use std::io::{Read as _, Write as _};
+
+    // Who is turned away is not refused before the next try, a second later.
+    let mut client = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()?;
+    let mut answer = String::new();
+    let asked = client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .and_then(|()| client.read_to_string(&mut answer));
+    Some(asked.map(|_| answer))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_let_in_is_answered_however_the_stop_falls() {
+    for _round in 0..8 {
+        let (acceptor, address) = acceptor(&Registry::new(), None).await;
+        let stop = CancellationToken::new();
+        let (answered, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let clients: Vec<_> = (0..6)
+            .map(|_| {
+                let answered = answered.clone();
+                std::thread::spawn(move || {
+                    while let Some(answer) = asked(address) {
+                        let answer = answer.expect("a client that was let in");
+                        assert!(answer.ends_with("hello"), "{answer}");
+                        let _ = answered.send(());
+                    }
+                })
+            })
+            .collect();
+        drop(answered);
+        let serving = tokio::spawn(acceptor.serve(stop.clone()));
+        for _ in 0..60 {
+            seen.recv().await;
+        }
+        stop.cancel();
+        serving.await.unwrap();
+        for client in clients {
+            tokio::task::spawn_blocking(|| client.join())
+                .await
+                .unwrap()
+                .unwrap();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_new_client_is_turned_away_and_those_before_are_heard() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = TcpStream::connect(address).await.unwrap();
+    let mut accepted = TcpStream::connect(address).await.unwrap();
+    let (mut first, _) = listener.accept().await.unwrap();
+    turn_away(&listener).unwrap();
+    let late = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(20));
+    assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    let (mut second, _) = listener.accept().await.unwrap();
+    for (client, server) in [(&mut waiting, &mut first), (&mut accepted, &mut second)] {
+        client.write_all(b"a").await.unwrap();
+        let mut byte = [0; 1];
+        server.read_exact(&mut byte).await.unwrap();
+        server.write_all(b"b").await.unwrap();
+        client.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, *b"b");
+    }
+    drop(listener);
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
