@@ -21,7 +21,7 @@ use crate::{
 /// Stops when dropped.
 #[derive(Debug)]
 pub(crate) struct ScriptedPrometheus {
-    url: Url,
+    pub(crate) url: Url,
     state: Arc<Mutex<State>>,
     server: AbortHandle,
 }

@@ -41,4 +41,3 @@ pub use metered::Metered;
 pub use prefixed::Prefixed;
 pub use retry::RetryPolicy;
 pub use retrying::Retrying;
-pub use s3::accept_any_certificate;

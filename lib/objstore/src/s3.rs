@@ -26,7 +26,6 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub(crate) use settings::{CheckedSettings, Problem, S3Settings};
-pub use tls::accept_any_certificate;
 
 use self::{client::LazyClient, encryption::Encryption, error::At};
 use crate::{

@@ -2,6 +2,7 @@
 
 pub(crate) mod client_auth;
 mod itself;
+mod named;
 pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod server;
@@ -13,7 +14,7 @@ pub(crate) mod test_files;
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -37,12 +38,20 @@ pub struct ClientFiles {
     pub min_version: String,
 }
 
+/// A file of a client that is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct ClientFilesError {
+    /// The key or the end of the flag that names the file: `ca_file`, `cert_file`, `key_file`, or `server_name`.
+    pub key: &'static str,
+    what: String,
+}
+
 /// Accepts any certificate, because the settings say so.
 #[derive(Debug)]
 struct AcceptAll(Signatures);
 
-/// A verifier that accepts any certificate: for settings that say so, and for nothing else.
-pub fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
+fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
     Arc::new(AcceptAll(Signatures(Arc::new(aws_lc_rs::default_provider()))))
 }
 
@@ -50,7 +59,16 @@ pub fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
 ///
 /// # Errors
 /// A file that cannot be read, by name, or a certificate that is not that of the key.
-pub fn client_config(files: &ClientFiles) -> Result<ClientConfig, String> {
+pub fn client_config(files: &ClientFiles) -> Result<ClientConfig, ClientFilesError> {
+    client_config_for(files, "")
+}
+
+/// Reads the files. Certificates must be those of the server `name`, whatever name or address it is called by; with an empty
+/// one, of what it is called by. What a client says it calls, for servers with several certificates, stays the latter.
+///
+/// # Errors
+/// A file that cannot be read, by name, or a certificate that is not that of the key.
+pub fn client_config_for(files: &ClientFiles, name: &str) -> Result<ClientConfig, ClientFilesError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[&rustls::SupportedProtocolVersion] = match files.min_version.as_str() {
         "1.3" => &[&rustls::version::TLS13],
@@ -58,42 +76,46 @@ pub fn client_config(files: &ClientFiles) -> Result<ClientConfig, String> {
     };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(|error| format!("no TLS: {error}"))?;
-    let builder = if files.insecure_skip_verify {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(accept_any_certificate())
-    } else if files.ca_file.is_empty() {
-        builder.with_root_certificates(roots_of_the_system())
-    } else {
-        let verifier = trust(&files.ca_file, &provider)
-            .map_err(|error| format!("cannot read {}: {error}", files.ca_file))?;
-        builder.dangerous().with_custom_certificate_verifier(verifier)
+        .map_err(|error| unusable("ca_file", format!("no TLS: {error}")))?;
+    let verifier = match files.insecure_skip_verify {
+        true => accept_any_certificate(),
+        false => named::verifier(trusted(&files.ca_file, &provider)?, name)?,
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     if files.cert_file.is_empty() {
         return Ok(builder.with_no_client_auth());
     }
-    let cannot_read =
-        |path: &str, error: rustls::pki_types::pem::Error| format!("cannot read {path}: {error}");
     let chain = CertificateDer::pem_file_iter(&files.cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| cannot_read(&files.cert_file, error))?;
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key_file).map_err(|error| cannot_read(&files.key_file, error))?;
+        .map_err(|error| unreadable("cert_file", &files.cert_file, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key_file)
+        .map_err(|error| unreadable("key_file", &files.key_file, &error))?;
     builder
         .with_client_auth_cert(chain, key)
-        .map_err(|error| format!("cert_file does not fit key_file: {error}"))
+        .map_err(|error| unusable("cert_file", format!("cert_file does not fit key_file: {error}")))
 }
 
-fn roots_of_the_system() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+fn unusable(key: &'static str, what: String) -> ClientFilesError {
+    ClientFilesError { key, what }
 }
 
-fn trust(ca_file: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let trusted = CertificateDer::pem_file_iter(ca_file).and_then(Iterator::collect);
-    itself::verifier(trusted.map_err(|error| error.to_string())?, provider)
+fn unreadable(key: &'static str, path: &str, error: &dyn std::fmt::Display) -> ClientFilesError {
+    unusable(key, format!("cannot read {path}: {error}"))
+}
+
+/// The authorities of the file, which as in Go replace those of the system.
+fn trusted(
+    ca_file: &str,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, ClientFilesError> {
+    if ca_file.is_empty() {
+        return Ok(itself::of_the_system(provider));
+    }
+    let certificates = CertificateDer::pem_file_iter(ca_file).and_then(Iterator::collect);
+    certificates
+        .map_err(|error| error.to_string())
+        .and_then(|certificates| itself::verifier(certificates, provider))
+        .map_err(|error| unreadable("ca_file", ca_file, &error))
 }
 
 impl ServerCertVerifier for AcceptAll {

@@ -293,7 +293,17 @@ impl PrometheusClient {
         method: &Method,
         request: reqwest::RequestBuilder,
     ) -> Result<Response, PrometheusError> {
-        let response = self.metrics.send(method, request).await;
+        let sent = self.metrics.send(method, request);
+        let response = match self.http.head_timeout {
+            None => sent.await,
+            Some(limit) => match tokio::time::timeout(limit, sent).await {
+                Ok(response) => response,
+                Err(_) => {
+                    let reason = format!("none within {limit:?} (transport_config.response_header_timeout)");
+                    return Err(PrometheusError::Unreachable { call, reason });
+                }
+            },
+        };
         check_status(call, response.map_err(|error| unreachable(call, &error))?).await
     }
 
@@ -316,12 +326,6 @@ async fn check_status(call: &'static str, response: Response) -> Result<Response
 
 /// reqwest's own text leaves the cause out, which is the part worth reading.
 pub(crate) fn unreachable(call: &'static str, error: &reqwest::Error) -> PrometheusError {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
+    let reason = sabre_runtime::with_causes(error);
     PrometheusError::Unreachable { call, reason }
 }

@@ -1,8 +1,12 @@
 //! `--prometheus.http-client`: how to reach Prometheus' HTTP API.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fs, path::PathBuf, time::Duration};
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy};
+use reqwest::{Client, ClientBuilder, Proxy};
+use sabre_runtime::tls::{self, ClientFiles};
 use serde::Deserialize;
 
 /// The document, features §9.5. Every key Thanos knows is known here.
@@ -26,18 +30,18 @@ struct BasicAuth {
     password_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 struct TlsConfig {
-    ca_file: Option<PathBuf>,
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
+    ca_file: String,
+    cert_file: String,
+    key_file: String,
     server_name: String,
     insecure_skip_verify: bool,
 }
 
-/// Plain integers in nanoseconds, as Thanos reads them.
-#[derive(Clone, Debug, Deserialize)]
+/// Plain integers in nanoseconds, as Thanos reads them; zero is no limit.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 struct TransportConfig {
     max_idle_conns: i64,
@@ -69,6 +73,8 @@ pub struct HttpConfigError {
 pub struct HttpClient {
     client: Client,
     auth: Auth,
+    /// From the first byte that is sent to the head of the answer; none is no limit.
+    pub(super) head_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -118,17 +124,11 @@ impl HttpClientConfig {
     /// A file that cannot be read, a certificate or an address that cannot be used, or keys that exclude each other;
     /// the error names the key.
     pub fn build(&self) -> Result<HttpClient, HttpConfigError> {
-        let transport = &self.transport_config;
-        let mut builder = Client::builder()
-            .user_agent(concat!("sabre-sidecar/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .connect_timeout(nanoseconds(transport.dialer_timeout).unwrap_or(Duration::from_secs(5)))
-            .pool_max_idle_per_host(
-                usize::try_from(transport.max_idle_conns_per_host)
-                    .unwrap_or(2)
-                    .max(1),
-            )
-            .pool_idle_timeout(nanoseconds(transport.idle_conn_timeout));
+        let mut builder = self.transport_config.apply(
+            Client::builder()
+                .user_agent(concat!("sabre-sidecar/", env!("CARGO_PKG_VERSION")))
+                .no_proxy(),
+        );
         if let Some(Secret(url)) = self.proxy_url.as_ref().filter(|url| !url.0.is_empty()) {
             builder = builder.proxy(Proxy::all(url.as_str()).map_err(|error| err("proxy_url", error))?);
         }
@@ -137,9 +137,11 @@ impl HttpClientConfig {
             .apply(builder)?
             .build()
             .map_err(|error| err("tls_config", error))?;
+        self.transport_config.log_ignored();
         Ok(HttpClient {
             client,
             auth: self.auth()?,
+            head_timeout: nanoseconds(self.transport_config.response_header_timeout),
         })
     }
 
@@ -168,38 +170,89 @@ impl HttpClientConfig {
     }
 }
 
+impl TransportConfig {
+    fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = builder
+            .pool_max_idle_per_host(self.idle_connections())
+            .pool_idle_timeout(nanoseconds(self.idle_conn_timeout))
+            .gzip(!self.disable_compression);
+        // One time bounds both here.
+        match (
+            nanoseconds(self.dialer_timeout),
+            nanoseconds(self.tls_handshake_timeout),
+        ) {
+            (Some(dial), Some(handshake)) => builder.connect_timeout(dial.saturating_add(handshake)),
+            _ => builder,
+        }
+    }
+
+    /// Of the two limits the lower one, as there is one host only.
+    fn idle_connections(&self) -> usize {
+        let per_host = match self.max_idle_conns_per_host {
+            // What Go takes 0 for.
+            0 => 2,
+            given => usize::try_from(given).unwrap_or(0),
+        };
+        match usize::try_from(self.max_idle_conns) {
+            Ok(all) if all > 0 => per_host.min(all),
+            _ => per_host,
+        }
+    }
+
+    /// Settings that change nothing here are said so once, so that nobody tunes them in vain.
+    fn log_ignored(&self) {
+        for (key, reason) in self.ignored() {
+            tracing::info!(
+                key,
+                reason,
+                "this setting of --prometheus.http-client has no effect and is ignored"
+            );
+        }
+    }
+
+    fn ignored(&self) -> Vec<(&'static str, &'static str)> {
+        let usual = TransportConfig::default();
+        let mut ignored = Vec::new();
+        if self.max_conns_per_host != usual.max_conns_per_host {
+            let reason =
+                "how many remote reads there are at once is for --sabre.remote-read-concurrency to say";
+            ignored.push(("transport_config.max_conns_per_host", reason));
+        }
+        if self.expect_continue_timeout != usual.expect_continue_timeout {
+            let reason = "no request waits for leave to send its body";
+            ignored.push(("transport_config.expect_continue_timeout", reason));
+        }
+        ignored
+    }
+}
+
 impl TlsConfig {
-    fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, HttpConfigError> {
-        if !self.server_name.is_empty() {
-            return Err(err(
-                "tls_config.server_name",
-                "not supported; put a host name the certificate has into --prometheus.url",
-            ));
+    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, HttpConfigError> {
+        match (self.cert_file.is_empty(), self.key_file.is_empty()) {
+            (false, true) => return Err(err("tls_config.key_file", "must be given with cert_file")),
+            (true, false) => return Err(err("tls_config.cert_file", "must be given with key_file")),
+            _ => {}
         }
-        if self.insecure_skip_verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
+        if *self == TlsConfig::default() {
+            return Ok(builder);
         }
-        if let Some(path) = given(self.ca_file.as_ref()) {
-            let pem = read("tls_config.ca_file", path)?;
-            for certificate in
-                Certificate::from_pem_bundle(&pem).map_err(|error| err("tls_config.ca_file", error))?
-            {
-                builder = builder.tls_certs_merge([certificate]);
-            }
-        }
-        match (given(self.cert_file.as_ref()), given(self.key_file.as_ref())) {
-            (None, None) => Ok(builder),
-            (Some(cert), Some(key)) => {
-                let mut pem = read("tls_config.cert_file", cert)?;
-                pem.push(b'\n');
-                pem.extend(read("tls_config.key_file", key)?);
-                let identity =
-                    Identity::from_pem(&pem).map_err(|error| err("tls_config.cert_file", error))?;
-                Ok(builder.identity(identity))
-            }
-            (Some(_), None) => Err(err("tls_config.key_file", "must be given with cert_file")),
-            (None, Some(_)) => Err(err("tls_config.cert_file", "must be given with key_file")),
-        }
+        let files = ClientFiles {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            insecure_skip_verify: self.insecure_skip_verify,
+            ..ClientFiles::default()
+        };
+        let config = tls::client_config_for(&files, &self.server_name).map_err(|error| {
+            let key = match error.key {
+                "ca_file" => "tls_config.ca_file",
+                "cert_file" => "tls_config.cert_file",
+                "key_file" => "tls_config.key_file",
+                _ => "tls_config.server_name",
+            };
+            err(key, error)
+        })?;
+        Ok(builder.tls_backend_preconfigured(config))
     }
 }
 
@@ -271,42 +324,4 @@ fn nanoseconds(value: i64) -> Option<Duration> {
         .ok()
         .filter(|ns| *ns > 0)
         .map(Duration::from_nanos)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> HttpClientConfig {
-        sabre_runtime::yaml::from_str_strict("--prometheus.http-client", text).unwrap()
-    }
-
-    #[test]
-    fn what_prometheus_operator_passes_is_accepted() {
-        parse(r#"{"tls_config": {"insecure_skip_verify":true}}"#)
-            .build()
-            .unwrap();
-        parse("tls_config:\n  insecure_skip_verify: true\n")
-            .build()
-            .unwrap();
-        parse("transport_config: {max_idle_conns: 3, dialer_timeout: 1000000000}")
-            .build()
-            .unwrap();
-    }
-
-    #[test]
-    fn bad_documents_name_the_key() {
-        let text = |yaml: &str| parse(yaml).build().unwrap_err().to_string();
-        assert!(text("tls_config: {cert_file: a.pem}").contains("tls_config.key_file"));
-        assert!(text("bearer_token: x\nbasic_auth: {username: u}").contains("basic_auth"));
-        assert!(text("bearer_token_file: does-not-exist").contains("does-not-exist"));
-        let unknown = sabre_runtime::yaml::from_str_strict::<HttpClientConfig>("flag", "tls: {}");
-        assert!(unknown.is_err_and(|error| error.to_string().contains("tls")));
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        let config = parse("basic_auth: {username: u, password: canary}");
-        assert!(!format!("{config:?}{:?}", config.build().unwrap()).contains("canary"));
-    }
 }

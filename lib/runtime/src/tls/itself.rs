@@ -17,12 +17,18 @@ use rustls::{
     server::ParsedCertificate,
 };
 
+use super::signatures::Signatures;
+
 /// Verifies as ever, and takes an authority as a server if it is trusted itself.
 #[derive(Debug)]
 struct TrustedItself {
     inner: Arc<WebPkiServerVerifier>,
     trusted: Vec<CertificateDer<'static>>,
 }
+
+/// Trusts no server, for want of authorities.
+#[derive(Debug)]
+struct Nobody(Signatures);
 
 /// A verifier of servers that trusts these certificates, and servers that show one of them.
 ///
@@ -44,6 +50,25 @@ pub(super) fn verifier(
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let inner = inner.build().map_err(|error| error.to_string())?;
     Ok(Arc::new(TrustedItself { inner, trusted }))
+}
+
+/// A verifier of servers that trusts the authorities of the system; nobody if there are none.
+pub(super) fn of_the_system(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    let (_, ignored) = roots.add_parsable_certificates(system.certs);
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    match builder.build() {
+        Ok(verifier) => verifier,
+        Err(_none) => {
+            tracing::warn!(
+                errors = ?system.errors,
+                ignored,
+                "the system has no certificate authorities: install ca-certificates or set ca_file"
+            );
+            Arc::new(Nobody(Signatures(Arc::clone(provider))))
+        }
+    }
 }
 
 /// Whether all that stands against a server is that it is an authority. The times of its certificate were looked at before.
@@ -95,6 +120,41 @@ impl ServerCertVerifier for TrustedItself {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+impl ServerCertVerifier for Nobody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.schemes()
     }
 }
 

@@ -307,7 +307,7 @@ fn connector(
         insecure_skip_verify: config.insecure_skip_verify,
         min_version: String::new(),
     };
-    let mut rustls = tls::client_config(&files).map_err(TraceError::Tls)?;
+    let mut rustls = tls::client_config(&files).map_err(|error| TraceError::Tls(error.to_string()))?;
     rustls.alpn_protocols = match client {
         ClientType::Grpc => vec![b"h2".to_vec()],
         ClientType::Http => vec![b"http/1.1".to_vec()],
