@@ -5,6 +5,7 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_saphyr::{Error, Location, MessageFormatter as _, UserMessageFormatter};
 
+mod nearest;
 #[cfg(test)]
 mod tests;
 
@@ -162,7 +163,11 @@ fn describe(error: &Error, key: Option<&str>) -> String {
             format!("unknown key `{field}`, no key is known here")
         }
         Error::SerdeUnknownField { field, expected, .. } => {
-            format!("unknown key `{field}`, known are {}", expected.join(", "))
+            let known = expected.join(", ");
+            match nearest::nearest(field, expected) {
+                Some(near) => format!("unknown key `{field}`, known are {known}; did you mean `{near}`?"),
+                None => format!("unknown key `{field}`, known are {known}"),
+            }
         }
         Error::SerdeUnknownVariant { expected, .. } => {
             format!("unknown value{at_key}, one of {} is wanted", expected.join(", "))

@@ -92,6 +92,16 @@ fn an_unknown_key_names_document_place_and_known_keys() {
 }
 
 #[test]
+fn an_unknown_key_that_is_a_slip_of_a_known_one_says_so() {
+    let error = parse("type: a\nprefx: b\n").unwrap_err();
+    assert!(
+        error.contains("unknown key `prefx`, known are type, prefix, ")
+            && error.ends_with("; did you mean `prefix`?"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_key_given_twice_is_refused() {
     assert_eq!(
         parse("type: a\nprefix: b\ntype: c\n").unwrap_err(),
