@@ -93,7 +93,7 @@ impl RedisClient {
             false => None,
             true => {
                 let tls = tls::client_config(&config.tls_config.files());
-                let tls = tls.map_err(|problem| invalid(what, "config.tls_config", problem))?;
+                let tls = tls.map_err(|problem| invalid(what, "config.tls_config", problem.to_string()))?;
                 Some(TlsConnector::from(Arc::new(tls)))
             }
         };
