@@ -154,7 +154,7 @@ def main():
     whole = folder / "helm/everything.yaml"
     if whole.exists():
         chart = read(whole)
-        checks["chart"] = [*check_components(chart, AROUND | {"PrometheusRule", "CronJob"}), *check_job(chart)]
+        checks["chart"] = [*check_components(chart, AROUND | {"PrometheusRule", "CronJob"}), *check_job(chart), *check_jobs(chart, jobs)]
     problems = [f"{name}: {problem}" for name, found in checks.items() for problem in found]
     for problem in problems:
         print(problem, file=sys.stderr)
