@@ -10,7 +10,8 @@ use sabre_tsdb::segment::SeriesChunk;
 use sabre_tsdb::stale::is_stale;
 
 use crate::counter_resets::CounterResets;
-use crate::histogram_chunk::{HistogramChunk, HistogramWindows};
+use crate::histogram_chunk::HistogramChunk;
+use crate::histogram_windows::HistogramWindows;
 use crate::{DownsampleError, Resolution};
 
 /// The parts of one aggregate, in the order of the chunks.
@@ -176,16 +177,16 @@ impl<'a> Batch<'a> {
     fn histograms(&self) -> Result<Option<SeriesChunk>, DownsampleError> {
         let mut chunk = HistogramChunk::default();
         let counters = self.expand_histograms(Aggregate::Counter)?;
-        self.add_up(&counters, |t, windows| match &mut windows.counter {
-            Some(counter) => chunk.push_counter(t, counter),
+        self.add_up(&counters, |t, windows| match windows.parts() {
+            Some((counter, _)) => chunk.push_counter(t, counter),
             None => Ok(()),
         })?;
         let sums = self.expand_histograms(Aggregate::Sum)?;
         if sums.is_empty() {
             return Ok(None);
         }
-        self.add_up(&sums, |t, windows| match &mut windows.sum {
-            Some(sum) => chunk.push_sum(t, sum),
+        self.add_up(&sums, |t, windows| match windows.parts() {
+            Some((_, sum)) => chunk.push_sum(t, sum),
             None => Ok(()),
         })?;
         let counts = self.expand_floats(&self.parts(Aggregate::Count))?;
@@ -213,7 +214,7 @@ impl<'a> Batch<'a> {
             for (at, histogram) in window {
                 taken.copy_from(histogram);
                 windows
-                    .add(&mut taken)
+                    .add(&mut taken, false)
                     .map_err(|_| DownsampleError::MixedBuckets { t: *at })?;
             }
             write(t, &mut windows).map_err(|source| DownsampleError::Append { t, source })

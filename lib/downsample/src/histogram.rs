@@ -11,7 +11,7 @@ mod zero;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use add::{Sign, add, reduced};
+pub(crate) use add::{Sign, add, is_plain, joined_hint, reduced};
 pub(crate) use reset::is_reset;
 
 /// Histograms with given bounds and with exponential ones do not go together.

@@ -1,90 +1,11 @@
-//! An aggregate chunk of histograms under construction, and the windows in it.
+//! An aggregate chunk of histograms under construction.
 
 use sabre_tsdb::chunk::aggregate::{Aggregate, AggregateChunk, SubChunk};
 use sabre_tsdb::chunk::histogram::{Appended, HistogramAppender};
 use sabre_tsdb::chunk::xor::XorAppender;
 use sabre_tsdb::chunk::{AppendError, Encoding};
-use sabre_tsdb::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram};
+use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram};
 use sabre_tsdb::segment::SeriesChunk;
-
-use crate::histogram::{MixedBuckets, Sign, add, is_reset, reduced};
-
-/// Adds up the histograms of a batch.
-#[derive(Debug, Clone)]
-pub(crate) struct HistogramWindows {
-    /// The coarsest schema of the batch, which all are brought to.
-    schema: i32,
-    /// Increase since the batch began; `None` before its first histogram.
-    pub(crate) counter: Option<FloatHistogram>,
-    /// The last histogram.
-    previous: FloatHistogram,
-    /// Increase of the last histogram: kept for its memory.
-    increase: FloatHistogram,
-    /// Sum of the window; `None` before its first histogram.
-    pub(crate) sum: Option<FloatHistogram>,
-    pub(crate) count: u64,
-}
-
-impl HistogramWindows {
-    pub(crate) fn new(schema: i32) -> Self {
-        Self {
-            schema,
-            counter: None,
-            previous: FloatHistogram::default(),
-            increase: FloatHistogram::default(),
-            sum: None,
-            count: 0,
-        }
-    }
-
-    /// The schema that all are brought to.
-    pub(crate) fn schema(&self) -> i32 {
-        self.schema
-    }
-
-    /// Opens the next window.
-    pub(crate) fn open(&mut self) {
-        (self.sum, self.count) = (None, 0);
-    }
-
-    /// Adds a histogram to the window, and leaves an earlier one in its place.
-    pub(crate) fn add(&mut self, original: &mut FloatHistogram) -> Result<(), MixedBuckets> {
-        let finer = original.layout.schema > self.schema;
-        if finer && self.schema == CUSTOM_BUCKETS_SCHEMA {
-            return Err(MixedBuckets);
-        }
-        // A finer schema than that of the last one counts as a reset, so it is the original that is asked.
-        let coarse = finer.then(|| reduced(original, self.schema));
-        let histogram = coarse.as_ref().unwrap_or(original);
-        match &mut self.counter {
-            None => self.counter = Some(histogram.clone()),
-            Some(counter) => {
-                let gauge = histogram.hint == CounterResetHint::Gauge;
-                if !gauge && is_reset(original, &self.previous) {
-                    add(counter, histogram, Sign::Plus)?;
-                } else {
-                    self.increase.copy_from(histogram);
-                    add(&mut self.increase, &self.previous, Sign::Minus)?;
-                    add(counter, &self.increase, Sign::Plus)?;
-                }
-            }
-        }
-        match &mut self.sum {
-            None => self.sum = Some(histogram.clone()),
-            Some(sum) => add(sum, histogram, Sign::Plus)?,
-        }
-        if let Some(sum) = &mut self.sum {
-            // A sum may be smaller than that before: as a counter it would begin a new chunk.
-            sum.hint = CounterResetHint::Gauge;
-        }
-        self.count += 1;
-        match coarse {
-            Some(coarse) => self.previous = coarse,
-            None => std::mem::swap(&mut self.previous, original),
-        }
-        Ok(())
-    }
-}
 
 /// Writes windows into an aggregate chunk.
 #[derive(Debug, Default)]

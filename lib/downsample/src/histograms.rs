@@ -2,13 +2,14 @@
 
 use sabre_tsdb::Corruption;
 use sabre_tsdb::chunk::Encoding;
-use sabre_tsdb::chunk::histogram::HistogramIter;
-use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram, Histogram};
+use sabre_tsdb::chunk::histogram::{HistogramIter, HistogramSample};
+use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram};
 use sabre_tsdb::segment::SeriesChunk;
 
 use crate::batching::{Batching, Measured};
 use crate::histogram::MixedBuckets;
-use crate::histogram_chunk::{HistogramChunk, HistogramWindows};
+use crate::histogram_chunk::HistogramChunk;
+use crate::histogram_windows::HistogramWindows;
 use crate::{DownsampleError, Resolution};
 
 /// Downsamples a run of chunks of histograms, with integer counts or float counts.
@@ -30,6 +31,33 @@ pub(crate) struct Histograms {
     pub(crate) done: Vec<SeriesChunk>,
     /// The first thing that went wrong with histograms themselves.
     pub(crate) failure: Option<DownsampleError>,
+    /// Whether each histogram is made and added by itself, and how many were not.
+    #[cfg(test)]
+    one_by_one: (bool, u64),
+}
+
+/// What decides where a sample goes.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    t: i64,
+    is_stale: bool,
+    /// Of the sum; that of a stale marker is.
+    is_nan: bool,
+    hint: CounterResetHint,
+    schema: i32,
+}
+
+impl Seen {
+    #[inline]
+    fn of(sample: HistogramSample<'_>) -> Self {
+        Self {
+            t: sample.t(),
+            is_stale: sample.is_stale(),
+            is_nan: sample.sum().is_nan(),
+            hint: sample.hint(),
+            schema: sample.layout().schema,
+        }
+    }
 }
 
 /// A batch that has a histogram.
@@ -58,24 +86,55 @@ impl Histograms {
             open: 0,
             done: Vec::new(),
             failure: None,
+            #[cfg(test)]
+            one_by_one: (false, 0),
         }
     }
 
     /// Takes the next chunk. Samples that go back in time, or before 1970, and stale markers are left out.
     pub(crate) fn push(&mut self, encoding: Encoding, data: &[u8]) -> Result<(), Corruption> {
-        let (mut last_t, mut float) = (0, FloatHistogram::default());
-        if encoding == Encoding::FloatHistogram {
-            let mut samples = HistogramIter::<f64>::new(data)?;
-            while let Some(t) = samples.next_into(&mut float)? {
-                self.sample(t, &mut float, &mut last_t);
-            }
-            return Ok(());
+        match encoding {
+            Encoding::FloatHistogram => self.push_floats(data),
+            _ => self.push_integers(data),
         }
+    }
+
+    fn push_floats(&mut self, data: &[u8]) -> Result<(), Corruption> {
+        let (mut last_t, mut float) = (0, FloatHistogram::default());
+        let mut samples = HistogramIter::<f64>::new(data)?;
+        while let Some(t) = samples.next_into(&mut float)? {
+            let seen = Seen {
+                t,
+                is_stale: float.is_stale(),
+                is_nan: float.sum.is_nan(),
+                hint: float.hint,
+                schema: float.layout.schema,
+            };
+            if self.enter(&seen, &mut last_t) {
+                self.add(t, &mut float, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn push_integers(&mut self, data: &[u8]) -> Result<(), Corruption> {
+        let (mut last_t, mut float) = (0, FloatHistogram::default());
         let mut samples = HistogramIter::<i64>::new(data)?;
-        let mut histogram = Histogram::default();
-        while let Some(t) = samples.next_into(&mut histogram)? {
-            histogram.to_float_into(&mut float);
-            self.sample(t, &mut float, &mut last_t);
+        while let Some(sample) = samples.advance()? {
+            let seen = Seen::of(sample);
+            if self.stays(&seen, last_t) && self.add_integers(sample) {
+                last_t = seen.t;
+                self.note(&seen);
+                continue;
+            }
+            self.settle(sample.deltas_before());
+            if self.enter(&seen, &mut last_t) && !self.add_integers(sample) {
+                sample.to_float_into(&mut float);
+                self.add(seen.t, &mut float, true);
+            }
+        }
+        if let Some(last) = samples.last_read() {
+            self.settle(last.deltas());
         }
         Ok(())
     }
@@ -87,37 +146,83 @@ impl Histograms {
         measured
     }
 
-    /// Takes a sample. What `histogram` holds afterwards is of no use but for its memory.
-    fn sample(&mut self, t: i64, histogram: &mut FloatHistogram, last_t: &mut i64) {
-        if t < *last_t || histogram.is_stale() {
-            return;
+    /// Whether a sample is one of the window that is open.
+    #[inline]
+    fn stays(&self, seen: &Seen, last_t: i64) -> bool {
+        let in_window = |batch: &Batch| seen.t <= batch.window_end;
+        seen.t >= last_t && !seen.is_nan && self.batch.as_ref().is_some_and(in_window)
+    }
+
+    /// Comes to a sample; true if it is to be added to the window, which is open then.
+    fn enter(&mut self, seen: &Seen, last_t: &mut i64) -> bool {
+        let t = seen.t;
+        if t < *last_t || seen.is_stale {
+            return false;
         }
         *last_t = t;
         if self.batching.window(t, self.open) {
             self.close();
         }
         self.batching.last_t = t;
-        if self.learning || histogram.sum.is_nan() {
+        if self.learning || seen.is_nan {
             self.batching.keep(1);
-            return;
+            return false;
         }
-        self.turn(t, histogram);
+        self.turn(seen);
+        self.note(seen);
+        true
+    }
+
+    /// Counts a sample that is in the window.
+    #[inline]
+    fn note(&mut self, seen: &Seen) {
+        self.batching.last_t = seen.t;
         if let Some(batch) = &mut self.batch {
             self.open += 1;
-            batch.last_t = t;
-            batch.coarsest = batch.coarsest.min(histogram.layout.schema);
-            if self.failure.is_none()
-                && let Err(MixedBuckets) = batch.windows.add(histogram)
-            {
-                self.failure = Some(DownsampleError::MixedBuckets { t });
-            }
+            batch.last_t = seen.t;
+            batch.coarsest = batch.coarsest.min(seen.schema);
         }
     }
 
-    /// Opens the window of the sample at `t`, if it is not in the one that is open.
-    fn turn(&mut self, t: i64, histogram: &FloatHistogram) {
+    /// Adds a histogram to the window as integers, its buckets later; false if that cannot be.
+    #[inline]
+    fn add_integers(&mut self, sample: HistogramSample<'_>) -> bool {
+        #[cfg(test)]
+        if self.one_by_one.0 {
+            return false;
+        }
+        let is_added = match (&mut self.batch, &self.failure) {
+            (Some(batch), None) => batch.windows.add_integers(sample),
+            _ => false,
+        };
+        #[cfg(test)]
+        {
+            self.one_by_one.1 += u64::from(is_added);
+        }
+        is_added
+    }
+
+    /// Brings the buckets up to date; `last` is the last sample that was added.
+    fn settle(&mut self, last: (impl Iterator<Item = i64>, impl Iterator<Item = i64>)) {
+        if let Some(batch) = &mut self.batch {
+            batch.windows.settle(last);
+        }
+    }
+
+    /// Adds a histogram to the window. What `histogram` holds afterwards is of no use but for its memory.
+    fn add(&mut self, t: i64, histogram: &mut FloatHistogram, is_integral: bool) {
+        if let Some(batch) = &mut self.batch
+            && self.failure.is_none()
+            && let Err(MixedBuckets) = batch.windows.add(histogram, is_integral)
+        {
+            self.failure = Some(DownsampleError::MixedBuckets { t });
+        }
+    }
+
+    /// Opens the window of a sample, if it is not in the one that is open.
+    fn turn(&mut self, seen: &Seen) {
         match &mut self.batch {
-            Some(batch) if t <= batch.window_end => {}
+            Some(batch) if seen.t <= batch.window_end => {}
             Some(_) => {
                 self.write(None);
                 self.batching.keep(self.open);
@@ -130,12 +235,12 @@ impl Histograms {
             None => {
                 let schema = self.known.get(self.seen.len()).copied();
                 self.batch = Some(Batch {
-                    windows: HistogramWindows::new(schema.unwrap_or(histogram.layout.schema)),
+                    windows: HistogramWindows::new(schema.unwrap_or(seen.schema)),
                     chunk: HistogramChunk::default(),
-                    gauge: histogram.hint == CounterResetHint::Gauge,
-                    coarsest: histogram.layout.schema,
+                    gauge: seen.hint == CounterResetHint::Gauge,
+                    coarsest: seen.schema,
                     window_end: self.batching.window_end(),
-                    last_t: t,
+                    last_t: seen.t,
                 });
             }
         }
@@ -159,7 +264,8 @@ impl Histograms {
             return;
         };
         let t = last_t.map_or(batch.window_end, |last_t| batch.window_end.min(last_t));
-        let (Some(counter), Some(sum)) = (&mut batch.windows.counter, &mut batch.windows.sum) else {
+        let count = batch.windows.count;
+        let Some((counter, sum)) = batch.windows.parts() else {
             return;
         };
         if batch.gauge {
@@ -169,9 +275,12 @@ impl Histograms {
         let written = chunk
             .push_counter(t, counter)
             .and_then(|()| chunk.push_sum(t, sum))
-            .and_then(|()| chunk.push_count(t, batch.windows.count as f64));
+            .and_then(|()| chunk.push_count(t, count as f64));
         if let Err(source) = written {
             self.failure = Some(DownsampleError::Append { t, source });
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

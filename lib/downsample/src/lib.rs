@@ -19,6 +19,7 @@
 mod aggregates;
 mod batching;
 mod counter_resets;
+mod delta_sums;
 mod error;
 mod float_chunk;
 mod floats;
@@ -26,6 +27,7 @@ mod floats;
 pub mod fuzz;
 mod histogram;
 mod histogram_chunk;
+mod histogram_windows;
 mod histograms;
 mod resolution;
 mod run;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram, Layout, Span};
+use sabre_tsdb::histogram::{CounterResetHint, FloatHistogram, Layout, Span, bucket_indexes};
 
 use super::MixedBuckets;
 use super::bounds::{is_surely_beyond, upper_bound};
@@ -84,7 +84,8 @@ pub(crate) fn add(
     Ok(())
 }
 
-fn joined_hint(one: CounterResetHint, other: CounterResetHint) -> CounterResetHint {
+/// What is known of the sum of two histograms.
+pub(crate) fn joined_hint(one: CounterResetHint, other: CounterResetHint) -> CounterResetHint {
     match (one, other) {
         _ if one == other => one,
         (CounterResetHint::Gauge, _) | (_, CounterResetHint::Gauge) => CounterResetHint::Gauge,
@@ -125,6 +126,24 @@ fn add_sides(histogram: &mut FloatHistogram, other: &FloatHistogram, factor: f64
     histogram.layout = Arc::new(changed);
 }
 
+/// Whether histograms of this layout are added bucket by bucket: it has no bucket that lies within the zero bucket, and
+/// its bounds are not given one by one.
+pub(crate) fn is_plain(layout: &Layout) -> bool {
+    let is_side_plain = |spans| {
+        let first = bucket_indexes(spans).next();
+        first.is_none_or(|first| !is_within(layout, layout.zero_threshold, first))
+    };
+    !layout.has_custom_buckets()
+        && is_side_plain(layout.positive_spans.as_slice())
+        && is_side_plain(layout.negative_spans.as_slice())
+}
+
+/// Whether a bucket lies within a zero bucket of width `threshold`.
+#[inline(always)]
+fn is_within(layout: &Layout, threshold: f64, index: i64) -> bool {
+    !is_surely_beyond(index, layout.schema, threshold) && upper_bound(index, layout.schema) <= threshold
+}
+
 /// Adds the buckets of one side, and returns the spans if they are others than before.
 ///
 /// The first buckets of `other` that lie within the zero bucket are left out.
@@ -138,11 +157,7 @@ fn add_side(
 ) -> Option<Vec<Span>> {
     let (other_spans, other_counts) = other;
     let custom = layout.has_custom_buckets();
-    let within = |index| {
-        !custom
-            && !is_surely_beyond(index, layout.schema, threshold)
-            && upper_bound(index, layout.schema) <= threshold
-    };
+    let within = |index| !custom && is_within(layout, threshold, index);
     let (first, _) = buckets(other_spans, other_counts).next()?;
     if spans == other_spans && counts.len() == other_counts.len() && !within(first) {
         for (count, other) in counts.iter_mut().zip(other_counts) {

@@ -85,6 +85,18 @@ pub struct DeltaField {
     delta: i64,
 }
 
+impl DeltaField {
+    /// The number of the sample before the one read or written last, if that `has_moved` it.
+    #[inline(always)]
+    pub fn before(&self, has_moved: bool) -> i64 {
+        if has_moved {
+            self.value.wrapping_sub(self.delta)
+        } else {
+            self.value
+        }
+    }
+}
+
 impl Field for DeltaField {
     type Value = i64;
     const MIN_FIRST_BITS: usize = 1;

@@ -19,6 +19,7 @@ mod encode;
 mod header;
 mod layout;
 mod read;
+mod sample;
 mod state;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use codec::Codec;
 pub use diff::MAX_BUCKET_INDEX;
 pub use header::header_flag;
 pub use read::{HistogramIter, SharedHistogramIter};
+pub use sample::HistogramSample;
 
 /// What errors call these chunks.
 pub(crate) const SECTION: &str = "histogram chunk";

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use super::codec::Codec;
 use super::header::header_flag;
 use super::layout::read_layout;
+use super::sample::HistogramSample;
 use super::state::State;
 use super::{HEADER_BYTES, SECTION};
 use crate::bits::{BitReader, Field};
 use crate::chunk::header_count;
 use crate::error::Corruption;
-use crate::histogram::{CounterResetHint, FloatHistogram, Histogram, Layout, NativeHistogram};
+use crate::histogram::{CounterResetHint, FloatHistogram, Layout, NativeHistogram};
 
 /// Decodes a chunk sample by sample: `HistogramIter::<i64>` or `HistogramIter::<f64>`.
 ///
@@ -35,12 +36,12 @@ pub struct SharedHistogramIter<B: Codec> {
 
 /// What is known of a chunk that is being read, apart from its data.
 #[derive(Debug, Clone)]
-struct Progress<B: Codec> {
+pub(super) struct Progress<B: Codec> {
     flag: CounterResetHint,
-    layout: Arc<Layout>,
-    state: Option<State<B>>,
+    pub(super) layout: Arc<Layout>,
+    pub(super) state: Option<State<B>>,
     total: u16,
-    read: u16,
+    pub(super) read: u16,
 }
 
 impl<'a, B: Codec> HistogramIter<'a, B> {
@@ -101,26 +102,31 @@ impl<'a, B: Codec> HistogramIter<'a, B> {
 }
 
 impl HistogramIter<'_, i64> {
-    /// Decodes the next histogram as [`Histogram::to_float`] would make it into one that is there already, and returns
+    /// Reads the next sample; `None` behind the last.
+    ///
+    /// After an error there is nothing more.
+    #[inline]
+    pub fn advance(&mut self) -> Result<Option<HistogramSample<'_>>, Corruption> {
+        Ok(match self.progress.step(&mut self.reader)? {
+            Some(_) => HistogramSample::of(&self.progress),
+            None => None,
+        })
+    }
+
+    /// The sample that was read last; `None` before the first.
+    pub fn last_read(&self) -> Option<HistogramSample<'_>> {
+        HistogramSample::of(&self.progress)
+    }
+
+    /// Decodes the next histogram as [`Histogram::to_float`](crate::histogram::Histogram::to_float)
+    /// would make it into one that is there already, and returns
     /// its timestamp.
     ///
     /// After an error, or behind the last sample, there is nothing more.
     pub fn next_float_into(&mut self, histogram: &mut FloatHistogram) -> Result<Option<i64>, Corruption> {
-        if self.progress.layout.has_custom_buckets() {
-            let mut integers = Histogram::default();
-            let t = self.next_into(&mut integers)?;
-            if t.is_some() {
-                integers.to_float_into(histogram);
-            }
-            return Ok(t);
-        }
-        let progress = &mut self.progress;
-        let Some(first) = progress.step(&mut self.reader)? else {
-            return Ok(None);
-        };
-        Ok(progress.state.as_ref().map(|state| {
-            progress.fill_floats(state, first, histogram);
-            state.t
+        Ok(self.advance()?.map(|sample| {
+            sample.to_float_into(histogram);
+            sample.t()
         }))
     }
 }
@@ -192,7 +198,7 @@ impl<B: Codec> Progress<B> {
         Ok(())
     }
 
-    fn fill(&self, state: &State<B>, first: bool, histogram: &mut NativeHistogram<B>) {
+    pub(super) fn fill(&self, state: &State<B>, first: bool, histogram: &mut NativeHistogram<B>) {
         if !self.prepare(state.sum.value(), first, histogram) {
             return;
         }
@@ -223,7 +229,7 @@ impl<B: Codec> Progress<B> {
         true
     }
 
-    fn hint(&self, first: bool) -> CounterResetHint {
+    pub(super) fn hint(&self, first: bool) -> CounterResetHint {
         match self.flag {
             CounterResetHint::Gauge => CounterResetHint::Gauge,
             _ if first => CounterResetHint::Unknown,
@@ -233,7 +239,7 @@ impl<B: Codec> Progress<B> {
 }
 
 impl Progress<i64> {
-    fn fill_floats(&self, state: &State<i64>, first: bool, histogram: &mut FloatHistogram) {
+    pub(super) fn fill_floats(&self, state: &State<i64>, first: bool, histogram: &mut FloatHistogram) {
         if !self.prepare(state.sum.value(), first, histogram) {
             return;
         }
