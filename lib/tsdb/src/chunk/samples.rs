@@ -4,7 +4,7 @@ use super::histogram::{Appended, Codec, HistogramAppender, HistogramIter};
 use super::xor::{XorAppender, XorIter};
 use super::{AppendError, ChunkError, Encoding, SAMPLES_PER_CHUNK};
 use crate::error::Corruption;
-use crate::histogram::{FloatHistogram, Histogram, NativeHistogram};
+use crate::histogram::{CounterResetHint, FloatHistogram, Histogram, NativeHistogram};
 
 /// What a sample holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +111,11 @@ pub fn encode_stream(samples: impl IntoIterator<Item = Sample>) -> Result<Vec<En
 #[derive(Debug, Default)]
 pub struct ChunkEncoder {
     open: Option<OpenChunk>,
+    /// Memory for the next chunk of floats.
+    spare: Vec<u8>,
+    /// Memory for the histogram that is appended.
+    histogram: Histogram,
+    float_histogram: FloatHistogram,
 }
 
 #[derive(Debug)]
@@ -147,24 +152,32 @@ impl ChunkEncoder {
     /// If spans and buckets of a histogram do not go together; the sample is dropped then.
     pub fn push(&mut self, sample: Sample) -> Result<Option<EncodedChunk>, AppendError> {
         let t = sample.t;
-        let next = match &mut self.open {
+        let pushed = match &mut self.open {
             Some(open) if open.samples.num_samples() < SAMPLES_PER_CHUNK => {
-                match open.samples.push(sample)? {
-                    Pushed::Appended => {
-                        open.maxt = t;
-                        return Ok(None);
-                    }
-                    Pushed::Next(samples) => samples,
-                }
+                open.samples.push(sample, &mut self.spare)?
             }
-            _ => Samples::begin(sample)?,
+            _ => Pushed::Next(Samples::begin(sample, &mut self.spare)?),
+        };
+        Ok(self.pushed(t, pushed))
+    }
+
+    /// Notes what became of a sample, and ends the chunk if it is in the next one.
+    fn pushed(&mut self, t: i64, pushed: Pushed) -> Option<EncodedChunk> {
+        let samples = match pushed {
+            Pushed::Appended => {
+                if let Some(open) = &mut self.open {
+                    open.maxt = t;
+                }
+                return None;
+            }
+            Pushed::Next(samples) => samples,
         };
         let full = self.open.replace(OpenChunk {
             mint: t,
             maxt: t,
-            samples: next,
+            samples,
         });
-        Ok(full.map(OpenChunk::finish))
+        full.map(OpenChunk::finish)
     }
 
     /// [`push`](Self::push) for a number.
@@ -184,6 +197,89 @@ impl ChunkEncoder {
         }
         let value = Value::Float(value);
         self.push(Sample { t, value })
+    }
+
+    /// Appends the numbers that `next` gives to the open chunk. False if there is room for more, but `next` had none; true if
+    /// the next one has to begin a chunk, and was not asked for.
+    #[inline]
+    pub(crate) fn fill_floats(&mut self, mut next: impl FnMut() -> Option<(i64, f64)>) -> bool {
+        let Some(open) = &mut self.open else { return true };
+        let Samples::Xor(chunk) = &mut open.samples else {
+            return true;
+        };
+        while chunk.num_samples() < SAMPLES_PER_CHUNK {
+            let Some((t, value)) = next() else { return false };
+            // A chunk with so few samples takes any.
+            if chunk.append(t, value).is_ok() {
+                open.maxt = t;
+            }
+        }
+        true
+    }
+
+    /// [`push`](Self::push) for a histogram with integer counts; what is known of its relation to the one before is `hint`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`push`](Self::push).
+    pub fn push_histogram(
+        &mut self,
+        t: i64,
+        histogram: &Histogram,
+        hint: CounterResetHint,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        if let Some(open) = &mut self.open
+            && let Samples::Histogram(chunk) = &mut open.samples
+            && chunk.num_samples() < SAMPLES_PER_CHUNK
+        {
+            let copy = &mut self.histogram;
+            copy.copy_from(histogram);
+            copy.hint = hint;
+            let pushed = push_histogram(chunk, t, copy, Samples::Histogram)?;
+            return Ok(self.pushed(t, pushed));
+        }
+        let histogram = Histogram {
+            hint,
+            ..histogram.clone()
+        };
+        let value = Value::Histogram(Box::new(histogram));
+        self.push(Sample { t, value })
+    }
+
+    /// [`push_histogram`](Self::push_histogram) for one with float counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`push`](Self::push).
+    pub fn push_float_histogram(
+        &mut self,
+        t: i64,
+        histogram: &FloatHistogram,
+        hint: CounterResetHint,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        if let Some(open) = &mut self.open
+            && let Samples::FloatHistogram(chunk) = &mut open.samples
+            && chunk.num_samples() < SAMPLES_PER_CHUNK
+        {
+            let copy = &mut self.float_histogram;
+            copy.copy_from(histogram);
+            copy.hint = hint;
+            let pushed = push_histogram(chunk, t, copy, Samples::FloatHistogram)?;
+            return Ok(self.pushed(t, pushed));
+        }
+        let histogram = FloatHistogram {
+            hint,
+            ..histogram.clone()
+        };
+        let value = Value::FloatHistogram(Box::new(histogram));
+        self.push(Sample { t, value })
+    }
+
+    /// Takes the memory of data that is not needed any more, for the next chunk of floats.
+    pub fn reuse(&mut self, data: Vec<u8>) {
+        if data.capacity() > self.spare.capacity() {
+            self.spare = data;
+        }
     }
 
     /// Ends the last chunk, if there is one.
@@ -211,11 +307,12 @@ impl OpenChunk {
 }
 
 impl Samples {
-    fn begin(sample: Sample) -> Result<Self, AppendError> {
+    /// Begins a chunk, one of floats in the memory of `spare`.
+    fn begin(sample: Sample, spare: &mut Vec<u8>) -> Result<Self, AppendError> {
         let t = sample.t;
         Ok(match sample.value {
             Value::Float(value) => {
-                let mut chunk = XorAppender::new();
+                let mut chunk = XorAppender::with_buffer(std::mem::take(spare));
                 chunk.append(t, value)?;
                 Self::Xor(chunk)
             }
@@ -226,7 +323,7 @@ impl Samples {
         })
     }
 
-    fn push(&mut self, sample: Sample) -> Result<Pushed, AppendError> {
+    fn push(&mut self, sample: Sample, spare: &mut Vec<u8>) -> Result<Pushed, AppendError> {
         let t = sample.t;
         match (self, sample.value) {
             (Self::Xor(chunk), Value::Float(value)) => {
@@ -239,7 +336,7 @@ impl Samples {
             (Self::FloatHistogram(chunk), Value::FloatHistogram(mut histogram)) => {
                 push_histogram(chunk, t, &mut histogram, Self::FloatHistogram)
             }
-            (_, value) => Self::begin(Sample { t, value }).map(Pushed::Next),
+            (_, value) => Self::begin(Sample { t, value }, spare).map(Pushed::Next),
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::error::MergeError;
 use crate::chunk::histogram::{Codec, SharedHistogramIter};
 use crate::chunk::xor::{XorIter, decode};
-use crate::chunk::{AppendError, ChunkEncoder, ChunkError, EncodedChunk, Encoding, Sample, Value};
+use crate::chunk::{AppendError, ChunkEncoder, ChunkError, EncodedChunk, Encoding, Value};
 use crate::error::Corruption;
 use crate::histogram::{CounterResetHint, NativeHistogram};
 use crate::segment::SeriesChunk;
@@ -23,21 +23,8 @@ pub(super) trait Cursor {
 
     /// Encodes the sample. What a histogram says of the one before holds only if that came from this list too:
     /// with `changed` it did not.
-    fn push_to(
-        &self,
-        encoder: &mut ChunkEncoder,
-        changed: bool,
-    ) -> Result<Option<EncodedChunk>, AppendError> {
-        let (t, mut value) = (self.t(), self.value());
-        if changed {
-            match &mut value {
-                Value::Float(_) => {}
-                Value::Histogram(histogram) => forget(&mut histogram.hint),
-                Value::FloatHistogram(histogram) => forget(&mut histogram.hint),
-            }
-        }
-        encoder.push(Sample { t, value })
-    }
+    fn push_to(&self, encoder: &mut ChunkEncoder, changed: bool)
+    -> Result<Option<EncodedChunk>, AppendError>;
 
     /// Number of bytes that are held, but for constants.
     fn held_bytes(&self) -> usize;
@@ -68,9 +55,11 @@ pub(super) struct Decoded<'a> {
     pub(super) values: &'a [f64],
 }
 
-fn forget(hint: &mut CounterResetHint) {
-    if *hint != CounterResetHint::Gauge {
-        *hint = CounterResetHint::Unknown;
+/// What is known of a histogram's relation to the one before it, if that came from another list.
+fn forgotten(hint: CounterResetHint) -> CounterResetHint {
+    match hint {
+        CounterResetHint::Gauge => CounterResetHint::Gauge,
+        _ => CounterResetHint::Unknown,
     }
 }
 
@@ -222,6 +211,16 @@ impl Cursor for HistogramCursor<i64> {
         Value::Histogram(Box::new(self.histogram.clone()))
     }
 
+    fn push_to(
+        &self,
+        encoder: &mut ChunkEncoder,
+        changed: bool,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        let hint = self.histogram.hint;
+        let hint = if changed { forgotten(hint) } else { hint };
+        encoder.push_histogram(self.t, &self.histogram, hint)
+    }
+
     fn held_bytes(&self) -> usize {
         self.samples.len_bytes()
     }
@@ -240,6 +239,16 @@ impl Cursor for HistogramCursor<f64> {
 
     fn value(&self) -> Value {
         Value::FloatHistogram(Box::new(self.histogram.clone()))
+    }
+
+    fn push_to(
+        &self,
+        encoder: &mut ChunkEncoder,
+        changed: bool,
+    ) -> Result<Option<EncodedChunk>, AppendError> {
+        let hint = self.histogram.hint;
+        let hint = if changed { forgotten(hint) } else { hint };
+        encoder.push_float_histogram(self.t, &self.histogram, hint)
     }
 
     fn held_bytes(&self) -> usize {

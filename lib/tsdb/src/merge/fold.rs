@@ -166,13 +166,18 @@ impl<C: Cursor> Fold<C> {
             right: 0,
             choice: level.choice,
         };
-        let mut whole = Ok(None);
-        while let Some((next, t, value)) = pair.next(left, right) {
+        let mut next = || {
+            let (next, t, value) = pair.next(left, right)?;
             if next_mint.is_some_and(|mint| mint < t || mint < history.right_seek()) {
-                break;
+                return None;
             }
             pair = next;
             history.push(t);
+            Some((t, value))
+        };
+        let mut whole = Ok(None);
+        while encoder.fill_floats(&mut next) {
+            let Some((t, value)) = next() else { break };
             whole = encoder.push_float(t, value);
             if !matches!(whole, Ok(None)) {
                 break;

@@ -100,7 +100,11 @@ impl Run {
             Kind::Aggregates(_) => Encoded::End,
         };
         Ok(match encoded {
-            Encoded::Chunk(chunk) => Progress::Chunk(framed(&chunk)),
+            Encoded::Chunk(chunk) => {
+                let framed = framed(&chunk);
+                encoder.reuse(chunk.data);
+                Progress::Chunk(framed)
+            }
             Encoded::NeedsNext => Progress::NeedsNext,
             Encoded::End => {
                 let last = self.encoder.take().and_then(ChunkEncoder::finish);
