@@ -6,11 +6,11 @@ Each block of a page says after its backquotes what becomes of it, and none may 
   chart's) beside it and a block's name in ULID. `cargo run` of a program that was built becomes that program.
 - `sh serves`: each command is started with its addresses and paths mapped to this machine; all of a page run together, must become ready,
   must know each other, and end with 0.
-- `sh elsewhere`: each command is run by another script or test, which ELSEWHERE names; that must be one that .ci/run runs.
+- `sh elsewhere`: each command is run by another script or test, which ELSEWHERE names; that must be one that .ci/run runs, and have it.
 - `sh cluster`, `sh aws`: the block says to its reader, too, that it needs a cluster or AWS.
 - `yaml`, `text`: no commands.
 
-All flags of `sabre` in blocks and in the text must exist. Links between pages must lead somewhere.
+All commands and flags of `sabre` in blocks and in the text must exist. Links between pages must lead somewhere.
 """
 
 import os
@@ -31,16 +31,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NO_COMMANDS = ("yaml", "text")
 # What a block that is not run must tell its reader.
 NOTES = {"sh cluster": "needs a cluster", "sh aws": "needs AWS"}
-# {how a command begins: the script or test that runs it, which is in .ci/run by that name}
+JOB = "es-retention/tests/forty_days/job.rs"
+# {how a command begins: (the script or test that runs it, by its name in .ci/run; the file that does, and how it has the command)}
 ELSEWHERE = {
-    "cargo run --release -- demo": "tests/scripts/demo.sh",
-    "cargo test --workspace": "cargo test --workspace --locked",
-    "kubectl kustomize overlays/eks": "tests/deploy/validate.sh",
-    "sabre es-retention register-repo ": "tests/deploy/rolling.py",
-    "sabre es-retention run": "tests/deploy/rolling.py",
-    "sabre es-retention status": "--test forty_days",
-    "sabre es-retention plan": "--test forty_days",
-    "sabre es-retention restore ": "--test forty_days",
+    "cargo run --release -- demo": ("tests/scripts/demo.sh", "tests/scripts/demo.sh", " demo"),
+    "cargo test --workspace": ("cargo test --workspace --locked", ".ci/run", "cargo test --workspace --locked"),
+    "kubectl kustomize overlays/eks": ("tests/deploy/validate.sh", "tests/deploy/validate.sh", "eks eks-sharded"),
+    "sabre es-retention register-repo ": ("tests/deploy/rolling.py", "deploy/es-retention/register-repo.yaml", "- register-repo"),
+    "sabre es-retention run": ("tests/deploy/rolling.py", "deploy/es-retention/cronjob.yaml", "- run"),
+    "sabre es-retention status": ("tests/deploy/rolling.py", "tests/deploy/rolling.py", '"es-retention", "status"'),
+    "sabre es-retention plan": ("--test forty_days", JOB, '"plan"'),
+    "sabre es-retention restore ": ("--test forty_days", JOB, '"restore"'),
 }
 # Smaller than what a reader measures with.
 SMALLER = {"sabre-benches": ["--pods", "4"]}
@@ -80,17 +81,27 @@ def check_links(file, text):
             yield f"{target} has no such headline"
 
 
-def check_flags(flags, text):
-    """Commands of sabre, in blocks or between backticks."""
-    for command in re.findall(r"sabre ((?:sidecar|store|compact|query|tools|es-retention)\b[^`\n|>#;]*)", re.sub(r" *\\\n *", " ", text)):
-        words = command.split()
+def check_commands(flags, text):
+    """Commands of sabre and their flags, in blocks or between backticks."""
+    text = re.sub(r" *\\\n *", " ", text)
+    inline = re.findall(r"(?<!`)`sabre ([^`\n]+)`", text)
+    in_blocks = [line.removeprefix("sabre ") for _, body in blocks(text) for line in commands(body) if line.startswith("sabre ")]
+    for command in inline + in_blocks:
+        words = re.split(r"[|>#;]", command)[0].replace(",", " ").split()
         names = []
         while words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
+            # What follows may be words of the command, or its arguments.
+            if names and not flags.has((*names, words[0])):
+                break
             names.append(words.pop(0))
-        used = [word.split("=")[0][2:] for word in words if word.startswith("--")]
-        if used and used != ["help-long"]:
-            for flag in set(used) - flags.of(tuple(names)).keys() - {"help-long"}:
-                yield f"sabre {' '.join(names)} has no flag --{flag}"
+        if names and not flags.has(tuple(names)):
+            yield f"there is no command sabre {' '.join(names)}"
+            continue
+        if words and re.fullmatch(r"[a-z][a-z-]*", words[0]) and flags.has_commands(tuple(names)):
+            yield f"sabre {' '.join(names)} has no command {words[0]}"
+        used = {word.split("=")[0][2:] for word in words if word.startswith("--")} - {"help", "help-long", "version"}
+        for flag in used - flags.of(tuple(names)).keys() if used else ():
+            yield f"sabre {' '.join(names)} has no flag --{flag}"
 
 
 def check_blocks(text, ran_by_ci, used):
@@ -107,8 +118,11 @@ def check_blocks(text, ran_by_ci, used):
                     yield f"nobody runs: {command}"
                     continue
                 used.add(begin)
-                if ELSEWHERE[begin] not in ran_by_ci:
-                    yield f"{ELSEWHERE[begin]} should run {command}, and .ci/run does not run it"
+                runner, file, words = ELSEWHERE[begin]
+                if runner not in ran_by_ci:
+                    yield f"{runner} should run {command}, and .ci/run does not run it"
+                if words not in (ROOT / file).read_text():
+                    yield f"{file} should have {words}, for {command}"
         elif info not in ("sh runs", "sh serves", *NO_COMMANDS):
             yield f"a block does not say what it needs: {first}"
 
@@ -248,7 +262,7 @@ def main():
                 found = [*check_links(page, text), *check_blocks(text, ran_by_ci, used), *run(page, text, place)]
                 # That page is made from the flags themselves.
                 if page.name != "compatibility.md":
-                    found += check_flags(flags, text)
+                    found += check_commands(flags, text)
                 problems += [f"{page.relative_to(ROOT)}: {problem}" for problem in found]
         finally:
             place.kill()

@@ -19,15 +19,25 @@ class Flags:
 
     def __init__(self, binary):
         self.binary = binary
-        self.known = {}
+        self.helps = {}
+
+    def help(self, command):
+        """The help of a command; nothing if there is no such command."""
+        if command not in self.helps:
+            done = subprocess.run([self.binary, *command, "--help-long"], capture_output=True, text=True)
+            self.helps[command] = done.stdout if done.returncode == 0 else None
+        return self.helps[command]
+
+    def has(self, command):
+        return self.help(command) is not None
+
+    def has_commands(self, command):
+        return re.search(r"^Commands:", self.help(command) or "", re.M) is not None
 
     def of(self, command):
-        if command not in self.known:
-            done = subprocess.run([self.binary, *command, "--help-long"], capture_output=True, text=True)
-            if done.returncode != 0:
-                raise SystemExit(f"{' '.join(command)} --help-long: {done.stderr}")
-            self.known[command] = read_help(done.stdout)
-        return self.known[command]
+        if not self.has(command):
+            raise SystemExit(f"there is no command {' '.join(command)}")
+        return read_help(self.help(command))
 
 
 def read_help(text):

@@ -20,6 +20,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import yaml
+
 from actions import answers, free_port, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -60,7 +62,24 @@ thanos_build_info
 NAME = r"(?<![\w:$\"])((?:thanos|sabre|grpc_server|grpc_client|grpc_req|http|process|prometheus)_\w+|up)(\{[^}]*\})?"
 
 
-def board_queries():
+def jobs_of(documents):
+    """{component: the job under which the monitors among the objects have it scraped}; what has no monitor goes by its own name."""
+    jobs = {"es-retention": "es-retention"}
+    for document in documents:
+        if document["kind"] in ("ServiceMonitor", "PodMonitor"):
+            spec = document["spec"]
+            rules = [rule for endpoint in spec.get("endpoints", []) + spec.get("podMetricsEndpoints", []) for rule in endpoint["relabelings"]]
+            name = next(rule["replacement"] for rule in rules if rule.get("targetLabel") == "job")
+            jobs[document["metadata"]["labels"]["app.kubernetes.io/component"]] = name
+    return jobs
+
+
+def monitors():
+    files = (ROOT / "deploy/kubernetes/components/service-monitors").glob("*.yaml")
+    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
+
+
+def board_queries(jobs):
     for file in sorted((ROOT / "deploy/monitoring/dashboards").glob("*.json")):
         board = json.loads(file.read_text())
         for panel in board["panels"]:
@@ -68,7 +87,7 @@ def board_queries():
                 text = target["expr"].replace("$__rate_interval", "20s").replace("[1h]", "[20s]")
                 # The demo is one process with no figures of its own; here the compactor alone is a process by itself.
                 job = "compact" if "process_" in text else file.stem
-                yield f"{file.name}: {panel['title']}", text.replace("$job", f"thanos-{job}")
+                yield f"{file.name}: {panel['title']}", text.replace("$job", jobs[job])
 
 
 def alert_selectors():
@@ -109,16 +128,16 @@ def start_demo(binary, running):
     return targets, bucket[1]
 
 
-def start_prometheus(prometheus, root, targets, running):
-    jobs = [
-        {"job_name": f"thanos-{name}", "static_configs": [{"targets": urls, "labels": {"namespace": "monitoring"}}]}
+def start_prometheus(prometheus, root, targets, jobs, running):
+    configs = [
+        {"job_name": jobs[name], "static_configs": [{"targets": urls, "labels": {"namespace": "monitoring"}}]}
         for name, urls in targets.items()
     ]
     root.mkdir(exist_ok=True)
     # JSON is YAML.
     (root / "prometheus.yml").write_text(json.dumps({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "scrape_configs": jobs,
+        "scrape_configs": configs,
         "rule_files": [str(ROOT / "deploy/monitoring/rules.yaml")],
     }))
     url = f"http://127.0.0.1:{free_port()}"
@@ -195,9 +214,9 @@ def in_source(name):
     return done.returncode == 0
 
 
-def problems_of(url, names):
+def problems_of(url, names, jobs):
     yield from (f"Thanos' mixin asks for {name}, which nobody exports" for name in MIXIN if name not in names)
-    queries = list(board_queries())
+    queries = list(board_queries(jobs))
     selectors = sorted(set(alert_selectors()))
     for where, query in queries + selectors:
         used = {found[1] for found in re.finditer(NAME, query)}
@@ -229,11 +248,12 @@ def main():
             # Before the first scrape, so that every series is there when rates begin.
             use(targets["query"][0])
             fail(binary, f"{{type: FILESYSTEM, config: {{directory: {bucket}}}}}", root, targets, running)
-            url = start_prometheus(prometheus, root, targets, running)
+            jobs = jobs_of(monitors())
+            url = start_prometheus(prometheus, root, targets, jobs, running)
             for _ in range(12):
                 use(targets["query"][0])
                 time.sleep(1)
-            problems += problems_of(url, exported(targets))
+            problems += problems_of(url, exported(targets), jobs)
         finally:
             for process in reversed(running):
                 process.send_signal(signal.SIGINT)
