@@ -22,17 +22,18 @@ class Flags:
         self.helps = {}
 
     def help(self, command):
-        """The help of a command; nothing if there is no such command."""
+        """The help of a command; nothing if there is no such command, whose help would be that of all."""
         if command not in self.helps:
             done = subprocess.run([self.binary, *command, "--help-long"], capture_output=True, text=True)
-            self.helps[command] = done.stdout if done.returncode == 0 else None
+            is_its_own = f"\nUsage: {' '.join(['sabre', *command])} " in done.stdout
+            self.helps[command] = done.stdout if done.returncode == 0 and is_its_own else None
         return self.helps[command]
 
     def has(self, command):
         return self.help(command) is not None
 
     def has_commands(self, command):
-        return re.search(r"^Commands:", self.help(command) or "", re.M) is not None
+        return f"\nUsage: {' '.join(['sabre', *command])} <command>" in (self.help(command) or "")
 
     def of(self, command):
         if not self.has(command):
