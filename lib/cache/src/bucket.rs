@@ -1,9 +1,13 @@
 //! A bucket whose reads are cached, as Thanos' caching bucket does it and under the same keys.
 //!
-//! Cached are byte ranges and sizes of chunk segments, `meta.json` and `deletion-mark.json`, whether these exist, and
-//! the names in the root. Ranges are cut at multiples of a size, so that any two reads share what they have in common.
-//! What a cache says is checked as far as it can be; checksums of chunks are the reader's to check, who can then ask
-//! the bucket behind ([`CachingBucket::origin`]).
+//! Read from the cache are byte ranges and sizes of chunk segments. Ranges are cut at multiples of a size, so that any
+//! two reads share what they have in common. Whoever reads them checks the sums of the chunks, and asks the bucket behind
+//! ([`CachingBucket::origin`]) where they are not right.
+//!
+//! `meta.json`, `deletion-mark.json`, whether these exist and the names in the root are written to the cache, where a
+//! Thanos that shares it looks for them, and never read from it: nothing in them tells a wrong value from a right one, and
+//! a block whose meta is wrong or missing is missing in answers without a word. A store keeps metas on disk, so it reads
+//! each of them once.
 
 mod config;
 mod meta;
@@ -23,7 +27,7 @@ use sabre_runtime::metrics::Registry;
 
 pub use self::config::CachingConfig;
 use self::{
-    meta::{Kind, decode_attributes, encode_attributes, is_true},
+    meta::{Kind, decode_attributes, encode_attributes},
     metrics::CachingMetrics,
 };
 use crate::remote::SharedCache;
@@ -71,46 +75,32 @@ impl CachingBucket {
         self.cache.get_multi(&keys).await.remove(key)
     }
 
-    /// The content of a small object; `None` if there is none.
+    /// The content of a small object, as the bucket has it; `None` if there is none.
     async fn content(&self, object: &str) -> Result<Option<Bytes>> {
         self.metrics.requested(Operation::Get);
-        let (content_key, exists_key) = (format!("content:{object}"), format!("exists:{object}"));
-        let mut hits = self
-            .cache
-            .get_multi(&[content_key.clone(), exists_key.clone()])
-            .await;
-        if let Some(content) = hits.remove(&content_key)
-            && meta::is_sound(object, &content)
-        {
-            self.metrics.hit(Operation::Get);
-            return Ok(Some(content));
-        }
-        if hits
-            .get(&exists_key)
-            .is_some_and(|value| is_true(value) == Some(false))
-        {
-            self.metrics.hit(Operation::Get);
-            return Ok(None);
-        }
         let found = self
             .inner
             .get_all_if_present(object, self.config.metafile_max_bytes)
             .await?;
-        self.keep_exists(exists_key, found.is_some());
+        self.keep_exists(object, found.is_some());
         if let Some(content) = &found {
-            self.cache
-                .set_later(content_key, content.clone(), self.config.metafile_content_ttl);
+            self.cache.set_later(
+                format!("content:{object}"),
+                content.clone(),
+                self.config.metafile_content_ttl,
+            );
         }
         Ok(found)
     }
 
-    fn keep_exists(&self, key: String, exists: bool) {
+    fn keep_exists(&self, object: &str, exists: bool) {
         let (value, ttl) = if exists {
             (&b"true"[..], self.config.metafile_exists_ttl)
         } else {
             (&b"false"[..], self.config.metafile_doesnt_exist_ttl)
         };
-        self.cache.set_later(key, Bytes::from_static(value), ttl);
+        self.cache
+            .set_later(format!("exists:{object}"), Bytes::from_static(value), ttl);
     }
 
     async fn cached_attributes(&self, object: &str) -> Result<ObjectMeta> {
@@ -137,30 +127,15 @@ impl CachingBucket {
             .set_later(key, Bytes::from(value), self.config.chunk_object_attrs_ttl);
     }
 
-    /// The names in the root, if none of them is an object: the size of an object is not cached.
-    async fn cached_root(&self) -> Option<Vec<String>> {
-        let value = self.cached(&self.root_key()).await?;
-        let names: Vec<String> = serde_json::from_slice(&value).ok()?;
-        let is_dir = |name: &String| name.ends_with('/') && name.find('/') == Some(name.len() - 1);
-        (names.iter().all(is_dir) && names.is_sorted()).then_some(names)
-    }
-
-    fn root_key(&self) -> String {
-        format!("iter::{}", self.config_hash)
-    }
-
     async fn root(&self) -> Result<BoxStream<'_, Result<ListEntry>>> {
         self.metrics.requested(Operation::Iter);
-        if let Some(names) = self.cached_root().await {
-            self.metrics.hit(Operation::Iter);
-            return Ok(stream::iter(names.into_iter().map(|name| Ok(ListEntry::Dir(name)))).boxed());
-        }
         let entries: Vec<ListEntry> = self.inner.list("", false).await?.try_collect().await?;
         if entries.len() <= MAX_NAMES {
             let names: Vec<&str> = entries.iter().map(ListEntry::key).collect();
             if let Ok(value) = serde_json::to_vec(&names) {
+                let key = format!("iter::{}", self.config_hash);
                 self.cache
-                    .set_later(self.root_key(), Bytes::from(value), self.config.blocks_iter_ttl);
+                    .set_later(key, Bytes::from(value), self.config.blocks_iter_ttl);
             }
         }
         Ok(stream::iter(entries.into_iter().map(Ok)).boxed())
@@ -228,13 +203,8 @@ impl Bucket for CachingBucket {
             return self.inner.exists(key).await;
         }
         self.metrics.requested(Operation::Exists);
-        let cache_key = format!("exists:{key}");
-        if let Some(exists) = self.cached(&cache_key).await.and_then(|value| is_true(&value)) {
-            self.metrics.hit(Operation::Exists);
-            return Ok(exists);
-        }
         let exists = self.inner.exists(key).await?;
-        self.keep_exists(cache_key, exists);
+        self.keep_exists(key, exists);
         Ok(exists)
     }
 
@@ -271,8 +241,6 @@ impl fmt::Debug for CachingBucket {
 /// For fuzzing.
 pub(crate) fn fuzz_values(data: &[u8]) {
     let _ = decode_attributes(data);
-    let _ = is_true(data);
-    let _ = meta::is_sound("01D78XZ44G0000000000000000/meta.json", data);
 }
 
 /// How long something is kept that was asked for some time ago is all the same: life times are long.

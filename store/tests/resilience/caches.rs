@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sabre_block::fetcher::DiscoveryStrategy;
 use sabre_cache::CachingBucket;
 use sabre_model::MatchKind::{Eq, Neq, Re};
 use sabre_objstore::{MemoryBucket, SharedBucket};
@@ -38,6 +39,16 @@ pub(crate) fn reads(bucket: &FaultBucket, part: &str) -> usize {
 
 /// A store with the caches that the documents describe.
 async fn store_with(bucket: &FaultBucket, index_cache: &str, caching: Option<&str>) -> TestStore {
+    store_that_finds(bucket, index_cache, caching, DiscoveryStrategy::Recursive).await
+}
+
+/// The same, on an empty data directory, that finds its blocks in one way or the other.
+async fn store_that_finds(
+    bucket: &FaultBucket,
+    index_cache: &str,
+    caching: Option<&str>,
+    discovery: DiscoveryStrategy,
+) -> TestStore {
     let data_dir = tempfile::tempdir().unwrap();
     let (registry, budget) = (Registry::new(), Budget::new(1 << 30, "--sabre.memory-budget"));
     let origin: SharedBucket = Arc::new(bucket.clone());
@@ -50,7 +61,10 @@ async fn store_with(bucket: &FaultBucket, index_cache: &str, caching: Option<&st
             Arc::new(cached.unwrap())
         }
     };
-    let config = StoreConfig::new(data_dir.path());
+    let config = StoreConfig {
+        discovery,
+        ..StoreConfig::new(data_dir.path())
+    };
     let gateway = StoreGateway::with_caches(cached, origin, index_cache, config, budget.clone(), &registry);
     gateway.sync(NOW_MS).await.unwrap();
     gateway.warm(NOW_MS).await;
@@ -287,4 +301,72 @@ async fn a_caching_bucket_that_lies_does_no_harm() {
     );
     server.mood(Mood::Dies);
     is_right(&store, "dead").await;
+}
+
+/// Nothing tells a wrong meta from a right one, and a block whose meta is wrong is missing without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caching_bucket_that_lies_about_metas_hides_no_block_from_a_store_that_starts() {
+    type Lie = fn(&str, &mut Vec<u8>);
+    let lies: [(&str, Lie); 4] = [
+        ("another time", |key, value| {
+            if key.starts_with("content:") {
+                let text = String::from_utf8(value.clone()).unwrap();
+                let lie = text.replace("\"minTime\":", "\"minTime\": 9");
+                assert_ne!(lie, text);
+                *value = lie.into_bytes();
+            }
+        }),
+        ("other labels", |key, value| {
+            if key.starts_with("content:") {
+                let text = String::from_utf8(value.clone()).unwrap();
+                assert!(text.contains("\"eu\""));
+                *value = text.replace("\"eu\"", "\"et\"").into_bytes();
+            }
+        }),
+        ("nothing is there", |key, value| {
+            if key.starts_with("exists:") {
+                *value = b"false".to_vec();
+            }
+        }),
+        ("an empty root", |key, value| {
+            if key.starts_with("iter:") {
+                *value = b"[]".to_vec();
+            }
+        }),
+    ];
+    let server = CacheServer::start(Protocol::Memcached).await.unwrap();
+    let caching = document(Protocol::Memcached, &server);
+    let bucket = bucket().await;
+    for discovery in [DiscoveryStrategy::Recursive, DiscoveryStrategy::Concurrent] {
+        let start = async || store_that_finds(&bucket, "type: IN-MEMORY\n", Some(&caching), discovery).await;
+        let has = |prefix: &str| {
+            let values = server.state.values.lock();
+            values.keys().filter(|key| key.starts_with(prefix)).count()
+        };
+        drop(start().await);
+        let is_root_asked = discovery == DiscoveryStrategy::Concurrent;
+        for _ in 0..3000 {
+            if has("content:") == 2 && has("exists:") >= 2 && (has("iter:") == 1 || !is_root_asked) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(has("content:") == 2 && has("exists:") >= 2);
+        assert!(has("iter:") == 1 || !is_root_asked);
+        let original = server.state.values.lock().clone();
+        for (what, lie) in lies {
+            let mut values = original.clone();
+            values.iter_mut().for_each(|(key, value)| lie(key, value));
+            for key in original.keys().filter(|key| key.starts_with("content:")) {
+                // And marks that nobody set.
+                let mark = key.replace("meta.json", "deletion-mark.json");
+                let id = mark.trim_start_matches("content:").split('/').next().unwrap();
+                let text = format!(r#"{{"id":"{id}","version":1,"deletion_time":1}}"#);
+                values.insert(mark, text.into_bytes());
+            }
+            *server.state.values.lock() = values;
+            is_right(&start().await, &format!("{what}, {discovery:?}")).await;
+        }
+        *server.state.values.lock() = original;
+    }
 }

@@ -1,4 +1,4 @@
-//! What is cached of an object, and whether a cached value can be true.
+//! What is cached of an object, and how.
 
 use sabre_model::time::{format_rfc3339_ms, parse_rfc3339_ms};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Kind {
     /// A segment: ranges and size.
     Chunks,
-    /// `meta.json` or `deletion-mark.json`: content and existence.
+    /// `meta.json` or `deletion-mark.json`: content and existence, kept for others that share the cache.
     Meta,
     /// Nothing.
     Other,
@@ -51,27 +51,6 @@ pub(super) fn decode_attributes(value: &[u8]) -> Option<(u64, i64)> {
     Some((size, parse_rfc3339_ms(&last_modified).ok()?))
 }
 
-/// Booleans as Go reads them.
-pub(super) fn is_true(value: &[u8]) -> Option<bool> {
-    match value {
-        b"true" | b"TRUE" | b"True" | b"t" | b"T" | b"1" => Some(true),
-        b"false" | b"FALSE" | b"False" | b"f" | b"F" | b"0" => Some(false),
-        _ => None,
-    }
-}
-
-/// Whether `content` can be that of a meta or mark: a whole document, and of this block.
-pub(super) fn is_sound(object: &str, content: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Named {
-        ulid: Option<String>,
-        id: Option<String>,
-    }
-    let block = object.rsplit('/').nth(1);
-    let named: Option<Named> = serde_json::from_slice(content).ok();
-    named.is_some_and(|named| named.ulid.or(named.id).as_deref() == block)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,20 +86,5 @@ mod tests {
         for bad in [&b""[..], b"{}", br#"{"size":-1,"last_modified":""}"#] {
             assert_eq!(decode_attributes(bad), None);
         }
-    }
-
-    #[test]
-    fn a_document_of_another_block_is_not_believed() {
-        let object = "t/01D78XZ44G0000000000000000/meta.json";
-        assert!(is_sound(
-            object,
-            br#"{"ulid":"01D78XZ44G0000000000000000","version":1}"#
-        ));
-        assert!(!is_sound(object, br#"{"ulid":"01D78XZ44G0000000000000001"}"#));
-        assert!(!is_sound(object, br#"{"ulid":"01D78XZ44G0000000000000000""#));
-        assert!(is_sound(
-            "01D78XZ44G0000000000000000/deletion-mark.json",
-            br#"{"id":"01D78XZ44G0000000000000000"}"#
-        ));
     }
 }
