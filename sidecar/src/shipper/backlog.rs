@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sabre_model::BlockId;
+use serde::{Deserialize, Serialize};
 
 use super::{
     plan::{Policy, Step},
@@ -13,13 +14,18 @@ use super::{
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     waiting: BTreeMap<BlockId, Waiting>,
+    /// What waited when an earlier sidecar ended is among them.
+    has_inherited: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Waiting {
-    mint: i64,
-    maxt: i64,
-    samples: u64,
+/// What is known of a block that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    #[serde(rename = "min_time")]
+    pub(crate) mint: i64,
+    #[serde(rename = "max_time")]
+    pub(crate) maxt: i64,
+    pub(crate) samples: u64,
 }
 
 /// A block that cannot be shipped any more.
@@ -99,6 +105,24 @@ impl Backlog {
             }
         }
         lost
+    }
+
+    /// Whether it was told what waited when an earlier sidecar ended.
+    pub(crate) fn has_inherited(&self) -> bool {
+        self.has_inherited
+    }
+
+    /// Takes over what waited when an earlier sidecar ended, but for blocks that got to the bucket right before.
+    pub(crate) fn inherit(&mut self, waiting: &BTreeMap<BlockId, Waiting>, uploaded: &BTreeSet<BlockId>) {
+        self.has_inherited = true;
+        for (block, waiting) in waiting.iter().filter(|(block, _)| !uploaded.contains(block)) {
+            self.waiting.entry(*block).or_insert(*waiting);
+        }
+    }
+
+    /// The blocks that wait.
+    pub(crate) fn waiting(&self) -> &BTreeMap<BlockId, Waiting> {
+        &self.waiting
     }
 
     /// A block is in the bucket.

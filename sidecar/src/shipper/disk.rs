@@ -33,6 +33,16 @@ pub(crate) trait Disk: Send + Sync + fmt::Debug {
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
+/// Writes a file as a whole: temporary name, sync, rename, sync of the directory. After a crash at any point the old file
+/// or the new one is there.
+pub(super) fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Behind the whole name: the file may itself be called something.tmp.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    disk.write(Path::new(&temporary), bytes)?;
+    disk.replace(Path::new(&temporary), path)
+}
+
 /// The real one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RealDisk;

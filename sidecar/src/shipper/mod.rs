@@ -20,6 +20,7 @@ mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watch;
 
 use std::{
@@ -42,6 +43,7 @@ use self::{
     backlog::Backlog,
     disk::{Disk, RealDisk},
     retention::Span,
+    waiting::{WaitingBlocks, WaitingFile},
 };
 pub use self::{
     plan::{Policy, SkipReason, Step, overlaps, plan},
@@ -80,16 +82,21 @@ pub struct Shipper {
     bucket: SharedBucket,
     disk: Arc<dyn Disk>,
     state: Arc<StateFile>,
+    waiting: Arc<WaitingFile>,
     metrics: SidecarMetrics,
     memory: Mutex<Memory>,
 }
 
-/// What is kept from sync to sync; nothing hangs on it after a restart.
+/// What is kept from sync to sync. After a restart only the count of losses hangs on it, for which the backlog is in a file.
 #[derive(Debug, Default)]
 struct Memory {
     /// Blocks whose trouble was logged: said once, not every 30 s.
     complained: BTreeSet<BlockId>,
     backlog: Backlog,
+    /// What of it is in the file.
+    written: WaitingBlocks,
+    /// That the file cannot be written was said.
+    is_unwritable_said: bool,
     alarm: Alarm,
     retention: Retention,
     /// The local blocks of the last look.
@@ -158,11 +165,13 @@ impl Shipper {
         metrics: SidecarMetrics,
     ) -> Shipper {
         let state = StateFile::on(Arc::clone(&disk), &config.tsdb_dir, &config.state_file);
+        let waiting = WaitingFile::on(Arc::clone(&disk), &config.tsdb_dir);
         Shipper {
             config,
             bucket,
             disk,
             state: Arc::new(state),
+            waiting: Arc::new(waiting),
             metrics,
             memory: Mutex::default(),
         }
@@ -268,6 +277,20 @@ impl Shipper {
 }
 
 impl Memory {
+    /// Takes what a look found.
+    fn begin(
+        &mut self,
+        spans: Vec<(BlockId, Span)>,
+        inherited: Option<WaitingBlocks>,
+        uploaded: &BTreeSet<BlockId>,
+    ) {
+        self.spans = spans;
+        if let Some(inherited) = inherited {
+            self.backlog.inherit(&inherited, uploaded);
+            self.written = inherited;
+        }
+    }
+
     fn oldest_left_ms(&self, now_ms: i64) -> Option<i64> {
         let oldest = self.backlog.oldest()?;
         let position = self.spans.iter().position(|(id, _)| *id == oldest)?;

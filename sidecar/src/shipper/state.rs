@@ -14,7 +14,7 @@ use std::{
 use sabre_model::BlockId;
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, RealDisk};
+use super::disk::{Disk, RealDisk, write_whole};
 
 /// The only version there is.
 const VERSION: i64 = 1;
@@ -85,8 +85,7 @@ impl StateFile {
         ReadState::Known(ids.iter().filter_map(|id| BlockId::parse(id).ok()).collect())
     }
 
-    /// Replaces the file: temporary name, sync, rename, sync of the directory. After a crash at any point the old
-    /// file or the new one is there, whole.
+    /// Replaces the file. After a crash at any point the old one or the new one is there, whole.
     pub fn write(&self, uploaded: &BTreeSet<BlockId>) -> io::Result<()> {
         let document = Document {
             version: VERSION,
@@ -96,13 +95,7 @@ impl StateFile {
         let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
         document.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, tabs))?;
         bytes.push(b'\n');
-
-        // Behind the whole name: the file may itself be called something.tmp.
-        let mut temporary = self.path.clone().into_os_string();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
-        self.disk.write(&temporary, &bytes)?;
-        self.disk.replace(&temporary, &self.path)
+        write_whole(&*self.disk, &self.path, &bytes)
     }
 }
 

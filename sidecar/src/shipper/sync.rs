@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
+use sabre_block::layout::{META_FILE, key};
 use sabre_model::{BlockId, Labels, time::format_rfc3339_ms};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use super::{
     retention::Span,
     scan::scan_on,
     ship::Outcome,
+    waiting::WaitingBlocks,
 };
 
 /// How often the bucket is searched for blocks of another Prometheus under the same labels.
@@ -26,6 +28,8 @@ struct Look {
     /// There is no state file, or none that can be used: Prometheus would compact everything.
     is_state_lost: bool,
     spans: Vec<(BlockId, Span)>,
+    /// What waited when an earlier sidecar ended, at the first look.
+    inherited: Option<WaitingBlocks>,
 }
 
 impl Shipper {
@@ -42,11 +46,14 @@ impl Shipper {
             known,
             is_state_lost,
             spans,
+            inherited,
         } = self.look().await?;
-        self.memory.lock().spans = spans;
+        self.memory.lock().begin(spans, inherited, &known);
         self.forget_gone(&local);
         let steps = plan(&local, &known, &self.config.policy);
-        self.count_losses(&local, &steps);
+        self.count_losses(&local, &steps).await;
+        // Before anything is sent, which may take long.
+        self.write_waiting().await;
         let mut report = SyncReport::default();
         self.judge_unreadable(&local, &mut report)?;
 
@@ -86,6 +93,7 @@ impl Shipper {
         if written != uploaded {
             self.write_state(&uploaded).await?;
         }
+        self.write_waiting().await;
         let all_compacted = steps
             .iter()
             .all(|(id, step)| *step != Step::Skip(SkipReason::Compacted) && !report.failed.contains(id));
@@ -99,8 +107,15 @@ impl Shipper {
     }
 
     async fn look(&self) -> Result<Look, SyncError> {
-        let with_sizes = self.memory.lock().retention.size_bytes.is_some();
+        let (with_sizes, has_inherited) = {
+            let memory = self.memory.lock();
+            (
+                memory.retention.size_bytes.is_some(),
+                memory.backlog.has_inherited(),
+            )
+        };
         let (disk, state) = (Arc::clone(&self.disk), Arc::clone(&self.state));
+        let waiting = Arc::clone(&self.waiting);
         let tsdb_dir = self.config.tsdb_dir.clone();
         self.on_disk(move || {
             let found = scan_on(&*disk, &tsdb_dir).map_err(local(&tsdb_dir))?;
@@ -122,6 +137,7 @@ impl Shipper {
                 local: found,
                 known,
                 is_state_lost,
+                inherited: (!has_inherited).then(|| waiting.read()),
             })
         })
         .await?
@@ -157,14 +173,52 @@ impl Shipper {
         memory.refused_until_ms.retain(|block, _| present.contains(block));
     }
 
-    fn count_losses(&self, local: &LocalBlocks, steps: &[(BlockId, Step)]) {
+    /// Counts before it is written down that they wait no more: a crash between counts them once more, and none less.
+    async fn count_losses(&self, local: &LocalBlocks, steps: &[(BlockId, Step)]) {
         let lost = self.memory.lock().backlog.note(local, steps, &self.config.policy);
+        let mut is_bucket_away = false;
         for block in lost {
+            // One whose end was not written down before a crash may be there.
+            if !is_bucket_away {
+                match self.bucket.exists(&key(block.block, META_FILE)).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(_) => is_bucket_away = true,
+                }
+            }
             let reason = block.how.reason();
             self.metrics.lost_blocks.with([reason]).inc();
             self.metrics.lost_samples.with([reason]).inc_by(block.samples);
             let (from, to) = (format_rfc3339_ms(block.mint), format_rfc3339_ms(block.maxt));
             tracing::error!(block = %block.block, %from, %to, samples = block.samples, reason, "block is lost: it is gone from the data directory and never got to the bucket");
+        }
+    }
+
+    /// Writes down what waits, if that has changed. A directory that cannot be written is told once.
+    async fn write_waiting(&self) {
+        let waiting = {
+            let memory = self.memory.lock();
+            if memory.written == *memory.backlog.waiting() {
+                return;
+            }
+            memory.backlog.waiting().clone()
+        };
+        let file = Arc::clone(&self.waiting);
+        let written = self
+            .on_disk(move || {
+                let result = file.write(&waiting).map_err(local(file.path()));
+                (waiting, result)
+            })
+            .await;
+        let error = match written {
+            Ok((waiting, Ok(()))) => {
+                self.memory.lock().written = waiting;
+                return;
+            }
+            Ok((_, Err(error))) | Err(error) => error,
+        };
+        if !std::mem::replace(&mut self.memory.lock().is_unwritable_said, true) {
+            tracing::warn!(%error, "what waits to be shipped cannot be written down, losses while no sidecar runs will not be counted");
         }
     }
 

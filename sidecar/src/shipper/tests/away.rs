@@ -175,3 +175,63 @@ async fn a_state_file_that_is_lost_is_there_again_before_the_bucket_is() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_deleted_while_no_sidecar_runs_is_lost_as_well() {
+    let local = Local::new();
+    let (bucket, faulty, inner) = away();
+    local.block(A, (0, 100), 7, 1).block(B, (100, 200), 9, 1);
+    let stop = CancellationToken::new();
+    local
+        .shipper(&bucket, |_| {})
+        .sync(&labels(), &stop)
+        .await
+        .unwrap_err();
+    fs::remove_dir_all(local.path().join(A)).unwrap();
+
+    let restarted = local.shipper(&bucket, |_| {});
+    restarted.prepare().unwrap();
+    restarted.sync(&labels(), &stop).await.unwrap_err();
+    assert_eq!(
+        lost(&restarted, "deleted"),
+        (1, 7),
+        "also while the bucket is away"
+    );
+    faulty.heal();
+    assert_eq!(restarted.sync(&labels(), &stop).await.unwrap().shipped, [id(B)]);
+    assert_eq!(lost(&restarted, "deleted"), (1, 7));
+
+    fs::remove_dir_all(local.path().join(B)).unwrap();
+    let third = local.shipper(&inner, |_| {});
+    third.sync(&labels(), &stop).await.unwrap();
+    assert_eq!(lost(&third, "deleted"), (0, 0), "once, and B was shipped");
+}
+
+#[tokio::test]
+async fn a_block_that_another_sidecar_shipped_meanwhile_is_not_lost() {
+    let local = Local::new();
+    let (bucket, _faulty, inner) = away();
+    local.block(A, (0, 100), 7, 1);
+    let stop = CancellationToken::new();
+    local
+        .shipper(&bucket, |_| {})
+        .sync(&labels(), &stop)
+        .await
+        .unwrap_err();
+    inner.put(&format!("{A}/meta.json"), "{}".into()).await.unwrap();
+    fs::remove_dir_all(local.path().join(A)).unwrap();
+    let restarted = local.shipper(&inner, |_| {});
+    restarted.sync(&labels(), &stop).await.unwrap();
+    assert_eq!(lost(&restarted, "deleted"), (0, 0));
+}
+
+#[tokio::test]
+async fn a_list_of_what_waits_that_cannot_be_read_or_written_stops_nothing() {
+    let (local, inner) = (Local::new(), memory());
+    // A directory in its place can neither be read nor replaced.
+    fs::create_dir_all(local.path().join("sabre.waiting.json/x")).unwrap();
+    local.block(A, (0, 100), 7, 1);
+    let shipper = local.shipper(&inner, |_| {});
+    let report = shipper.sync(&labels(), &CancellationToken::new()).await.unwrap();
+    assert_eq!(report.shipped, [id(A)]);
+}

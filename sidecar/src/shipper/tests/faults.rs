@@ -215,6 +215,10 @@ async fn run(local: &Local, inner: &SharedBucket, faulty: &FaultBucket, disk: Ar
     again.prepare().unwrap();
     again.sync(&labels(), &stop).await.unwrap();
     assert_all_is_shipped(local, inner, context).await;
+    for reason in ["deleted", "compacted"] {
+        let lost = again.metrics.lost_blocks.with([reason]).get();
+        assert_eq!(lost, 0, "{context}: {reason}, and all are there");
+    }
     let third = again.sync(&labels(), &stop).await.unwrap();
     assert!(third.shipped.is_empty(), "{context}: nothing is sent twice");
 }
@@ -286,4 +290,53 @@ async fn every_operation_on_local_files_may_go_wrong() {
     }
     println!("{runs} runs, each with one operation on local files going wrong");
     assert!(runs > 300, "{runs}");
+}
+
+/// A block that Prometheus deletes after the crash is lost if the bucket has not got it, and else it is not.
+#[tokio::test(start_paused = true)]
+async fn losses_after_a_crash_at_any_operation_are_those_that_the_bucket_lacks() {
+    let (mut runs, mut counted) = (0, 0);
+    for is_away in [false, true] {
+        for fault in [DiskFault::Crash, DiskFault::CrashAfter] {
+            for n in 0.. {
+                let (local, inner) = (Local::new(), memory());
+                local.block(A, (0, 1), 7, 1);
+                let faulty = FaultBucket::new(Arc::clone(&inner));
+                if is_away {
+                    let rule = Rule::nth(0, Fault::Error(ErrorKind::Unavailable));
+                    faulty.add(rule.times(usize::MAX));
+                }
+                let disk = FaultDisk::new(n, fault, faulty.clone());
+                let bucket: SharedBucket = Arc::new(faulty.clone());
+                let shipper = local.shipper_on(Arc::clone(&disk) as Arc<dyn Disk>, &bucket, everything);
+                let stop = CancellationToken::new();
+                let work = async {
+                    let _ = shipper.prepare();
+                    let _ = shipper.sync(&labels(), &stop).await;
+                };
+                let _ = faulty.until_crash(work).await;
+                drop(shipper);
+                fs::remove_dir_all(local.path().join(A)).unwrap();
+                let is_there = keys(&inner).await.contains(&format!("{A}/meta.json"));
+                let next = local.shipper(&inner, everything);
+                next.prepare().unwrap();
+                let mut lost = 0;
+                for _ in 0..2 {
+                    next.sync(&labels(), &stop).await.unwrap();
+                    lost = next.metrics.lost_blocks.with(["deleted"]).get();
+                    // Of a block that is not written down yet, nobody knows.
+                    let context = format!("{fault:?} at operation {n}, away: {is_away}, there: {is_there}");
+                    assert!(lost <= u64::from(!is_there), "{context}: {lost}");
+                }
+                if !disk.was_struck() {
+                    assert_eq!(lost, u64::from(is_away));
+                    break;
+                }
+                counted += lost;
+                runs += 1;
+            }
+        }
+    }
+    println!("{runs} runs with a crash and a block that is deleted after it, {counted} losses were counted");
+    assert!(counted > 2 && runs > 20, "{runs}, {counted}");
 }
