@@ -74,6 +74,23 @@ pub enum BudgetError {
     },
 }
 
+/// A budget with which the process could do nothing of what it is for.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{flag}: {limit_bytes} bytes are too few to {work}, {least_bytes} are the least; give more, or leave the flag out for \
+     60 % of the memory"
+)]
+pub struct BudgetTooSmall {
+    /// The flag that sets the limit.
+    flag: String,
+    /// The limit.
+    limit_bytes: u64,
+    /// What would do.
+    least_bytes: u64,
+    /// What it is needed for, such as "answer a request".
+    work: &'static str,
+}
+
 /// Figures of a budget since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BudgetUsage {
@@ -127,6 +144,23 @@ impl Budget {
             .map(|level| level.limit_bytes)
             .min()
             .unwrap_or(u64::MAX)
+    }
+
+    /// Checks at the start, and not at each piece of `work` in turn, that there is enough for one.
+    ///
+    /// # Errors
+    /// A limit below `least_bytes`.
+    pub fn enough_to(&self, work: &'static str, least_bytes: u64) -> Result<(), BudgetTooSmall> {
+        let limit_bytes = self.limit_bytes();
+        if limit_bytes >= least_bytes {
+            return Ok(());
+        }
+        Err(BudgetTooSmall {
+            flag: self.level.flag.clone(),
+            limit_bytes,
+            least_bytes,
+            work,
+        })
     }
 
     /// What is held, was held and waits.

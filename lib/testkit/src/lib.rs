@@ -19,5 +19,8 @@ pub mod prometheus;
 pub mod s3;
 #[cfg(feature = "full")]
 pub mod series;
+pub mod settings;
 #[cfg(feature = "full")]
 pub mod storeapi;
+#[cfg(feature = "full")]
+pub mod time;

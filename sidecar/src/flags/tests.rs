@@ -39,12 +39,7 @@ const REACHED: [(&str, &str); 21] = [
 
 #[test]
 fn each_flag_reaches_its_setting() {
-    let defaults = format!("{:?}", config(&[]).unwrap());
-    for (flag, text) in REACHED {
-        let given = format!("{:?}", config(&[flag]).unwrap());
-        assert!(given.contains(text), "{flag}: {given}");
-        assert!(!defaults.contains(text), "{flag}");
-    }
+    sabre_testkit::settings::each_flag_is_seen(REACHED, |flags| format!("{:?}", config(flags).unwrap()));
 }
 
 #[test]

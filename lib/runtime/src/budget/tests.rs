@@ -359,3 +359,16 @@ fn handles_cross_threads() {
     fn assert_send_sync<T: Send + Sync>(_: &T) {}
     assert_send_sync(&Arc::new(Budget::unlimited()));
 }
+
+#[test]
+fn a_budget_too_small_for_the_work_is_refused_with_the_least() {
+    let refused = |bytes| Budget::new(bytes, "--sabre.memory-budget").enough_to("write a block", 16 << 20);
+    refused(16 << 20).unwrap();
+    for bytes in [1 << 10, (16 << 20) - 1] {
+        let error = refused(bytes).unwrap_err().to_string();
+        let begins = format!(
+            "--sabre.memory-budget: {bytes} bytes are too few to write a block, 16777216 are the least; "
+        );
+        assert!(error.starts_with(&begins), "{error}");
+    }
+}
