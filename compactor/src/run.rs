@@ -8,6 +8,7 @@ use std::time::Duration;
 use sabre_block::data_dir;
 use sabre_objstore::config::{from_yaml, with_metrics};
 use sabre_runtime::clock;
+use sabre_runtime::component::RunError;
 use sabre_runtime::flags::{Flags, groups};
 use sabre_runtime::http_server::{HttpOptions, HttpServer};
 use sabre_runtime::metrics::Registry;
@@ -25,9 +26,6 @@ use crate::plan;
 
 /// How long uploads that are given up at the end may take to be aborted.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The error of a component, whatever it is.
-pub type RunError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs a compactor until `stop`, or, without `--wait`, until everything is done once. All flags are checked before a
 /// port is bound.

@@ -1,6 +1,6 @@
 //! The querier as a process: from flags to running tasks.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -9,6 +9,7 @@ use axum::{
 };
 use sabre_proto::FILE_DESCRIPTOR_SET;
 use sabre_runtime::{
+    component::{Listening, RunError},
     flags::{Flags, groups},
     grpc_server::{GrpcOptions, GrpcServer},
     http_server::{HttpOptions, HttpServer, RequestLog},
@@ -32,18 +33,6 @@ use crate::{
 
 /// Queries are answered once endpoints were asked who they are, or after this.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
-
-/// The error of a component, whatever it is.
-pub type RunError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where a querier listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Listening {
-    /// API, pages, metrics and probes.
-    pub http: SocketAddr,
-    /// StoreAPI, Query, Info, and what peers know beside series.
-    pub grpc: SocketAddr,
-}
 
 /// Runs a querier until `stop`, or until it cannot go on. All flags are checked before a port is bound.
 ///

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use sabre_query::run::{Listening, run};
+use sabre_query::run::run;
 use sabre_runtime::{
+    component::Listening,
     flags::{App, groups},
     metrics::Registry,
 };

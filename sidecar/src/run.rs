@@ -1,6 +1,6 @@
 //! The sidecar as a process: from flags to running tasks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use sabre_objstore::{
     SharedBucket,
@@ -14,6 +14,7 @@ use sabre_proto::{
     },
 };
 use sabre_runtime::{
+    component::Listening,
     flags::{Flags, groups},
     grpc_server::{GrpcOptions, GrpcServer, MAX_MESSAGE_BYTES},
     http_server::{HttpOptions, HttpServer, RequestLog},
@@ -36,15 +37,6 @@ use crate::{
     shipping,
     store_api::SidecarApi,
 };
-
-/// Where a sidecar listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Listening {
-    /// Metrics and probes.
-    pub http: SocketAddr,
-    /// StoreAPI and Info.
-    pub grpc: SocketAddr,
-}
 
 /// Runs a sidecar until `stop`, or until it cannot go on. All flags are checked before a port is bound.
 ///

@@ -1,6 +1,6 @@
 //! The store gateway as a process: from flags to running tasks.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sabre_block::{data_dir, fetcher::SyncError};
 use sabre_cache::CachingBucket;
@@ -13,6 +13,7 @@ use sabre_proto::FILE_DESCRIPTOR_SET;
 use sabre_runtime::{
     budget::Budget,
     clock,
+    component::{Listening, RunError},
     flags::{Flags, groups},
     grpc_server::{GrpcOptions, GrpcServer},
     http_server::{HttpMetrics, HttpOptions, HttpServer, RequestLog},
@@ -49,18 +50,6 @@ const IDLE_CHECKS: u32 = 10;
 /// Why a store is not ready that has looked at the bucket.
 const HELPLESS: &str = "no block can be served, for want of memory or because nothing can be kept in --data-dir: see \
                         the errors in the log, and raise --sabre.memory-budget or mend the directory; it is tried again";
-
-/// The error of a component, whatever it is.
-pub type RunError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where a store listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Listening {
-    /// Metrics and probes.
-    pub http: SocketAddr,
-    /// StoreAPI and Info.
-    pub grpc: SocketAddr,
-}
 
 /// Runs a store gateway until `stop`, or until it cannot go on. All flags are checked before a port is bound.
 ///

@@ -34,6 +34,7 @@
 pub mod budget;
 mod causes;
 pub mod clock;
+pub mod component;
 pub mod cpu;
 pub mod discovery;
 pub mod flags;
