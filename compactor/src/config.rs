@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sabre_block::{fetcher::DiscoveryStrategy, filter::TimePartition};
 use sabre_model::relabel::{self, RelabelConfig, RelabelError};
-use sabre_runtime::budget::Budget;
+use sabre_runtime::budget::{Budget, BudgetTooSmall};
 use sabre_runtime::flags::{ContentError, FlagError, Flags, groups};
 use sabre_runtime::yaml::{self, YamlError};
 use sabre_tsdb::merge::OverlapRule;
@@ -152,19 +152,18 @@ fn policy(flags: &Flags, is_penalty: bool, has_replicas: bool) -> Result<Policy,
     })
 }
 
+/// Whether a compactor can use the flags; nothing is opened but files they name.
+///
+/// # Errors
+/// The flag that cannot be used, and why.
+pub fn check_flags(flags: &Flags) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    CompactSettings::from_flags(flags)?;
+    Ok(enough_memory(&groups::budget(flags)?)?)
+}
+
 /// A budget in which no block can be written is refused at the start, and not after hours.
-pub(crate) fn enough_memory(budget: &Budget) -> Result<(), ConfigError> {
-    let limit_bytes = budget.limit_bytes();
-    if limit_bytes >= LEAST_BUDGET_BYTES {
-        return Ok(());
-    }
-    Err(ConfigError::Unusable {
-        flag: groups::MEMORY_BUDGET,
-        what: format!(
-            "{limit_bytes} bytes are too few to write a block, {LEAST_BUDGET_BYTES} are the least; give more, or leave \
-             the flag out for 60 % of the memory"
-        ),
-    })
+pub(crate) fn enough_memory(budget: &Budget) -> Result<(), BudgetTooSmall> {
+    budget.enough_to("write a block", LEAST_BUDGET_BYTES)
 }
 
 /// Data must be kept until it can be downsampled.
@@ -283,19 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_holds_no_job_is_refused_with_the_least() {
-        let refused = |bytes| enough_memory(&Budget::new(bytes, "--sabre.memory-budget"));
-        refused(LEAST_BUDGET_BYTES).unwrap();
-        for bytes in [1 << 10, LEAST_BUDGET_BYTES - 1] {
-            let error = refused(bytes).unwrap_err().to_string();
-            assert!(
-                error.starts_with("--sabre.memory-budget: ") && error.contains("16777216 are the least"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
     fn what_makes_no_sense_is_named() {
         assert!(
             settings(&["--debug.max-compaction-level=5"])
@@ -351,11 +337,8 @@ mod tests {
 
     #[test]
     fn each_flag_reaches_its_setting() {
-        let defaults = format!("{:?}", settings(&[]).unwrap());
-        for (flag, text) in REACHED {
-            let given = format!("{:?}", settings(&[flag]).unwrap());
-            assert!(given.contains(text), "{flag}: {given}");
-            assert!(!defaults.contains(text), "{flag}");
-        }
+        sabre_testkit::settings::each_flag_is_seen(REACHED, |flags| {
+            format!("{:?}", settings(flags).unwrap())
+        });
     }
 }

@@ -38,7 +38,7 @@ mod verify;
 use std::sync::Arc;
 
 pub use compactor::{Compactor, CompactorConfig};
-pub use config::ConfigError;
+pub use config::{ConfigError, check_flags};
 pub use source::Defect;
 pub use verify::{BlockReport, BlockVerifier};
 

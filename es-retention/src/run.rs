@@ -57,6 +57,15 @@ pub async fn run(
     run_in(&lookup, command, flags, registry, stop).await
 }
 
+/// Whether commands can use the flags and the file that they name; nobody is asked.
+///
+/// # Errors
+/// What is wrong, with the exit code of the commands.
+pub fn check(flags: &Flags) -> Result<(), Exit> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    Setup::new(&lookup, flags, CancellationToken::new()).map(drop)
+}
+
 /// [`run`] with the environment as `lookup` gives it.
 async fn run_in(
     lookup: &(dyn Fn(&str) -> Option<String> + Sync),

@@ -11,7 +11,7 @@ use sabre_runtime::{
     trace,
 };
 
-use crate::{demo, heap::Jemalloc, refusals};
+use crate::{check::check, demo, heap::Jemalloc, refusals};
 
 /// The table of all commands.
 pub(crate) fn app() -> App {
@@ -68,11 +68,20 @@ pub(crate) fn main() -> ExitCode {
 async fn run(words: &[&str], flags: &Flags) -> anyhow::Result<()> {
     let command = words.first().copied().unwrap_or_default();
     install_crypto();
-    if command == "demo" {
+    let only_checks = flags.bool(groups::CHECK_CONFIG)?;
+    if command == "demo" && !only_checks {
         return demo::run(flags, &app()).await;
     }
     logging::init(flags)?;
     flags.log_notices();
+    if only_checks {
+        check(words, flags)?;
+        writeln!(
+            std::io::stdout(),
+            "flags of sabre {command}, and the files that they name, can be used"
+        )?;
+        return Ok(());
+    }
     if command == "tools" {
         return Ok(sabre_tools::run::run(words, flags, &mut std::io::stdout()).await?);
     }

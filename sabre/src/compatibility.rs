@@ -5,6 +5,7 @@
 //! `SABRE_WRITE_DOCS=1 cargo test -p sabre compatibility` writes `docs/compatibility.md` anew.
 
 mod argument_lists;
+mod lists;
 mod page;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -13,6 +14,7 @@ use sabre_runtime::flags::{CommandSpec, FlagGroup, FlagSpec, Status, groups};
 use serde::Deserialize;
 
 use crate::cli::app;
+use lists::root;
 
 /// Where flags are read: what a test there sees is a setting and not what it changes.
 const SETTINGS: [&str; 4] = [
@@ -42,10 +44,6 @@ struct Section {
 
 fn data_file(name: &str) -> PathBuf {
     root().join("tests/compatibility").join(name)
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn read<T: serde::de::DeserializeOwned>(name: &str) -> T {

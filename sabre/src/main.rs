@@ -2,6 +2,7 @@
 //!
 //! Here are only the table of commands and the start of the process; what a command does is in its room.
 
+mod check;
 mod cli;
 #[cfg(test)]
 mod compatibility;

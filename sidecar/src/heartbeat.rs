@@ -247,7 +247,56 @@ fn same_path(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sabre_runtime::metrics::Registry;
+    use sabre_testkit::time::{stand_still, until};
+
     use super::*;
+    use crate::{known::contact, testing::ScriptedPrometheus};
+
+    #[tokio::test(start_paused = true)]
+    async fn prometheus_is_asked_at_the_interval_of_the_flag() {
+        // Answers come through sockets.
+        let _still = stand_still();
+        let prometheus = ScriptedPrometheus::start().await;
+        prometheus.answers("metrics", 200, "");
+        prometheus.answers_data(
+            "api/v1/status/config",
+            r#"{"yaml":"global: {external_labels: {a: b}}"}"#,
+        );
+        prometheus.answers_data("api/v1/labels", "[]");
+        let beats = || {
+            let asked = prometheus.asked();
+            asked
+                .iter()
+                .filter(|asked| asked.contains("status/config"))
+                .count()
+        };
+        let (registry, (writer, reader)) = (Registry::new(), contact());
+        let heartbeat = Heartbeat {
+            client: prometheus.client(),
+            interval: Duration::from_secs(7),
+            flag_rules: None,
+            contact: writer,
+            probe: Probe::new(&registry),
+            up: registry.gauge("up", "Up"),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(heartbeat.run(stop.clone()));
+        until(|| reader.up().is_some()).await;
+        for beat in 2..5 {
+            let before = reader.up().unwrap();
+            tokio::time::advance(Duration::from_millis(6_999)).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(beats(), beat - 1);
+            tokio::time::advance(Duration::from_millis(1)).await;
+            until(|| !Arc::ptr_eq(&reader.up().unwrap(), &before)).await;
+            assert_eq!(beats(), beat);
+        }
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
 
     fn flags(min: &str, max: &str, delay: &str) -> TsdbFlags {
         TsdbFlags {

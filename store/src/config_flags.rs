@@ -3,12 +3,13 @@
 use sabre_block::{fetcher::DiscoveryStrategy, filter::TimePartition};
 use sabre_model::{relabel::RelabelConfig, time::TimeOrDuration};
 use sabre_runtime::{
-    budget::Budget,
+    budget::{Budget, BudgetTooSmall},
     flags::{ContentError, FlagError, Flags, groups},
     yaml::{self, YamlError},
 };
 
 use crate::{
+    blocks_api::BlocksApiOptions,
     config::{HeaderPolicy, StoreConfig},
     index_cache::{IndexCacheConfig, IndexCacheError},
     limits::LimitSettings,
@@ -91,19 +92,20 @@ impl StoreConfig {
     }
 }
 
+/// Whether a store can use the flags; nothing is opened but files they name.
+///
+/// # Errors
+/// The flag that cannot be used, and why.
+pub fn check_flags(flags: &Flags) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    StoreConfig::from_flags(flags)?;
+    BlocksApiOptions::from_flags(flags)?;
+    index_cache(flags)?;
+    Ok(enough_memory(&groups::budget(flags)?)?)
+}
+
 /// A budget in which no request can be answered is refused at the start, and not request by request.
-pub(crate) fn enough_memory(budget: &Budget) -> Result<(), ConfigError> {
-    let limit_bytes = budget.limit_bytes();
-    if limit_bytes >= LEAST_BUDGET_BYTES {
-        return Ok(());
-    }
-    Err(ConfigError::Unusable {
-        flag: groups::MEMORY_BUDGET,
-        what: format!(
-            "{limit_bytes} bytes are too few to answer a request, {LEAST_BUDGET_BYTES} are the least; give more, or leave \
-             the flag out for 60 % of the memory"
-        ),
-    })
+pub(crate) fn enough_memory(budget: &Budget) -> Result<(), BudgetTooSmall> {
+    budget.enough_to("answer a request", LEAST_BUDGET_BYTES)
 }
 
 /// The old names count where the new ones are not given.
@@ -280,19 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_that_holds_no_request_is_refused_with_the_least() {
-        let refused = |bytes| enough_memory(&Budget::new(bytes, "--sabre.memory-budget"));
-        refused(LEAST_BUDGET_BYTES).unwrap();
-        for bytes in [1 << 10, LEAST_BUDGET_BYTES - 1] {
-            let error = refused(bytes).unwrap_err().to_string();
-            assert!(
-                error.starts_with("--sabre.memory-budget: ") && error.contains("16777216 are the least"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
     fn what_is_not_built_is_refused_and_what_makes_no_sense_named() {
         assert!(
             config(&["--objstore-parquet.config=type: S3"])
@@ -346,11 +335,6 @@ mod tests {
 
     #[test]
     fn each_flag_reaches_its_setting() {
-        let defaults = format!("{:?}", config(&[]).unwrap());
-        for (flag, text) in REACHED {
-            let given = format!("{:?}", config(&[flag]).unwrap());
-            assert!(given.contains(text), "{flag}: {given}");
-            assert!(!defaults.contains(text), "{flag}");
-        }
+        sabre_testkit::settings::each_flag_is_seen(REACHED, |flags| format!("{:?}", config(flags).unwrap()));
     }
 }

@@ -72,7 +72,7 @@ mod view;
 mod warm;
 
 pub use config::{HeaderPolicy, StoreConfig};
-pub use config_flags::ConfigError;
+pub use config_flags::{ConfigError, check_flags};
 pub use error::RequestError;
 pub use gateway::StoreGateway;
 pub use index_cache::{EnabledItems, IndexCache, IndexCacheConfig, IndexCacheError};

@@ -188,7 +188,7 @@ async fn keep_in_step(
             () = stop.cancelled() => return Ok(()),
             synced = gateway.sync(clock::now_ms()) => match synced {
                 Ok(synced) => {
-                    tracing::info!(outcome = ?synced, "blocks are in step with the bucket");
+                    synced.log("blocks are in step with the bucket");
                     outcome = synced;
                 }
                 Err(error) => tracing::error!(%error, "sync failed, the blocks known so far are served"),
@@ -220,7 +220,7 @@ async fn first_sync(gateway: &StoreGateway) -> Result<SyncOutcome, SyncError> {
     loop {
         match gateway.sync(clock::now_ms()).await {
             Ok(outcome) => {
-                tracing::info!(?outcome, "first look at the bucket is done");
+                outcome.log("first look at the bucket is done");
                 return Ok(outcome);
             }
             Err(error) if error.0.is_retryable() => {
@@ -375,6 +375,41 @@ mod tests {
         assert_eq!((outcome.served, outcome.failed, outcome.local), (0, 2, 0));
         tell(&probe, &outcome);
         assert!(probe.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_block_is_served_when_the_interval_of_the_flag_has_passed_and_not_before() {
+        use sabre_runtime::flags::parse_groups;
+        use sabre_testkit::{blocks::BlockBuilder, time};
+
+        // Blocks are opened by other threads.
+        let _still = time::stand_still();
+        let dir = tempfile::tempdir().unwrap();
+        let (bucket, probe, gateway) = store_of_two(dir.path()).await;
+        let flags = ["--objstore.config=type: FILESYSTEM", "--sync-block-duration=7m"];
+        let flags = parse_groups(&crate::flags::command().groups, &flags).map_err(|error| error.text);
+        let interval = StoreConfig::from_flags(&flags.unwrap()).unwrap().sync_interval;
+        let stop = CancellationToken::new();
+        let (its_gateway, its_probe, its_stop) = (gateway.clone(), probe.clone(), stop.clone());
+        let task =
+            tokio::spawn(async move { keep_in_step(&its_gateway, &its_probe, interval, its_stop).await });
+        time::until(|| probe.is_ready()).await;
+        let labels = [("cluster", "us")];
+        let block = BlockBuilder::new(3)
+            .ext_labels(&labels)
+            .floats(&[("__name__", "up")], [(0, 1.0)])
+            .build()
+            .unwrap();
+        block.put_into(&*bucket).await.unwrap();
+        tokio::time::advance(Duration::from_millis(7 * 60_000 - 1)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(gateway.advertised().label_sets.len(), 1);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        time::until(|| gateway.advertised().label_sets.len() == 2).await;
+        stop.cancel();
+        task.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -84,6 +84,18 @@ pub struct SyncOutcome {
 }
 
 impl SyncOutcome {
+    /// Says what it came to.
+    pub(crate) fn log(&self, what: &'static str) {
+        tracing::info!(
+            served = self.served,
+            added = self.added,
+            dropped = self.dropped,
+            failed = self.failed,
+            failed_for_now = self.retryable,
+            "{what}"
+        );
+    }
+
     /// Whether this process is the one that is broken: there are blocks to serve, and for want of memory or disk not one
     /// of them is. Broken blocks alone never make it so.
     pub(crate) fn is_helpless(&self) -> bool {

@@ -8,7 +8,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, sts::AssumeRoleProvider};
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider},
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
 };
 use sabre_runtime::with_causes;
 use tokio::sync::{Mutex, OnceCell};
@@ -79,7 +79,7 @@ impl Signer {
         let found = provider
             .provide_credentials()
             .await
-            .map_err(|error| with_causes(&error))?;
+            .map_err(|error| explained(&error))?;
         *last = Some(found.clone());
         Ok(found)
     }
@@ -137,6 +137,29 @@ impl fmt::Debug for Signer {
     }
 }
 
+/// What went wrong where keys were looked for, and what to look at.
+fn explained(error: &CredentialsError) -> String {
+    let what = with_causes(error);
+    let lower = what.to_lowercase();
+    let hint = if lower.contains("imds") || lower.contains("instance metadata") {
+        "no keys are given by the configuration, the environment, a profile, a web identity (IRSA) or an agent (EKS Pod Identity), so \
+         the metadata service of the machine (IMDS) was asked, the last place there is: on EKS give the service account a role; \
+         elsewhere give the machine one, and let containers reach IMDSv2 with a hop limit of 2"
+    } else {
+        match error {
+            CredentialsError::CredentialsNotLoaded(_) => {
+                "looked for access.aws, AWS_ACCESS_KEY_ID, a profile, AWS_WEB_IDENTITY_TOKEN_FILE (IRSA), \
+                 AWS_CONTAINER_CREDENTIALS_FULL_URI (EKS Pod Identity, ECS) and the metadata service of the machine (IMDS)"
+            }
+            CredentialsError::ProviderTimedOut(_) => {
+                "who gives the keys did not answer in time: check the agent's or STS' address and network policies"
+            }
+            _ => "check the service account, its role and its trust policy",
+        }
+    };
+    format!("{what}; {hint}")
+}
+
 fn serves(credentials: &Credentials, since_epoch: Duration) -> bool {
     credentials.expiry().is_none_or(|expiry| {
         expiry
@@ -185,6 +208,27 @@ mod tests {
             found.session_token(),
         );
         assert_eq!(all, ("a", "s", Some("t")));
+    }
+
+    #[test]
+    fn a_place_that_gives_no_keys_is_told_with_what_to_look_at() {
+        let told = |error: CredentialsError| explained(&error);
+        let machine = told(CredentialsError::provider_error(
+            "failed to load IMDS session token",
+        ));
+        assert!(
+            machine.contains("IMDS session token; no keys are given") && machine.contains("hop limit of 2"),
+            "{machine}"
+        );
+        let nowhere = told(CredentialsError::not_loaded("no providers in chain"));
+        assert!(
+            nowhere.contains("no providers in chain; looked for access.aws, AWS_ACCESS_KEY_ID"),
+            "{nowhere}"
+        );
+        let refused = told(CredentialsError::provider_error("AccessDenied"));
+        assert!(refused.ends_with("AccessDenied; check the service account, its role and its trust policy"));
+        let late = told(CredentialsError::provider_timed_out(Duration::from_secs(5)));
+        assert!(late.contains("did not answer in time"), "{late}");
     }
 
     #[test]

@@ -10,6 +10,9 @@
 
 mod bare_root;
 mod canary;
+mod check;
+#[path = "../../src/compatibility/lists.rs"]
+mod lists;
 mod profiles;
 mod small;
 mod support;

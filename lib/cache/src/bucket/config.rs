@@ -11,8 +11,8 @@ use super::{CachingBucket, Ttl};
 use crate::{
     MemcachedClient, MemoryCache, RedisClient,
     config::{
-        CacheConfigError, GoTime, MEMCACHED_KEYS, MEMORY_KEYS, MemoryConfig, REDIS_KEYS, Size, backend,
-        invalid,
+        CacheConfigError, GoTime, MEMCACHED_KEYS, MEMORY_KEYS, MemcachedConfig, MemoryConfig, REDIS_KEYS,
+        RedisConfig, Size, backend, invalid,
     },
     remote::SharedCache,
 };
@@ -169,18 +169,33 @@ impl CachingBucket {
                 let redis = backend(what, text, REDIS_KEYS)?;
                 Arc::new(RedisClient::start(NAME, what, redis, budget, registry)?)
             }
-            "GROUPCACHE" => {
-                let problem = "GROUPCACHE is not supported: IN-MEMORY, MEMCACHED and REDIS are".to_owned();
-                return Err(invalid(what, "type", problem));
-            }
-            other => {
-                let problem = format!("{other:?} is no type of cache: IN-MEMORY, MEMCACHED and REDIS are");
-                return Err(invalid(what, "type", problem));
-            }
+            other => return Err(no_such_cache(what, other)),
         };
         let hash = xxh64(text.as_bytes(), 0).to_string();
         Ok(Self::new(inner, cache, config, hash, registry))
     }
+
+    /// Whether [`Self::from_yaml`] would take the document; no server is looked up.
+    ///
+    /// # Errors
+    /// As [`Self::from_yaml`].
+    pub fn check_yaml(what: &str, text: &str) -> Result<(), CacheConfigError> {
+        let (_, kind) = read(what, text)?;
+        match kind.as_str() {
+            "IN-MEMORY" => backend::<MemoryConfig>(what, text, MEMORY_KEYS)?.check(what),
+            "MEMCACHED" => backend::<MemcachedConfig>(what, text, MEMCACHED_KEYS)?.check(what),
+            "REDIS" => backend::<RedisConfig>(what, text, REDIS_KEYS)?.check(what),
+            other => Err(no_such_cache(what, other)),
+        }
+    }
+}
+
+fn no_such_cache(what: &str, kind: &str) -> CacheConfigError {
+    let problem = match kind {
+        "GROUPCACHE" => "GROUPCACHE is not supported: IN-MEMORY, MEMCACHED and REDIS are".to_owned(),
+        other => format!("{other:?} is no type of cache: IN-MEMORY, MEMCACHED and REDIS are"),
+    };
+    invalid(what, "type", problem)
 }
 
 #[cfg(test)]

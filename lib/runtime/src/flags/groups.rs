@@ -11,6 +11,9 @@ use crate::{budget::Budget, limits, profiles};
 /// The flag that sets the process' [`Budget`].
 pub const MEMORY_BUDGET: &str = "sabre.memory-budget";
 
+/// The flag that has a command check what it is given, and end.
+pub const CHECK_CONFIG: &str = "sabre.check-config";
+
 const GO_RUNTIME: &str = "there is no Go runtime, memory is bounded by --sabre.memory-budget";
 
 const LOGGING: &[FlagSpec] = &[
@@ -35,6 +38,12 @@ const PROCESS: &[FlagSpec] = &[
         Kind::Size,
         "",
         "Bytes that buffers may hold in all, 60 % of the container's or machine's memory when it is not given",
+    ),
+    FlagSpec::new(
+        CHECK_CONFIG,
+        Kind::Bool,
+        "false",
+        "Check flags and the files that they name, say whether they can be used, and end: nobody is asked, nothing is written",
     ),
     FlagSpec::new(
         "tracing.config",

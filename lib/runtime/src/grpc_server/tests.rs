@@ -141,9 +141,13 @@ struct Running {
 }
 
 async fn start(arguments: &[&str]) -> Running {
+    start_at("--grpc-address=127.0.0.1:0", arguments).await
+}
+
+async fn start_at(address: &str, arguments: &[&str]) -> Running {
     let registry = Registry::new();
     let probe = Probe::new(&registry);
-    let arguments = [&["--grpc-address=127.0.0.1:0"], arguments].concat();
+    let arguments = [&[address], arguments].concat();
     let flags = parse_groups(&[groups::grpc_server()], &arguments).unwrap();
     let echo = Echo::default();
     let go_on = Arc::clone(&echo.go_on);
@@ -453,4 +457,15 @@ fn an_age_of_zero_means_never() {
     };
     assert_eq!(age("0s"), None);
     assert_eq!(age("60m"), Some(Duration::from_secs(3_600)));
+}
+
+#[tokio::test]
+async fn an_address_of_ipv6_is_served() {
+    if tokio::net::TcpListener::bind("[::1]:0").await.is_err() {
+        return; // The machine has no IPv6.
+    }
+    let running = start_at("--grpc-address=[::1]:0", &[]).await;
+    assert_eq!(running.code_of("/test.Echo/Stream").await, Code::Ok);
+    running.stop.cancel();
+    running.task.await.unwrap();
 }

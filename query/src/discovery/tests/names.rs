@@ -22,12 +22,20 @@ impl Fixture {
     }
 
     async fn with_kind(addresses: &[&str], kind: EndpointKind) -> Fixture {
+        Fixture::with(addresses, kind, Duration::ZERO).await
+    }
+
+    async fn with_interval(addresses: &[&str], interval: Duration) -> Fixture {
+        Fixture::with(addresses, EndpointKind::default(), interval).await
+    }
+
+    async fn with(addresses: &[&str], kind: EndpointKind, names_interval: Duration) -> Fixture {
         let (server, registry) = (NameServer::start().await.unwrap(), Registry::new());
         let wanted = |address: &&str| Wanted::new(address, kind, ClientOptions::default()).unwrap();
         let search = ["monitoring.svc.cluster.local", "svc.cluster.local"];
         let options = SourceOptions {
             fixed: addresses.iter().map(wanted).collect(),
-            names_interval: Duration::ZERO,
+            names_interval,
             resolver: Resolver::asking(vec![server.address()], search.map(str::to_owned).to_vec()),
             ..SourceOptions::default()
         };
@@ -223,4 +231,18 @@ async fn a_group_is_one_endpoint_with_all_servers_of_its_name() {
     assert_eq!(specs[0].address, "dns+store.monitoring:10901");
     assert_eq!(specs[0].servers, ["10.0.0.1:10901", "10.0.0.2:10901"]);
     fixture.told("thanos_query_endpoint_groups_dns_lookups_total 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_looked_up_again_after_the_interval_of_the_flag() {
+    // Answers come through sockets.
+    let _still = sabre_testkit::time::stand_still();
+    let mut fixture = Fixture::with_interval(&["dns+store.test:10901"], Duration::from_secs(30)).await;
+    fixture.server.set("store.test", &[a(1)]);
+    assert_eq!(fixture.seen().await, ["10.0.0.1:10901"]);
+    fixture.server.set("store.test", &[a(2)]);
+    tokio::time::advance(Duration::from_millis(29_999)).await;
+    assert_eq!(fixture.seen().await, ["10.0.0.1:10901"]);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(fixture.seen().await, ["10.0.0.2:10901"]);
 }

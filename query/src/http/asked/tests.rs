@@ -130,6 +130,18 @@ fn ranges_are_checked_and_get_a_step() {
     );
     assert_eq!(step("start=0&end=100"), 1_000, "the default is the least");
     assert_eq!(step("start=0&end=100000"), 400_000);
+    let longer = ApiOptions {
+        default_step: Duration::from_secs(60),
+        ..ApiOptions::default()
+    };
+    for (end, least_ms) in [("100", 60_000), ("100000", 400_000)] {
+        let form = Form::parse(&[], &format!("start=0&end={end}"));
+        let asked = range_query(&form, tenant(), &longer).unwrap();
+        let QueryTimes::Range { step_ms, .. } = asked.request.times else {
+            panic!("{:?}", asked.request.times)
+        };
+        assert_eq!(step_ms, least_ms, "the flag says the least");
+    }
     assert_eq!(step("start=0&end=11000&step=1"), 1_000, "just so many");
     assert_eq!(step("start=0&end=1&step=0.0015"), 1, "whole milliseconds");
     let error = |query| range(query).unwrap_err().message;

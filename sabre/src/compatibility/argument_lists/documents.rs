@@ -1,16 +1,10 @@
 //! The documents within arguments, read by what reads them when a component starts.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use sabre_cache::{
-    CachingBucket,
-    config::{MEMCACHED_KEYS, MEMORY_KEYS, REDIS_KEYS},
-};
-use sabre_model::relabel::{RelabelConfig, validate_for_blocks};
-use sabre_objstore::MemoryBucket;
-use sabre_query::discovery::{DiscoveryMetrics, SourceOptions, Sources, parse_document};
-use sabre_runtime::{budget::Budget, flags::Parsed, metrics::Registry, trace::config::TraceConfig, yaml};
-use sabre_store::IndexCacheConfig;
+use sabre_cache::config::{MEMCACHED_KEYS, MEMORY_KEYS, REDIS_KEYS};
+use sabre_query::discovery::{DiscoveryMetrics, SourceOptions, Sources};
+use sabre_runtime::{flags::Flags, metrics::Registry, yaml};
 use serde_json::Value;
 
 /// A key that no document has.
@@ -31,63 +25,19 @@ const CONTENTS: [&str; 8] = [
 /// Flags whose value is the path of a document.
 const PATHS: [&str; 2] = ["http.config", "store.sd-files"];
 
-/// Reads all that are given; those of `--http.config`, `--prometheus.http-client` and `--request.logging-config` are read
-/// with the flags already.
-pub(super) async fn read_all(parsed: &Parsed) -> Result<(), String> {
-    for name in CONTENTS {
-        // Not every command has every flag.
-        let Ok(Some(text)) = parsed.flags.content(name) else {
-            continue;
-        };
-        read(name, &text, parsed.command())
-            .await
-            .map_err(|error| format!("--{name}: {error}"))?;
+/// Caches ignore keys of their `config` that they do not know, as Thanos' do, with a line in the log: of the documents that
+/// deployments have they know all.
+pub(super) fn none_is_ignored(flags: &Flags) -> Result<(), String> {
+    for name in ["index-cache.config", "store.caching-bucket.config"] {
+        // Not every command has them.
+        if let Ok(Some(text)) = flags.content(name) {
+            all_are_known(name, &text).map_err(|error| format!("--{name}: {error}"))?;
+        }
     }
     Ok(())
 }
 
-async fn read(name: &str, text: &str, command: &[&str]) -> Result<(), String> {
-    match name {
-        "objstore.config" => {
-            let component = command.first().unwrap();
-            sabre_objstore::config::from_yaml(text, component)
-                .map(drop)
-                .map_err(|error| error.to_string())
-        }
-        "index-cache.config" => {
-            none_is_ignored(name, text)?;
-            IndexCacheConfig::from_yaml(name, text, false)
-                .map(drop)
-                .map_err(|error| error.to_string())
-        }
-        "store.caching-bucket.config" => {
-            none_is_ignored(name, text)?;
-            // There is no DNS here to look servers up in, and nobody is spoken to before something is cached.
-            let text = text.replace("dnssrv+_client._tcp.memcached.thanos.svc", "127.0.0.1:11211");
-            let (inner, budget) = (Arc::new(MemoryBucket::new("x")), Budget::unlimited());
-            CachingBucket::from_yaml(name, &text, inner, &budget, &Registry::new())
-                .await
-                .map(drop)
-                .map_err(|error| error.to_string())
-        }
-        "tracing.config" => TraceConfig::parse(text)
-            .map(drop)
-            .map_err(|error| error.to_string()),
-        "selector.relabel-config" => {
-            let rules: Vec<RelabelConfig> =
-                yaml::from_str_strict(name, text).map_err(|error| error.to_string())?;
-            validate_for_blocks(&rules).map_err(|error| error.to_string())
-        }
-        "endpoint.sd-config" => parse_document(name, text, &Default::default())
-            .map(drop)
-            .map_err(|error| error.to_string()),
-        _ => Ok(()),
-    }
-}
-
-/// Caches ignore keys of their `config` that they do not know, as Thanos' do, with a line in the log: of the documents that
-/// deployments have they know all.
-fn none_is_ignored(name: &str, text: &str) -> Result<(), String> {
+fn all_are_known(name: &str, text: &str) -> Result<(), String> {
     let document: Value = yaml::from_str_strict(name, text).map_err(|error| error.to_string())?;
     let kind = document["type"].as_str().unwrap_or_default().to_uppercase();
     let known = match kind.as_str() {

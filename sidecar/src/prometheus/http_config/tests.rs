@@ -186,6 +186,17 @@ async fn the_head_of_an_answer_is_waited_for_as_long_as_the_document_says() {
 }
 
 #[tokio::test]
+async fn an_answer_is_waited_for_as_long_as_the_flag_says() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let http = HttpClientConfig::default().build().unwrap();
+    // Nobody answers there.
+    let client = PrometheusClient::new(http, url, Duration::from_millis(1));
+    let error = client.version().await.unwrap_err().to_string();
+    assert!(error.contains("no answer from Prometheus"), "{error}");
+}
+
+#[tokio::test]
 async fn answers_are_asked_for_packed_unless_the_document_says_otherwise() {
     for (document, wanted) in [
         ("{}", true),

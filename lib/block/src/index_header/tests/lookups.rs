@@ -37,6 +37,19 @@ fn any_sampling_finds_the_same() {
 }
 
 #[test]
+fn of_so_many_values_one_position_is_kept_in_memory() {
+    let bytes = Bytes::from(expected_header(&index_v2(&many_series(3_000))));
+    let kept = |value_sampling| {
+        let options = HeaderOptions { value_sampling };
+        let header = IndexHeader::from_bytes(super::fixture::block(), bytes.clone(), options).unwrap();
+        header.memory_bytes()
+    };
+    // A position has four bytes, and `instance` as many values as there are series.
+    assert!(kept(1) >= kept(10) + 2_600 * 4, "{} {}", kept(1), kept(10));
+    assert!(kept(10) >= kept(1_000) + 250 * 4, "{} {}", kept(10), kept(1_000));
+}
+
+#[test]
 fn version_1_is_found_although_its_table_is_in_no_order() {
     let labels: Vec<_> = (0..100).map(|n| ("instance", format!("host-{n}"))).collect();
     let mut labels: Vec<_> = labels
