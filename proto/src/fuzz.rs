@@ -1,7 +1,7 @@
 //! Entry points of the fuzz targets: each takes any bytes and must neither panic nor take unbounded memory.
 
 use crate::convert;
-use crate::remote_read::FrameDecoder;
+use crate::remote_read::{FrameDecoder, decoded_bytes};
 use crate::thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest, SeriesResponse, info};
 use bytes::Bytes;
 use prost::Message;
@@ -17,10 +17,15 @@ pub fn remote_read_stream(data: &[u8]) {
     for piece in stream.chunks(usize::from(*piece_len) + 1) {
         decoder.push(Bytes::copy_from_slice(piece));
         while let Ok(Some(frame)) = decoder.next_frame() {
+            for series in frame.clone().series().flatten() {
+                let _ = series.decoded_bytes();
+                let _ = series.decode();
+            }
             let _ = frame.decode();
         }
     }
     let _ = decoder.finish();
+    let _ = decoded_bytes(stream);
 }
 
 /// Requests of the StoreAPI and what they hold.

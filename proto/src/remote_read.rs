@@ -6,11 +6,15 @@
 
 #[cfg(test)]
 mod tests;
+mod weight;
 
-use crate::prometheus::ChunkedReadResponse;
-use bytes::{Bytes, BytesMut};
+use crate::prometheus::{ChunkedReadResponse, ChunkedSeries};
+use bytes::{Buf, Bytes, BytesMut};
 use crc_fast::CrcAlgorithm;
-use prost::Message;
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
 
 /// Prometheus' default for the payload size it keeps to (`--storage.remote.read-max-bytes-in-frame`).
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 1 << 20;
@@ -91,6 +95,28 @@ pub struct Frame {
     pub payload: Bytes,
 }
 
+/// The series of a payload, one after the other: only one needs to be held decoded. Ends after an error.
+#[derive(Debug)]
+pub struct FrameSeries {
+    offset: u64,
+    rest: Bytes,
+}
+
+/// A series of a payload, not decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedSeries {
+    offset: u64,
+    bytes: Bytes,
+}
+
+/// The field of a [`ChunkedReadResponse`] that its series are.
+const SERIES_FIELD: u32 = 1;
+
+/// How many bytes a [`crate::prometheus::ReadResponse`] takes once it is decoded, at most; `None` if `message` is none.
+pub fn decoded_bytes(message: &[u8]) -> Option<usize> {
+    weight::READ_RESPONSE.weigh(message)
+}
+
 /// Writes a payload as a frame: the other side of [`FrameDecoder`].
 pub fn encode_frame(payload: &[u8]) -> Bytes {
     let mut frame = Vec::with_capacity(payload.len() + MAX_HEADER_BYTES);
@@ -116,10 +142,82 @@ impl Frame {
     /// Decodes the payload; chunk data are slices of it.
     pub fn decode(self) -> Result<ChunkedReadResponse, FrameError> {
         let Self { offset, payload } = self;
-        ChunkedReadResponse::decode(payload).map_err(|error| FrameError::Payload {
-            offset,
-            reason: error.to_string(),
-        })
+        ChunkedReadResponse::decode(payload).map_err(|error| no_payload(offset, &error))
+    }
+
+    /// The series of the payload, not decoded.
+    pub fn series(self) -> FrameSeries {
+        FrameSeries {
+            offset: self.offset,
+            rest: self.payload,
+        }
+    }
+}
+
+impl FrameSeries {
+    fn try_next(&mut self) -> Result<Option<Bytes>, String> {
+        let no_message = |error: DecodeError| error.to_string();
+        while self.rest.has_remaining() {
+            let (number, wire_type) = decode_key(&mut self.rest).map_err(no_message)?;
+            if (number, wire_type) != (SERIES_FIELD, WireType::LengthDelimited) {
+                let context = DecodeContext::default();
+                skip_field(wire_type, number, &mut self.rest, context).map_err(no_message)?;
+                continue;
+            }
+            let claimed = decode_varint(&mut self.rest).map_err(no_message)?;
+            let len = usize::try_from(claimed)
+                .ok()
+                .filter(|len| *len <= self.rest.len());
+            let Some(len) = len else {
+                return Err(format!(
+                    "a series of {claimed} bytes where {} are left",
+                    self.rest.len()
+                ));
+            };
+            return Ok(Some(self.rest.split_to(len)));
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for FrameSeries {
+    type Item = Result<EncodedSeries, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let offset = self.offset;
+        match self.try_next() {
+            Ok(bytes) => bytes.map(|bytes| Ok(EncodedSeries { offset, bytes })),
+            Err(error) => {
+                self.rest = Bytes::new();
+                Some(Err(no_payload(offset, &error)))
+            }
+        }
+    }
+}
+
+impl EncodedSeries {
+    /// How many bytes the series takes once it is decoded, at most, beside the payload; chunk data are slices of that.
+    ///
+    /// # Errors
+    /// It is no series.
+    pub fn decoded_bytes(&self) -> Result<usize, FrameError> {
+        let bytes = weight::CHUNKED_SERIES.weigh(&self.bytes);
+        bytes.ok_or_else(|| no_payload(self.offset, &"a series that is cut off or no message"))
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// It is no series.
+    pub fn decode(self) -> Result<ChunkedSeries, FrameError> {
+        ChunkedSeries::decode(self.bytes).map_err(|error| no_payload(self.offset, &error))
+    }
+}
+
+fn no_payload(offset: u64, reason: &dyn std::fmt::Display) -> FrameError {
+    FrameError::Payload {
+        offset,
+        reason: reason.to_string(),
     }
 }
 

@@ -67,6 +67,16 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn series_by_series_is_what_comes_at_once(payload in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(2), Just(0x0a), Just(0x12), any::<u8>()], 0..60)) {
+        let frame = Frame { offset: 0, payload: Bytes::from(payload) };
+        let each: Result<Vec<ChunkedSeries>, FrameError> = frame.clone().series().map(|series| series?.decode()).collect();
+        // Only of the number of the query, which nobody wants, more can be wrong.
+        if let Ok(at_once) = frame.decode() {
+            prop_assert_eq!(each, Ok(at_once.chunked_series));
+        }
+    }
 }
 
 #[test]
@@ -169,4 +179,82 @@ fn a_payload_that_is_no_message_names_its_offset() {
             .starts_with("remote read frame at offset 5: payload is no"),
         "{error}"
     );
+}
+
+/// What decoding takes in all, counted after it: capacities, and texts.
+fn taken_bytes(series: &ChunkedSeries) -> usize {
+    let texts = series.labels.iter();
+    series.labels.capacity() * size_of::<Label>()
+        + series.chunks.capacity() * size_of::<Chunk>()
+        + texts
+            .map(|label| label.name.capacity() + label.value.capacity())
+            .sum::<usize>()
+}
+
+#[test]
+fn what_a_series_takes_is_told_before_it_is_decoded() {
+    let label = |name: &str| Label {
+        name: name.to_owned(),
+        value: "v".repeat(40),
+    };
+    let table = [
+        ChunkedSeries::default(),
+        response().chunked_series.remove(0),
+        ChunkedSeries {
+            labels: vec![Label::default(); 1025],
+            chunks: vec![Chunk::default(); 4097],
+        },
+        ChunkedSeries {
+            labels: vec![label("a"), label("b")],
+            chunks: Vec::new(),
+        },
+    ];
+    let all = ChunkedReadResponse {
+        chunked_series: table.to_vec(),
+        query_index: 7,
+    };
+    let payload = Bytes::from(all.encode_to_vec());
+    let mut count = 0;
+    for (series, expected) in (Frame { offset: 0, payload }).series().zip(table) {
+        let series = series.expect("valid");
+        let told = series.decoded_bytes().expect("valid");
+        let decoded = series.decode().expect("valid");
+        assert!(told >= taken_bytes(&decoded), "{told}");
+        assert_eq!(decoded, expected);
+        count += 1;
+    }
+    assert_eq!(count, 4);
+    // Two bytes each on the wire.
+    let empty = vec![0x12, 0].repeat(1000);
+    assert!(weight::CHUNKED_SERIES.weigh(&empty).expect("valid") >= 1000 * size_of::<Chunk>());
+}
+
+#[test]
+fn what_samples_take_is_told_before_they_are_decoded() {
+    // Of a result, a thousand series that are empty; and a series with as many empty samples.
+    let nested = |field: u8, inner: &[u8]| {
+        let mut out = vec![field << 3 | 2];
+        prost::encoding::encode_varint(inner.len() as u64, &mut out);
+        out.extend(inner);
+        out
+    };
+    let series = nested(1, &nested(1, &[]).repeat(1000));
+    let of_series = decoded_bytes(&series).expect("valid");
+    assert!(of_series >= 1000 * size_of::<crate::prometheus_copy::TimeSeries>());
+    let samples = nested(1, &nested(1, &nested(2, &[]).repeat(1000)));
+    assert!(decoded_bytes(&samples).expect("valid") >= 1000 * size_of::<crate::prometheus_copy::Sample>());
+    assert_eq!(decoded_bytes(&[0x0a, 0xff]), None);
+}
+
+#[test]
+fn a_series_that_is_cut_off_is_named_and_ends_the_payload() {
+    let payload = Bytes::from_static(&[0x0a, 0, 0x0a, 9, 1]);
+    let mut series = Frame { offset: 77, payload }.series();
+    assert!(series.next().expect("one").is_ok());
+    let error = series.next().expect("another").expect_err("cut").to_string();
+    assert!(
+        error.contains("offset 77") && error.contains("9 bytes where 1 are left"),
+        "{error}"
+    );
+    assert!(series.next().is_none());
 }

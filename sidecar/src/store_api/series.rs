@@ -9,7 +9,7 @@ use sabre_proto::{
     convert::matchers_to_wire,
     prometheus::{Query, ReadRequest, ReadResponse, read_request::ResponseType},
     raw_body::FrameSender,
-    remote_read::FrameDecoder,
+    remote_read::{FrameDecoder, FrameError, decoded_bytes},
     thanos::{SeriesRequest, chunk::Encoding},
 };
 use sabre_runtime::budget::{Budget, Reservation};
@@ -173,25 +173,31 @@ impl SeriesCall {
         let mut body = response.bytes_stream();
         let mut frames = 0_u64;
         while let Some(piece) = not_silent(CALL, body.next()).await.map_err(status_of)? {
-            decoder
-                .push(piece.map_err(|error| Status::unavailable(format!("remote read broke off: {error}")))?);
-            while let Some(frame) = decoder
-                .next_frame()
-                .map_err(|error| Status::unknown(error.to_string()))?
-            {
+            let piece =
+                piece.map_err(|error| Status::unavailable(format!("remote read broke off: {error}")))?;
+            // A frame that comes in pieces is moved while its buffer grows.
+            let coming_bytes = (decoder.held_bytes() + piece.len()) * 2;
+            keep_within(
+                reservation,
+                coming_bytes + assembler.held_bytes() + writer.held_bytes(),
+            )?;
+            decoder.push(piece);
+            while let Some(frame) = decoder.next_frame().map_err(frame_status)? {
                 frames += 1;
-                let payload = frame
-                    .decode()
-                    .map_err(|error| Status::unknown(error.to_string()))?;
-                for series in payload.chunked_series {
+                let frame_bytes = frame.payload.len() + decoder.held_bytes();
+                for series in frame.series() {
+                    let series = series.map_err(frame_status)?;
+                    // An empty label or chunk is two bytes of the payload, and fifty in memory.
+                    let decoded_bytes = series.decoded_bytes().map_err(frame_status)?;
+                    keep_within(
+                        reservation,
+                        frame_bytes + decoded_bytes + assembler.held_bytes() + writer.held_bytes(),
+                    )?;
+                    let series = series.decode().map_err(frame_status)?;
                     assembler
                         .push(series, &mut |series| writer.push(series))
                         .map_err(assemble_status)?;
                 }
-                keep_within(
-                    reservation,
-                    decoder.held_bytes() + assembler.held_bytes() + writer.held_bytes(),
-                )?;
                 if let Some(piece) = writer.ready().inspect_err(|_| self.count_dropped(writer))?
                     && !outlet.send(piece).await?
                 {
@@ -236,10 +242,14 @@ impl SeriesCall {
                 "remote read answered {size} bytes of samples, at most {MAX_SAMPLED_BYTES} are taken"
             )));
         }
-        keep_within(reservation, size.saturating_mul(3).saturating_add(body.len()))?;
+        keep_within(reservation, size.saturating_add(body.len()))?;
         let bytes = snap::raw::Decoder::new()
             .decompress_vec(&body)
             .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
+        drop(body);
+        // Decoded, and once more as chunks.
+        let decoded_bytes = decoded_bytes(&bytes).unwrap_or(0);
+        keep_within(reservation, size.saturating_mul(2).saturating_add(decoded_bytes))?;
         let answer = ReadResponse::decode(&*bytes)
             .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
         let relabeler = self.relabeler();
@@ -333,6 +343,11 @@ fn xor_chunk(samples: &[(i64, f64)]) -> Option<ReadChunk> {
         encoding: Encoding::Xor,
         data: appender.finish().into(),
     })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn frame_status(error: FrameError) -> Status {
+    Status::unknown(error.to_string())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -247,3 +247,63 @@ async fn an_answer_in_samples_is_charged_while_it_comes() {
     assert!(status.message().contains("--sabre.memory-budget"), "{status}");
     sidecar.all_memory_is_back().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_is_charged_while_it_comes() {
+    let sidecar = Sidecar::start(prometheus().await, &["--sabre.memory-budget=16MB"]).await;
+    let frame = sabre_proto::remote_read::encode_frame(&vec![7; 60 << 20]);
+    // It breaks off, which shows that nobody waited for its end.
+    let answer = Answer::new(200)
+        .header("content-type", STREAMED)
+        .body(frame)
+        .cut_after(50 << 20);
+    sidecar.prometheus.fail("/api/v1/read", 1, answer);
+    let status = sidecar.series(everything()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("--sabre.memory-budget"), "{status}");
+    sidecar.all_memory_is_back().await;
+    assert!(sidecar.metric("sabre_memory_budget_high_water_bytes") <= 16e6 * 1.05);
+}
+
+/// An empty message within another is two bytes on the wire, and fifty in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_with_nothing_in_them_are_charged_before_they_are_decoded() {
+    let nested = |field: u8, inner: &[u8]| {
+        let mut out = vec![field << 3 | 2];
+        prost::encoding::encode_varint(inner.len() as u64, &mut out);
+        out.extend(inner);
+        out
+    };
+    let streamed = |payload: &[u8]| {
+        Answer::new(200)
+            .header("content-type", STREAMED)
+            .body(sabre_proto::remote_read::encode_frame(payload))
+    };
+    let sampled = |message: &[u8]| {
+        Answer::new(200)
+            .header("content-type", "application/x-protobuf")
+            .body(snap::raw::Encoder::new().compress_vec(message).unwrap())
+    };
+    let many = |field: u8| [field << 3 | 2, 0].repeat(1 << 20);
+    let table = [
+        ("labels of a series", streamed(&nested(1, &many(1)))),
+        ("chunks of a series", streamed(&nested(1, &many(2)))),
+        ("series in samples", sampled(&nested(1, &many(1)))),
+        ("samples of a series", sampled(&nested(1, &nested(1, &many(2))))),
+    ];
+    let sidecar = Sidecar::start(prometheus().await, &["--sabre.memory-budget=16MB"]).await;
+    for (what, answer) in table {
+        sidecar.prometheus.fail("/api/v1/read", 1, answer);
+        let status = sidecar.series(everything()).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{what}: {status}");
+        assert!(
+            status.message().contains("--sabre.memory-budget"),
+            "{what}: {status}"
+        );
+        sidecar.all_memory_is_back().await;
+    }
+    // Of series only one is held decoded at a time: these are all the same one, and take nothing.
+    sidecar.prometheus.fail("/api/v1/read", 1, streamed(&many(1)));
+    assert_eq!(sidecar.series(everything()).await.unwrap().series.len(), 1);
+    sidecar.all_memory_is_back().await;
+}
