@@ -124,6 +124,8 @@ impl Encoder {
         }
         let turn_end = FRAME_BYTES.min(self.builder.len() + TURN_BYTES);
         let mut message = Message::new();
+        // Records of messages that are not written yet, and their bytes.
+        let mut used = (0, 0);
         let mut next = self.next;
         while next < merged.len() && self.builder.len() < turn_end {
             message.begin(merged.key(next));
@@ -142,6 +144,8 @@ impl Encoder {
                     }
                     record => record?,
                 };
+                used.0 += 1;
+                used.1 += record.bytes.len() as u64;
                 if same_time.has(&pick, record.bytes) {
                     continue;
                 }
@@ -156,10 +160,13 @@ impl Encoder {
             {
                 message.write(&mut self.builder, self.options)?;
                 self.next = next;
+                let (chunks, bytes) = std::mem::take(&mut used);
+                batch.touch(chunks, bytes);
             }
         }
         message.write(&mut self.builder, self.options)?;
         self.next = next;
+        batch.touch(used.0, used.1);
         if next >= merged.len() {
             self.next = 0;
             return Ok(Turn::End(self.builder.take()));

@@ -90,7 +90,7 @@ impl Entries {
                 let what = "the names of a series' labels are not in order";
                 return Err(broken(block, Corruption::at("index series", start, what)));
             }
-            part.advance();
+            part.advance(len);
             let end = start.saturating_add(len);
             self.entries.push(Entry {
                 start,

@@ -30,6 +30,8 @@ pub(crate) struct FetchedBatch {
     /// Records that were read again by themselves, by pick: longer ones than the index made believe, and those that a
     /// cache had wrong.
     whole: Vec<(usize, Bytes)>,
+    /// Of the request; none if no chunks are asked for.
+    stats: Option<Arc<RequestStats>>,
 }
 
 /// Where the bytes of a chunk are.
@@ -52,22 +54,12 @@ struct Read {
 pub(crate) async fn fetch(
     blocks: &[Arc<ServedBlock>],
     limits: &RequestLimits,
-    stats: &RequestStats,
+    stats: &Arc<RequestStats>,
     merged: MergedBatch,
 ) -> Result<FetchedBatch, RequestError> {
     let (reads, places) = plan(&merged);
     let bytes = reads.iter().map(|read| read.end.saturating_sub(read.start)).sum();
     limits.bytes(Fetching::Chunks, bytes)?;
-    stats.chunks.touched.add(merged.picks().len() as u64);
-    stats.chunks.touched_bytes.add(
-        merged
-            .picks()
-            .iter()
-            .map(|merged| u64::from(merged.pick.len_bytes))
-            .sum(),
-    );
-    stats.chunks.fetched.add(merged.picks().len() as u64);
-    stats.chunks.fetched_bytes.add(bytes);
     let requests = reads.len();
     let reads = stream::iter(reads)
         .map(|read| async move {
@@ -78,16 +70,19 @@ pub(crate) async fn fetch(
         })
         .buffered(PARALLEL_READS)
         .try_collect();
-    let parts = stats
+    let parts: Vec<Bytes> = stats
         .chunks
         .timed(requests, reads)
         .await
         .map_err(RequestError::Block)?;
+    let read_bytes = parts.iter().map(|part| part.len() as u64).sum();
+    stats.chunks.fetch(merged.picks().len() as u64, read_bytes);
     Ok(FetchedBatch {
         merged,
         parts,
         places,
         whole: Vec::new(),
+        stats: Some(Arc::clone(stats)),
     })
 }
 
@@ -155,6 +150,7 @@ impl FetchedBatch {
             parts: Vec::new(),
             places: Vec::new(),
             whole: Vec::new(),
+            stats: None,
         }
     }
 
@@ -172,6 +168,13 @@ impl FetchedBatch {
         let part = self.parts.get(place.part as usize);
         part.and_then(|part| part.get(place.offset as usize..))
             .unwrap_or_default()
+    }
+
+    /// Notes that so many records of these bytes together were used.
+    pub(crate) fn touch(&self, chunks: u64, bytes: u64) {
+        if let Some(stats) = &self.stats {
+            stats.chunks.touch(chunks, bytes);
+        }
     }
 
     /// Whether a record was read again, from no cache.
@@ -199,10 +202,15 @@ impl FetchedBatch {
         limits.bytes(Fetching::Chunks, asked)?;
         let start = ranges::offset(merged.pick.chunk_ref);
         let segment = ranges::segment(merged.pick.chunk_ref);
-        let read = block
-            .reread_segment(segment, start, start.saturating_add(asked))
-            .await;
+        let read = block.reread_segment(segment, start, start.saturating_add(asked));
+        let read = match &self.stats {
+            Some(stats) => stats.chunks.timed(1, read).await,
+            None => read.await,
+        };
         let whole = read.map_err(RequestError::Block)?;
+        if let Some(stats) = &self.stats {
+            stats.chunks.fetch(1, whole.len() as u64);
+        }
         if needed.is_some_and(|needed| (whole.len() as u64) < needed) {
             let short = sabre_tsdb::Corruption::short("chunk segment", start, asked, whole.len() as u64);
             return Err(RequestError::Block(block.segment_error(segment, short)));

@@ -293,16 +293,14 @@ pub(crate) async fn expand(
     limits.bytes(Fetching::Postings, bytes)?;
     stats.postings.touched.add(work.list_count() as u64);
     stats.postings.touched_bytes.add(work.list_bytes());
-    stats
-        .postings
-        .fetched
-        .add(known.iter().filter(|list| list.is_none()).count() as u64);
-    stats.postings.fetched_bytes.add(bytes);
+    let missing = known.iter().filter(|list| list.is_none()).count() as u64;
     let is_long = bytes + known_bytes * REF_BYTES > INLINE_BYTES;
     let mut known = known;
     let mut work = work;
     for is_final in [false, true] {
         let fetched = read_parts(block, &parts, is_final, stats).await?;
+        let read_bytes = fetched.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        stats.postings.fetch(missing, read_bytes);
         let combine = {
             let lists = Sources { fetched, known };
             move || {

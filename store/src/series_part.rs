@@ -69,6 +69,14 @@ pub(crate) struct RawPart {
     at: usize,
     /// All bytes of that series, where `bytes` end before it does.
     whole: Option<Bytes>,
+    used: Used,
+}
+
+/// Series that were decoded, and the bytes of their entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) series: u64,
+    pub(crate) bytes: u64,
 }
 
 impl PartPlan {
@@ -94,6 +102,7 @@ impl RawPart {
             offsets: plan.offsets,
             at: 0,
             whole: None,
+            used: Used::default(),
         }
     }
 
@@ -121,10 +130,22 @@ impl RawPart {
             .unwrap_or_default()
     }
 
-    /// Goes on to the next series.
-    pub(crate) fn advance(&mut self) {
+    /// Goes on to the next series; the entry of this one has so many bytes.
+    pub(crate) fn advance(&mut self, entry_bytes: u64) {
         self.at += 1;
         self.whole = None;
+        self.used.series += 1;
+        self.used.bytes = self.used.bytes.saturating_add(entry_bytes);
+    }
+
+    /// What was decoded since the last call.
+    pub(crate) fn take_used(&mut self) -> Used {
+        std::mem::take(&mut self.used)
+    }
+
+    /// How many series there are.
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
     }
 
     /// How many series are decoded.
@@ -137,6 +158,8 @@ impl RawPart {
         self.at = position;
         self.whole = None;
         self.bytes = bytes;
+        // It will be decoded again.
+        self.used = Used::default();
     }
 
     /// Where the first series begins, where the last one does, and the bytes from the first on.
@@ -231,7 +254,7 @@ mod tests {
         let plan = next_part(&mut cursor, u64::from, LIMITS).unwrap();
         let mut part = RawPart::new(plan, Bytes::from_static(b"abc"));
         assert_eq!((part.next_start(), part.next_bytes()), (Some(1), &b"abc"[..]));
-        part.advance();
+        part.advance(1);
         assert_eq!((part.next_start(), part.next_bytes()), (Some(2), &b"bc"[..]));
         part.supply(Bytes::from_static(b"bcdef"));
         assert_eq!(part.next_bytes(), b"bcdef");
@@ -239,7 +262,9 @@ mod tests {
             (part.bytes_at(3), part.bytes_at(9), part.bytes_at(0)),
             (&b"c"[..], &b""[..], &b""[..])
         );
-        part.advance();
+        part.advance(5);
         assert!(part.is_done());
+        assert_eq!(part.take_used(), Used { series: 2, bytes: 6 });
+        assert_eq!(part.take_used(), Used::default());
     }
 }

@@ -153,6 +153,8 @@ impl BlockSeries {
                         continue;
                     }
                 }
+                let used = part.take_used();
+                self.context.stats.series.touch(used.series, used.bytes);
                 let batch = self.decoder.emit(&part)?;
                 if !batch.is_empty() && out.send(Ok(batch)).await.is_err() {
                     return Ok(());
@@ -214,6 +216,7 @@ impl BlockSeries {
         stats.series_refetches.inc();
         let read = self.block.reread_index(start, end);
         let bytes = stats.series.timed(1, read).await.map_err(RequestError::Block)?;
+        stats.series.fetch(part.len() as u64, bytes.len() as u64);
         part.restart(position, bytes);
         Ok(())
     }
@@ -246,9 +249,7 @@ impl BlockSeries {
     /// The next read, or what an earlier one brought; `None` at the end.
     fn next_read(&mut self, window: Window) -> Result<Option<PendingRead>, RequestError> {
         let block = Arc::clone(&self.block);
-        let CallContext {
-            cache, limits, stats, ..
-        } = &self.context;
+        let CallContext { cache, limits, .. } = &self.context;
         let offset_of = |reference| block.series_offset(reference);
         let Some(next) = self.refs.peek().map(offset_of) else {
             return Ok(None);
@@ -268,7 +269,6 @@ impl BlockSeries {
         };
         let (series, bytes) = (plan.offsets.len(), plan.end.saturating_sub(plan.start));
         limits.bytes(Fetching::Series, bytes)?;
-        stats.series.touch(series as u64, bytes);
         cache.asked_for_series(series, if extent.is_some() { series } else { 0 });
         let source = match extent {
             Some(extent) => Source::Cache(part_of(&extent, plan)),
@@ -293,12 +293,11 @@ impl BlockSeries {
                 what: format!("a series entry of {bytes} bytes in block {}", self.block.id()),
             })?;
         self.context.limits.bytes(Fetching::Series, bytes)?;
-        self.context.stats.series_refetches.inc();
-        let whole = self
-            .block
-            .reread_index(start, start.saturating_add(bytes))
-            .await
-            .map_err(RequestError::Block)?;
+        let stats = &self.context.stats;
+        stats.series_refetches.inc();
+        let read = self.block.reread_index(start, start.saturating_add(bytes));
+        let whole = stats.series.timed(1, read).await.map_err(RequestError::Block)?;
+        stats.series.fetch(1, whole.len() as u64);
         if (whole.len() as u64) < bytes {
             let short = sabre_tsdb::Corruption::short("index series", start, bytes, whole.len() as u64);
             return Err(RequestError::Block(self.block.index_error(short)));
@@ -335,11 +334,9 @@ async fn read(
     if cache.has_entries() {
         return read_entries(&block, plan, &context).await;
     }
-    stats
-        .series
-        .fetch(plan.offsets.len() as u64, plan.end.saturating_sub(plan.start));
     let read = block.read_index(plan.start, plan.end);
     let bytes = stats.series.timed(1, read).await.map_err(RequestError::Block)?;
+    stats.series.fetch(plan.offsets.len() as u64, bytes.len() as u64);
     Ok(RawPart::new(plan, bytes))
 }
 
@@ -362,8 +359,6 @@ async fn read_entries(
     let tail = plan.end.saturating_sub(plan.last_start());
     let spans = missing.iter().map(|&start| (start, start.saturating_add(tail)));
     let parts = partition(spans, LARGE.part.gap_bytes, LARGE.part.bytes);
-    let fetched_bytes = parts.iter().map(|part| part.end.saturating_sub(part.start)).sum();
-    stats.series.fetch(missing.len() as u64, fetched_bytes);
     let requests = parts.len();
     let reads = stream::iter(parts)
         .map(|part| async move { Ok((part.start, block.read_index(part.start, part.end).await?)) })
@@ -374,6 +369,8 @@ async fn read_entries(
         .timed(requests, reads)
         .await
         .map_err(RequestError::Block)?;
+    let fetched_bytes = reads.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    stats.series.fetch(missing.len() as u64, fetched_bytes);
     let len = usize::try_from(plan.end.saturating_sub(plan.start)).unwrap_or(usize::MAX);
     let mut image = vec![0; len];
     for (start, entry) in starts.iter().zip(&found) {

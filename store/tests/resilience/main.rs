@@ -18,3 +18,4 @@ mod gate;
 mod headers;
 mod settings;
 mod succession;
+mod touched;
