@@ -27,7 +27,7 @@ use sabre_tsdb::{
     segment::{MemorySink, SegmentWriter, segment_name},
 };
 use tempfile::TempDir;
-use tonic::{Status, service::Routes};
+use tonic::{Status, service::Routes, transport::Channel};
 
 /// What the tests take for now: after all of their blocks.
 pub const NOW_MS: i64 = 10_000_000;
@@ -195,9 +195,12 @@ pub async fn start_with(
 }
 
 impl TestStore {
+    pub fn client(&self) -> StoreClient<Channel> {
+        StoreClient::new(self.served.channel.clone()).max_decoding_message_size(1 << 30)
+    }
+
     pub async fn series(&self, request: SeriesRequest) -> Result<SeriesAnswer, Status> {
-        let client = StoreClient::new(self.served.channel.clone());
-        series(&mut client.max_decoding_message_size(1 << 30), request).await
+        series(&mut self.client(), request).await
     }
 }
 
