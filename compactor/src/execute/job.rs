@@ -23,7 +23,7 @@ use crate::source::{self, Feeds, Health, SourceBlock, Windows};
 /// Pieces that wait to be uploaded.
 const WAITING_PIECES: usize = 2;
 /// What the windows of all sources of a job share, if the budget has it.
-const READ_AHEAD_BYTES: u64 = 16 << 20;
+const READ_AHEAD_BYTES: u64 = 20 << 20;
 /// What each result takes beside its windows: pieces under way, and memory in which postings are sorted.
 const RESULT_BYTES: u64 = 8 << 20;
 /// The least budget in bytes: one job with one result, and the smallest windows of some twenty sources.

@@ -12,7 +12,7 @@ use sabre_tsdb::index::TOC_BYTES;
 use sabre_tsdb::meta::BlockMeta;
 
 use super::chunks::{ChunkReader, RandomReads, SegmentFile};
-use super::feed::{Feeds, Part};
+use super::feed::{Feeds, Part, STREAMED_WINDOW_BYTES};
 use super::health::HealthRules;
 use super::index::{IndexHead, SymbolCursor};
 use super::windows::{Window, corrupt};
@@ -189,6 +189,7 @@ impl OpenBlock {
                     file: INDEX_FILE.to_owned(),
                     object: 0,
                     range: self.head.needed(),
+                    is_whole: false,
                 };
                 feeds.add(bucket, id, vec![part], windows.index_bytes)
             }
@@ -197,6 +198,7 @@ impl OpenBlock {
             file: segment.file.clone(),
             object,
             range: 0..segment.size_bytes,
+            is_whole: true,
         });
         let chunks = feeds.add(bucket, id, parts.collect(), windows.chunks_bytes);
         let (random, service) = RandomReads::new(SharedBucket::clone(bucket), id);
@@ -229,13 +231,23 @@ pub(crate) struct Windows {
 const LEAST_WINDOW_BYTES: u64 = 64 << 10;
 const MOST_INDEX_WINDOW_BYTES: u64 = 512 << 10;
 const MOST_CHUNKS_WINDOW_BYTES: u64 = 4 << 20;
+/// What is left for the index at least where segments are fetched by one request each.
+const LEAST_INDEX_SHARE_BYTES: u64 = 128 << 10;
 /// Windows of a source in memory at once: of the index and of the chunks.
 const WINDOWS_EACH: u64 = super::feed::WINDOWS_PER_STREAM;
 
 impl Windows {
-    /// Shares `budget_bytes` among so many sources: chunks are most of what is read, so they get most of it.
+    /// Shares `budget_bytes` among so many sources. A segment is one request if its windows are large enough, and then
+    /// nothing is saved by larger ones: the index gets the rest. Else chunks, which are most of what is read, get most.
     pub(crate) fn share(budget_bytes: u64, sources: usize) -> Self {
         let each = budget_bytes / (sources.max(1) as u64).saturating_mul(WINDOWS_EACH);
+        let rest = each.saturating_sub(STREAMED_WINDOW_BYTES);
+        if rest >= LEAST_INDEX_SHARE_BYTES {
+            return Self {
+                index_bytes: rest.min(MOST_INDEX_WINDOW_BYTES),
+                chunks_bytes: STREAMED_WINDOW_BYTES,
+            };
+        }
         Self {
             index_bytes: (each / 8).clamp(LEAST_WINDOW_BYTES, MOST_INDEX_WINDOW_BYTES),
             chunks_bytes: (each / 8 * 7).clamp(LEAST_WINDOW_BYTES, MOST_CHUNKS_WINDOW_BYTES),
@@ -246,5 +258,42 @@ impl Windows {
     pub(crate) fn total_bytes(self, sources: usize) -> u64 {
         let each = self.index_bytes.saturating_add(self.chunks_bytes);
         each.saturating_mul(WINDOWS_EACH).saturating_mul(sources as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_stay_within_the_budget_unless_it_is_too_small_for_the_smallest() {
+        for budget_mib in [1, 2, 4, 8, 16, 24, 100] {
+            for sources in 1..100 {
+                let windows = Windows::share(budget_mib << 20, sources);
+                let least = Windows {
+                    index_bytes: LEAST_WINDOW_BYTES,
+                    chunks_bytes: LEAST_WINDOW_BYTES,
+                };
+                let most = (budget_mib << 20).max(least.total_bytes(sources));
+                // A window of the index may be at its least while that of chunks is not.
+                let slack = LEAST_WINDOW_BYTES * WINDOWS_EACH * sources as u64;
+                assert!(
+                    windows.total_bytes(sources) <= most + slack,
+                    "{budget_mib} {sources}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn up_to_eight_sources_have_segments_read_by_one_request_each() {
+        for sources in 1..20 {
+            let windows = Windows::share(20 << 20, sources);
+            assert_eq!(
+                windows.chunks_bytes >= STREAMED_WINDOW_BYTES,
+                sources <= 8,
+                "{sources}"
+            );
+        }
     }
 }

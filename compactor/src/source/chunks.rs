@@ -127,11 +127,10 @@ impl ChunkReader {
 
     fn read_here(&mut self, meta: &ChunkMeta, segment: u32, offset: u64) -> Result<SeriesChunk, BlockError> {
         loop {
-            let bytes = self.reader.shared_rest(offset);
-            match SeriesChunk::from_record(meta.mint, meta.maxt, &bytes, offset) {
+            let (window, start) = self.reader.shared(offset);
+            match SeriesChunk::from_window(meta.mint, meta.maxt, window, start, offset) {
                 Ok(chunk) => return Ok(chunk),
                 Err(error) => {
-                    drop(bytes);
                     let needed = self.needed(error, segment, offset)?;
                     if !self.reader.gather(offset, needed)? {
                         return Err(self.short(segment, offset, needed));

@@ -1,4 +1,4 @@
-//! Blocks read as they lie: index and chunk segments by ranges, in order, a little ahead of who reads them.
+//! Blocks read as they lie: the index by ranges, a chunk segment by one request, in order, a little ahead of who reads them.
 //!
 //! Fetching is async and belongs to the future that runs a compaction; reading is synchronous and belongs to the thread
 //! that merges. Between them are channels of one window each. So the memory of a source is a few windows, whatever its

@@ -79,47 +79,58 @@ impl WindowReader {
 
     /// What the window has from `offset` on, which [`WindowReader::seek`] found here.
     pub(crate) fn rest(&self, offset: u64) -> &[u8] {
-        let from = usize::try_from(offset.saturating_sub(self.current.offset)).unwrap_or(usize::MAX);
-        self.current.bytes.get(from..).unwrap_or_default()
+        self.current.from(offset)
     }
 
-    /// As [`WindowReader::rest`], sharing the memory of the window.
-    pub(crate) fn shared_rest(&self, offset: u64) -> Bytes {
-        let from = usize::try_from(offset.saturating_sub(self.current.offset)).unwrap_or(usize::MAX);
-        self.current.bytes.slice(from.min(self.current.bytes.len())..)
+    /// The bytes of the window, and where `offset` is among them.
+    pub(crate) fn shared(&self, offset: u64) -> (&Bytes, usize) {
+        (&self.current.bytes, self.current.place(offset))
     }
 
-    /// Makes the window start at `offset` and have at least `needed` bytes, if the object has. False if it ends before.
+    /// Makes the window have at least `needed` bytes from `offset` on, if the object has; it may start there then. False
+    /// if the object ends before.
+    ///
+    /// Only what lies across the border of two windows is copied, not what is behind.
     pub(crate) fn gather(&mut self, offset: u64, needed: u64) -> Result<bool, BlockError> {
-        let mut gathered: Option<BytesMut> = None;
+        if self.rest(offset).len() as u64 >= needed {
+            return Ok(true);
+        }
+        // What was gathered before may end within the window behind it.
+        let object = self.current.object;
+        let behind = |next: &mut Window| next.object == object && next.offset <= offset;
+        if let Some(next) = self.next.take_if(behind) {
+            self.current = next;
+        }
+        let mut gathered = BytesMut::from(self.rest(offset));
+        let is_whole = self.join(offset, needed, &mut gathered)?;
+        self.current.offset = offset;
+        self.current.bytes = gathered.freeze();
+        Ok(is_whole)
+    }
+
+    /// Adds to `gathered`, which is at `offset`, what follows it in the object, until it has `needed` bytes.
+    fn join(&mut self, offset: u64, needed: u64, gathered: &mut BytesMut) -> Result<bool, BlockError> {
         loop {
-            let have = gathered
-                .as_ref()
-                .map_or_else(|| self.rest(offset).len(), BytesMut::len);
-            if have as u64 >= needed {
-                break;
+            let missing = needed.saturating_sub(gathered.len() as u64);
+            if missing == 0 {
+                return Ok(true);
             }
-            let object = self.current.object;
-            match self.receive()? {
-                Some(window) if window.object == object => {
-                    let gathered = gathered.get_or_insert_with(|| BytesMut::from(self.rest(offset)));
-                    gathered.extend_from_slice(&window.bytes);
-                }
+            let window = match self.receive()? {
+                Some(window) if window.object == self.current.object => window,
                 other => {
                     self.next = other;
-                    self.keep(offset, gathered);
                     return Ok(false);
                 }
+            };
+            let from = offset.saturating_add(gathered.len() as u64);
+            let rest = window.from(from);
+            let taken = usize::try_from(missing)
+                .ok()
+                .and_then(|missing| rest.get(..missing));
+            gathered.extend_from_slice(taken.unwrap_or(rest));
+            if taken.is_some_and(|taken| taken.len() < rest.len()) {
+                self.next = Some(window);
             }
-        }
-        self.keep(offset, gathered);
-        Ok(true)
-    }
-
-    fn keep(&mut self, offset: u64, gathered: Option<BytesMut>) {
-        if let Some(gathered) = gathered {
-            self.current.offset = offset;
-            self.current.bytes = gathered.freeze();
         }
     }
 
@@ -139,9 +150,21 @@ impl Window {
     fn end(&self) -> u64 {
         self.offset.saturating_add(self.bytes.len() as u64)
     }
+
+    fn place(&self, offset: u64) -> usize {
+        usize::try_from(offset.saturating_sub(self.offset)).unwrap_or(usize::MAX)
+    }
+
+    /// What it has from `offset` on.
+    fn from(&self, offset: u64) -> &[u8] {
+        self.bytes.get(self.place(offset)..).unwrap_or_default()
+    }
 }
 
 /// The error for bytes that are not what the format says, in `file` of `block`.
 pub(crate) fn corrupt(block: BlockId, file: &str, corruption: Corruption) -> BlockError {
     BlockError::new(block, file, corruption)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,14 +31,26 @@ impl SeriesChunk {
     /// Takes the chunk that `bytes` start with, and verifies its checksum. `offset` is its place in the segment
     /// file, for errors. Nothing is copied; bytes behind the chunk do not matter.
     pub fn from_record(mint: i64, maxt: i64, bytes: &Bytes, offset: u64) -> Result<Self, RecordError> {
-        let record = read_record(bytes, offset)?;
+        Self::from_window(mint, maxt, bytes, 0, offset)
+    }
+
+    /// As [`Self::from_record`], of a chunk that begins at `start` in `window`, from which `offset` is its place in the
+    /// segment file still.
+    pub fn from_window(
+        mint: i64,
+        maxt: i64,
+        window: &Bytes,
+        start: usize,
+        offset: u64,
+    ) -> Result<Self, RecordError> {
+        let record = read_record(window.get(start..).unwrap_or_default(), offset)?;
         let (encoding, record_bytes) = (record.encoding, record.bytes.len());
         let data_start = record_bytes - record.data.len() - CRC_BYTES;
         Ok(Self {
             mint,
             maxt,
             encoding,
-            bytes: bytes.slice(..record_bytes),
+            bytes: window.slice(start..start + record_bytes),
             data_start,
         })
     }
