@@ -225,7 +225,7 @@ fn what_a_series_takes_is_told_before_it_is_decoded() {
     }
     assert_eq!(count, 4);
     // Two bytes each on the wire.
-    let empty = vec![0x12, 0].repeat(1000);
+    let empty = [0x12, 0].repeat(1000);
     assert!(weight::CHUNKED_SERIES.weigh(&empty).expect("valid") >= 1000 * size_of::<Chunk>());
 }
 
