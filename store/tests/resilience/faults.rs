@@ -3,19 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use sabre_objstore::{ErrorKind, MemoryBucket, RetryPolicy, Retrying, SharedBucket};
-use sabre_proto::thanos::{LabelValuesRequest, store_client::StoreClient};
+use sabre_proto::thanos::PartialResponseStrategy;
 use sabre_runtime::{budget::Budget, metrics::Registry};
 use sabre_store::{StoreConfig, StoreGateway};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 
 use crate::{
-    common::{NOW_MS, TestStore, start, start_with},
-    data::{SPAN_MS, Truth, block, everything, everything_or_warn, put, samples, truth},
+    common::{NOW_MS, TestStore, start_with},
+    data::{Truth, block, everything, everything_or_warn, put, samples, truth},
 };
 
 const SERIES: usize = 60;
 
-const FAULTS: [Fault; 8] = [
+pub(crate) const FAULTS: [Fault; 8] = [
     Fault::Error(ErrorKind::Unavailable),
     Fault::Error(ErrorKind::Timeout),
     Fault::Error(ErrorKind::AccessDenied),
@@ -28,6 +28,11 @@ const FAULTS: [Fault; 8] = [
 
 /// Blocks in memory, and a store of them whose requests can go wrong from now on.
 async fn store(retries: bool) -> (FaultBucket, TestStore, u64) {
+    store_of(retries, StoreConfig::new("").series_concurrency).await
+}
+
+/// The same, which answers so many calls at once.
+async fn store_of(retries: bool, concurrency: usize) -> (FaultBucket, TestStore, u64) {
     let memory = Arc::new(MemoryBucket::new("test"));
     put(&*memory, block(1, 0, 1, SERIES)).await;
     put(&*memory, block(2, 1, 1, SERIES).segment_bytes(40_000)).await;
@@ -42,14 +47,15 @@ async fn store(retries: bool) -> (FaultBucket, TestStore, u64) {
             Arc::new(Retrying::new(faulty.clone(), policy))
         }
     };
-    let store = start(bucket).await;
+    let budget = Budget::new(1 << 30, "--sabre.memory-budget");
+    let store = start_with(bucket, budget, |config| config.series_concurrency = concurrency).await;
     faulty.heal();
     let used = store.budget.usage().used_bytes;
     (faulty, store, used)
 }
 
 /// Whatever was held for a call is given back, if not at once then soon.
-async fn no_leak(store: &TestStore, before: u64, what: &str) {
+pub(crate) async fn no_leak(store: &TestStore, before: u64, what: &str) {
     for _ in 0..500 {
         if store.budget.usage().used_bytes <= before {
             return;
@@ -84,19 +90,21 @@ fn check(answer: &sabre_testkit::series::SeriesAnswer, truth: &Truth, what: &str
 async fn at_every_request_of_a_series_call() {
     let truth = truth(2, SERIES);
     let (mut runs, mut failed, mut warned) = (0, 0, 0);
-    for fault in FAULTS {
+    let asks = [everything(), everything_or_warn()];
+    for (fault, ask) in FAULTS
+        .iter()
+        .flat_map(|fault| asks.iter().map(move |ask| (*fault, ask)))
+    {
+        let strategy = ask.partial_response_strategy();
         for number in 0.. {
             let (faulty, store, before) = store(false).await;
             faulty.add(Rule::nth(number, fault));
-            let what = format!("{fault:?} at request {number}");
-            let ask = if number % 2 == 0 {
-                everything()
-            } else {
-                everything_or_warn()
-            };
-            match store.series(ask).await {
+            let what = format!("{strategy:?}, {fault:?} at request {number}");
+            match store.series(ask.clone()).await {
                 Ok(answer) => {
                     check(&answer, &truth, &what);
+                    let is_strict = strategy == PartialResponseStrategy::Abort;
+                    assert!(!is_strict || answer.warnings.is_empty(), "{what}");
                     warned += usize::from(!answer.warnings.is_empty());
                 }
                 Err(status) => {
@@ -120,7 +128,7 @@ async fn at_every_request_of_a_series_call() {
         }
     }
     eprintln!("{runs} runs with a fault at a request of a Series call: {failed} failed, {warned} warned");
-    assert!(runs >= 40 && failed > 0);
+    assert!(runs >= 80 && failed > 0);
 }
 
 /// Reading again does not help: what cannot be had is told, and what comes is true.
@@ -180,7 +188,7 @@ async fn faults_that_pass_are_not_noticed_behind_retries() {
 }
 
 /// Waits until a request stalls, and a little longer.
-async fn stalled(bucket: &FaultBucket) {
+pub(crate) async fn stalled(bucket: &FaultBucket) {
     while bucket.triggered() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -188,10 +196,11 @@ async fn stalled(bucket: &FaultBucket) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_request_holds_memory_only_as_long_as_its_caller_waits() {
+async fn a_call_that_is_given_up_at_any_request_gives_back_its_memory_and_its_place() {
     let mut runs = 0;
     for number in 0.. {
-        let (faulty, store, before) = store(false).await;
+        // The only place: the next call comes to its turn once it is free.
+        let (faulty, store, before) = store_of(false, 1).await;
         faulty.add(Rule::nth(number, Fault::Hang));
         let is_answered = tokio::select! {
             answer = store.series(everything()) => answer.is_ok(),
@@ -204,49 +213,10 @@ async fn a_stalled_request_holds_memory_only_as_long_as_its_caller_waits() {
         }
         assert!(!is_answered, "request {number} stalls and the call does not");
         runs += 1;
-        check(
-            &store.series(everything()).await.unwrap(),
-            &truth(2, SERIES),
-            "after a stall",
-        );
+        let again = tokio::time::timeout(Duration::from_secs(60), store.series(everything())).await;
+        check(&again.unwrap().unwrap(), &truth(2, SERIES), "after a stall");
     }
-    eprintln!("{runs} runs with a request that stalls");
-    assert!(runs > 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn at_every_request_of_a_label_call() {
-    let expected: Vec<String> = (0..SERIES).map(|n| format!("pod-{n:05}")).collect();
-    let mut runs = 0;
-    for fault in FAULTS {
-        for number in 0.. {
-            let (faulty, store, before) = store(false).await;
-            faulty.add(Rule::nth(number, fault));
-            let ask = LabelValuesRequest {
-                label: "pod".to_owned(),
-                end: 2 * SPAN_MS,
-                matchers: everything().matchers,
-                partial_response_strategy: everything().partial_response_strategy,
-                ..LabelValuesRequest::default()
-            };
-            let answer = StoreClient::new(store.served.channel.clone())
-                .label_values(ask)
-                .await;
-            if let Ok(answer) = answer {
-                assert_eq!(
-                    answer.into_inner().values,
-                    expected,
-                    "{fault:?} at request {number}"
-                );
-            }
-            no_leak(&store, before, "labels").await;
-            if faulty.triggered() == 0 {
-                break;
-            }
-            runs += 1;
-        }
-    }
-    eprintln!("{runs} runs with a fault at a request of a LabelValues call");
+    eprintln!("{runs} runs with a call that is given up");
     assert!(runs > 0);
 }
 

@@ -16,6 +16,7 @@ mod external;
 mod faults;
 mod gate;
 mod headers;
+mod label_faults;
 mod settings;
 mod succession;
 mod touched;
