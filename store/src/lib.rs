@@ -23,6 +23,7 @@ mod admission;
 mod aggregates;
 mod arrange;
 mod backoff;
+mod batch_width;
 mod block;
 mod block_set;
 mod blocks_api;

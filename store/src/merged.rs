@@ -1,5 +1,7 @@
 //! Merges the series of many blocks into batches that are fetched and sent together.
 
+use std::cmp::Ordering;
+
 use crate::{
     merge::LoserTree,
     partition::{GAP_BYTES, cost_bytes},
@@ -169,7 +171,11 @@ impl Merger {
     fn mend(&mut self) {
         let heads = &self.heads;
         let less = |a: usize, b: usize| match (heads.get(a), heads.get(b)) {
-            (Some(a), Some(b)) => a.goes_before(b),
+            (Some(head_a), Some(head_b)) => match head_a.compare(head_b) {
+                // Streams come in the order of time, so their chunks need not be sorted mostly.
+                Ordering::Equal => a < b,
+                order => order == Ordering::Less,
+            },
             _ => false,
         };
         match &mut self.tree {
@@ -194,10 +200,11 @@ impl Head {
         self.batch.picks(self.at)
     }
 
-    fn goes_before(&self, other: &Self) -> bool {
+    /// Streams that have ended come last.
+    fn compare(&self, other: &Self) -> Ordering {
         match (self.has_ended, other.has_ended) {
-            (false, false) => self.key() < other.key(),
-            (ended, other_ended) => !ended && other_ended,
+            (false, false) => self.key().cmp(other.key()),
+            (ended, other_ended) => ended.cmp(&other_ended),
         }
     }
 }

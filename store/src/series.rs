@@ -16,13 +16,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     admission::{self, Opened},
+    batch_width::{BATCHES_MIN_BYTES, BatchWidth},
     block::ServedBlock,
     context::CallContext,
     cpu,
     encode::{EncodeError, EncodeOptions, Encoder, Turn},
     error::RequestError,
     fetch::FetchedBatch,
-    merged::{MergeLimits, MergedBatch, Merger, Stop},
+    merged::{MergedBatch, Merger, Stop},
     metrics::StoreMetrics,
     picks::SeriesBatch,
     prefetch::{ChunkSource, prefetch},
@@ -34,24 +35,11 @@ use crate::{
     view::Selected,
 };
 
-/// Bytes of chunks in a batch.
-pub(crate) const BATCH_BYTES: u64 = 2 << 20;
-
-/// Bytes of keys and picks in a batch.
-const BATCH_KEY_BYTES: usize = 512 << 10;
-
-/// Most series in the first batch, which is sent as early as can be; later ones are as large as memory allows.
-const FIRST_BATCH_SERIES: usize = 64;
-
 /// More than this is not written where futures run.
 const INLINE_BYTES: usize = 512 << 10;
 
-/// Series that are merged before other tasks get their turn: some 200 µs.
-const STEPS: usize = 1000;
-
-/// Memory of a request besides its streams: a batch that is merged, one that is fetched, one that is encoded, and
-/// the frames of the last one on their way out.
-pub(crate) const REQUEST_MIN_BYTES: u64 = 4 * (BATCH_BYTES + BATCH_KEY_BYTES as u64);
+/// Memory of a request besides its streams.
+pub(crate) const REQUEST_MIN_BYTES: u64 = BATCHES_MIN_BYTES;
 
 /// A `Series` call that is about to be answered.
 #[derive(Debug)]
@@ -87,13 +75,14 @@ pub(crate) async fn answer(
         series_per_message: query.series_per_message,
     };
     let mut tasks = JoinSet::new();
-    let batches = start_merge(&mut tasks, opened, &query, &context);
+    let width = BatchWidth::default();
+    let batches = start_merge(&mut tasks, (opened, &width), &query, &context);
     let source = ChunkSource {
         blocks,
         skip_chunks: query.skip_chunks,
         context,
     };
-    let mut fetched = prefetch(&mut tasks, batches, source.clone());
+    let mut fetched = prefetch(&mut tasks, (batches, width), source.clone());
     let mut encoder = Encoder::new(options);
     while let Some(mut batch) = fetched.next().await? {
         loop {
@@ -155,7 +144,7 @@ pub(crate) type MergedReceiver = mpsc::Receiver<Result<MergedBatch, RequestError
 /// Starts the streams of all blocks and the merge of them.
 pub(crate) fn start_merge(
     tasks: &mut JoinSet<()>,
-    opened: Vec<Opened>,
+    (opened, width): (Vec<Opened>, &BatchWidth),
     query: &SeriesQuery,
     context: &CallContext,
 ) -> MergedReceiver {
@@ -187,7 +176,8 @@ pub(crate) fn start_merge(
         streams.push(receiver);
     }
     let (sender, receiver) = mpsc::channel(1);
-    let merge = merge(streams, query.limit, Arc::clone(&context.stats), sender.clone());
+    let stats = Arc::clone(&context.stats);
+    let merge = merge(streams, (query.limit, width.clone()), stats, sender.clone());
     tasks.spawn(async move {
         if let Err(error) = merge.await {
             // A receiver that has gone wants no error either.
@@ -200,17 +190,12 @@ pub(crate) fn start_merge(
 /// Merges the streams and sends batches.
 async fn merge(
     mut streams: Vec<mpsc::Receiver<Result<SeriesBatch, RequestError>>>,
-    limit: u64,
+    (limit, width): (u64, BatchWidth),
     stats: Arc<RequestStats>,
     out: mpsc::Sender<Result<MergedBatch, RequestError>>,
 ) -> Result<(), RequestError> {
     let mut merger = Merger::new(streams.len(), limit);
-    let mut limits = MergeLimits {
-        series: FIRST_BATCH_SERIES,
-        fetch_bytes: BATCH_BYTES,
-        memory_bytes: BATCH_KEY_BYTES,
-        steps: STEPS,
-    };
+    let mut limits = width.first_limits();
     let mut batch = MergedBatch::default();
     loop {
         let stop = merger.fill(&mut batch, limits);
@@ -244,7 +229,7 @@ async fn merge(
             }
             return Ok(());
         }
-        limits.series = usize::MAX;
+        limits = width.limits();
     }
 }
 
