@@ -51,10 +51,19 @@ pub struct SeriesFrameBuilder {
     handed_out: VecDeque<BytesMut>,
     /// Series lengths of the batch being written, kept to be computed once.
     series_lens: Vec<usize>,
+    /// Lengths of the chunks of the message being written, in their order.
+    chunk_lens: Vec<usize>,
 }
 
 /// Appends one `Series.labels` field to `out`: what [`SeriesParts::labels`] is a sequence of.
 pub fn encode_label(name: &str, value: &str, out: &mut Vec<u8>) {
+    if let Some((before_name, before_value)) = short_label(name, value) {
+        out.extend_from_slice(&before_name);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(&before_value);
+        out.extend_from_slice(value.as_bytes());
+        return;
+    }
     let field_len = |text: &str| {
         if text.is_empty() {
             0
@@ -67,6 +76,23 @@ pub fn encode_label(name: &str, value: &str, out: &mut Vec<u8>) {
     writer.bytes(LABEL_NAME, name.as_bytes());
     writer.bytes(LABEL_VALUE, value.as_bytes());
     writer.finish();
+}
+
+/// What goes before the name and before the value of a label all of whose lengths take one byte, as nearly all do.
+fn short_label(name: &str, value: &str) -> Option<([u8; 4], [u8; 2])> {
+    if name.is_empty() || value.is_empty() {
+        return None;
+    }
+    let (name_len, value_len) = (u8::try_from(name.len()).ok()?, u8::try_from(value.len()).ok()?);
+    let all = name_len.checked_add(value_len)?.checked_add(4)?;
+    if all >= 0x80 {
+        return None;
+    }
+    let key = wire::bytes_key;
+    Some((
+        [key(parts::SERIES_LABELS), all, key(LABEL_NAME), name_len],
+        [key(LABEL_VALUE), value_len],
+    ))
 }
 
 impl SeriesFrameBuilder {
@@ -115,11 +141,12 @@ impl SeriesFrameBuilder {
 
     /// Writes a message with one series.
     pub fn series(&mut self, series: &SeriesParts<'_>) -> Result<(), MessageTooLong> {
-        let series_len = series.encoded_len();
+        self.chunk_lens.clear();
+        let series_len = series.measure(&mut self.chunk_lens);
         self.start_message(bytes_field_len(series_len))?;
         let mut writer = Writer::new(&mut self.buffer);
         writer.key(RESPONSE_SERIES, series_len);
-        series.write(&mut writer);
+        series.write(&mut self.chunk_lens.iter(), &mut writer);
         writer.finish();
         Ok(())
     }
@@ -130,15 +157,18 @@ impl SeriesFrameBuilder {
             return Ok(());
         }
         self.series_lens.clear();
-        self.series_lens
-            .extend(batch.iter().map(SeriesParts::encoded_len));
+        self.chunk_lens.clear();
+        for series in batch {
+            self.series_lens.push(series.measure(&mut self.chunk_lens));
+        }
         let batch_len = self.series_lens.iter().map(|len| bytes_field_len(*len)).sum();
         self.start_message(bytes_field_len(batch_len))?;
         let mut writer = Writer::new(&mut self.buffer);
         writer.key(RESPONSE_BATCH, batch_len);
+        let mut chunk_lens = self.chunk_lens.iter();
         for (series, series_len) in batch.iter().zip(&self.series_lens) {
             writer.key(BATCH_SERIES, *series_len);
-            series.write(&mut writer);
+            series.write(&mut chunk_lens, &mut writer);
         }
         writer.finish();
         Ok(())

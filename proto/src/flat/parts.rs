@@ -143,10 +143,24 @@ impl SeriesParts<'_> {
         self.labels.len() + chunks
     }
 
-    pub(super) fn write(&self, writer: &mut Writer<'_, impl BufMut>) {
+    /// As [`Self::encoded_len`]; appends the length of each chunk to `chunk_lens`.
+    pub(super) fn measure(&self, chunk_lens: &mut Vec<usize>) -> usize {
+        let start = chunk_lens.len();
+        chunk_lens.extend(self.chunks.iter().map(ChunkParts::encoded_len));
+        let own_lens = chunk_lens.get(start..).unwrap_or_default();
+        let chunks: usize = own_lens.iter().map(|len| bytes_field_len(*len)).sum();
+        self.labels.len() + chunks
+    }
+
+    /// Writes what was measured; takes as many of `chunk_lens` as there are chunks.
+    pub(super) fn write<'l>(
+        &self,
+        chunk_lens: &mut impl Iterator<Item = &'l usize>,
+        writer: &mut Writer<'_, impl BufMut>,
+    ) {
         writer.data(self.labels);
-        for chunk in self.chunks {
-            writer.key(SERIES_CHUNKS, chunk.encoded_len());
+        for (chunk, len) in self.chunks.iter().zip(chunk_lens) {
+            writer.key(SERIES_CHUNKS, *len);
             chunk.write(writer);
         }
     }

@@ -72,6 +72,28 @@ fn a_buffer_is_written_again_once_its_reader_has_dropped_it() {
     assert!(builder.handed_out.len() <= REMEMBERED_BUFFERS);
 }
 
+#[test]
+fn labels_of_every_length_are_written_as_protobuf_libraries_do() {
+    let lengths = [
+        0, 1, 60, 61, 62, 63, 64, 122, 123, 124, 127, 128, 255, 256, 20_000,
+    ];
+    for (name, value) in lengths
+        .iter()
+        .flat_map(|n| lengths.iter().map(move |v| ("n".repeat(*n), "v".repeat(*v))))
+    {
+        let mut own = Vec::new();
+        encode_label(&name, &value, &mut own);
+        let lens = (name.len(), value.len());
+        let labels = vec![Label { name, value }];
+        let theirs = Series {
+            labels,
+            chunks: Vec::new(),
+        }
+        .encode_to_vec();
+        assert!(own == theirs, "{lens:?}");
+    }
+}
+
 fn any_chunk() -> impl Strategy<Value = Option<Chunk>> {
     let hash = prop_oneof![Just(0u64), any::<u64>()];
     let data = proptest::collection::vec(any::<u8>(), 0..200);

@@ -20,6 +20,11 @@ pub(super) struct Writer<'o, O: BufMut> {
     pending_len: usize,
 }
 
+/// The key of a field of bytes.
+pub(super) fn bytes_key(number: u8) -> u8 {
+    (number << 3) | LENGTH_DELIMITED
+}
+
 /// Returns how many bytes `value` takes as a varint.
 pub(super) fn varint_len(value: u64) -> usize {
     // 7 bits a byte: ceil(bits / 7) without a division, exact for 1 to 64 bits.
@@ -48,7 +53,7 @@ impl<'o, O: BufMut> Writer<'o, O> {
 
     /// Writes the key of field `number` and the length of the bytes that follow.
     pub(super) fn key(&mut self, number: u8, len: usize) {
-        self.varint_field((number << 3) | LENGTH_DELIMITED, len as u64);
+        self.varint_field(bytes_key(number), len as u64);
     }
 
     /// Writes a number field; nothing for zero.
