@@ -35,15 +35,10 @@ pub(crate) struct Contender {
 fn cli() -> Command {
     let series = Command::new("series")
         .about("Series over gRPC from a store gateway: the four rows of the design, and memory from a 5 MB to a 1 GB answer")
-        .arg(
-            Arg::new("program")
-                .help("NAME=BINARY of a store gateway with Thanos' arguments; more than one are compared")
-                .action(ArgAction::Append)
-                .default_value("sabre=target/release/sabre"),
-        )
+        .arg(programs("store gateway"))
         .arg(thanos())
-        .arg(Arg::new("work").long("work").help("Folder that keeps the data").value_parser(value_parser!(PathBuf)).required(true))
-        .arg(Arg::new("pods").long("pods").help("Size of the data: 61 series a pod").value_parser(value_parser!(u32)).default_value("400"))
+        .arg(work())
+        .arg(pods())
         .arg(
             Arg::new("frame")
                 .long("frame-bytes")
@@ -72,12 +67,7 @@ fn cli() -> Command {
         );
     let sidecar_idle = Command::new("sidecar-idle")
         .about("Memory of a sidecar that has nothing to do, beside a real Prometheus")
-        .arg(
-            Arg::new("program")
-                .help("NAME=BINARY of a sidecar with Thanos' arguments; more than one are compared")
-                .action(ArgAction::Append)
-                .default_value("sabre=target/release/sabre"),
-        )
+        .arg(programs("sidecar"))
         .arg(thanos())
         .arg(
             Arg::new("prometheus")
@@ -86,13 +76,7 @@ fn cli() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .default_value("prometheus"),
         )
-        .arg(
-            Arg::new("work")
-                .long("work")
-                .help("Folder that keeps the data")
-                .value_parser(value_parser!(PathBuf))
-                .required(true),
-        )
+        .arg(work())
         .arg(
             Arg::new("seconds")
                 .long("seconds")
@@ -102,12 +86,7 @@ fn cli() -> Command {
         );
     let compact = Command::new("compact")
         .about("The rows of the compactor: compaction, penalty, downsampling; sparse for memory by the number of series")
-        .arg(
-            Arg::new("program")
-                .help("NAME=BINARY with Thanos' arguments; more than one are compared")
-                .action(ArgAction::Append)
-                .default_value("sabre=target/release/sabre"),
-        )
+        .arg(programs("compactor"))
         .arg(
             Arg::new("row")
                 .long("row")
@@ -115,58 +94,18 @@ fn cli() -> Command {
                 .value_parser(compact::Row::NAMES)
                 .required(true),
         )
-        .arg(
-            Arg::new("work")
-                .long("work")
-                .help("Folder that keeps the data")
-                .value_parser(value_parser!(PathBuf))
-                .required(true),
-        )
-        .arg(
-            Arg::new("pods")
-                .long("pods")
-                .help("Size of the data: 61 series a pod")
-                .value_parser(value_parser!(u32))
-                .default_value("400"),
-        );
+        .arg(work())
+        .arg(pods());
     let query = Command::new("query")
         .about("PromQL over HTTP from a querier before a store gateway: time, CPU and memory of both")
-        .arg(
-            Arg::new("program")
-                .help("NAME=BINARY with Thanos' arguments; more than one are compared")
-                .action(ArgAction::Append)
-                .default_value("sabre=target/release/sabre"),
-        )
-        .arg(
-            Arg::new("work")
-                .long("work")
-                .help("Folder that keeps the data")
-                .value_parser(value_parser!(PathBuf))
-                .required(true),
-        )
-        .arg(
-            Arg::new("pods")
-                .long("pods")
-                .help("Size of the data: 61 series a pod")
-                .value_parser(value_parser!(u32))
-                .default_value("400"),
-        );
+        .arg(programs("store gateway and querier"))
+        .arg(work())
+        .arg(pods());
     let store_start = Command::new("store-start")
         .about("How a store gateway starts on a bucket of many tiny blocks: requests and seconds, from nothing and from disk")
-        .arg(
-            Arg::new("program")
-                .help("NAME=BINARY of a store gateway with Thanos' arguments; more than one are compared")
-                .action(ArgAction::Append)
-                .default_value("sabre=target/release/sabre"),
-        )
+        .arg(programs("store gateway"))
         .arg(thanos())
-        .arg(
-            Arg::new("work")
-                .long("work")
-                .help("Folder that keeps the data")
-                .value_parser(value_parser!(PathBuf))
-                .required(true),
-        )
+        .arg(work())
         .arg(
             Arg::new("blocks")
                 .long("blocks")
@@ -182,6 +121,31 @@ fn cli() -> Command {
         .subcommand(store_start)
         .subcommand(compact)
         .subcommand(query)
+}
+
+fn programs(what: &str) -> Arg {
+    Arg::new("program")
+        .help(format!(
+            "NAME=BINARY of a {what} with Thanos' arguments; more than one are compared"
+        ))
+        .action(ArgAction::Append)
+        .default_value("sabre=target/release/sabre")
+}
+
+fn work() -> Arg {
+    Arg::new("work")
+        .long("work")
+        .help("Folder that keeps the data")
+        .value_parser(value_parser!(PathBuf))
+        .required(true)
+}
+
+fn pods() -> Arg {
+    Arg::new("pods")
+        .long("pods")
+        .help("Size of the data: 61 series a pod")
+        .value_parser(value_parser!(u32))
+        .default_value("400")
 }
 
 fn thanos() -> Arg {
