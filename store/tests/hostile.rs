@@ -34,11 +34,11 @@ const SMALL_REFUSALS: usize = 5;
 
 const BLOCKS: u8 = 6;
 const SERIES: usize = 96;
-const CHUNKS: usize = 8;
-const CHUNK_BYTES: usize = 8 << 10;
+const CHUNKS: usize = 5;
+const CHUNK_BYTES: usize = 12 << 10;
 const SPAN_MS: i64 = 1_000_000;
 
-/// What each hostile one is answered: 36 MiB.
+/// What each hostile one is answered: 33 MiB.
 const ALL: Sum = Sum {
     chunks: BLOCKS as usize * SERIES * CHUNKS,
     bytes: BLOCKS as usize * SERIES * CHUNKS * CHUNK_BYTES,
