@@ -36,7 +36,7 @@ async fn windows(
     part: Part,
     window_bytes: u64,
 ) -> (Vec<Window>, Option<BlockError>) {
-    let shared: SharedBucket = bucket.clone();
+    let shared: SharedBucket = Arc::<FaultBucket>::clone(bucket);
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = async {
         let mut windows = Vec::new();
@@ -148,7 +148,7 @@ async fn small_pieces_are_gathered_and_large_ones_handed_on() {
 async fn a_reader_that_is_gone_ends_the_fetching() {
     let block = BlockId::default();
     let (bucket, bytes) = bucket(block, 4 * MIB).await;
-    let shared: SharedBucket = bucket.clone();
+    let shared: SharedBucket = Arc::<FaultBucket>::clone(&bucket);
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     feed(
