@@ -21,6 +21,7 @@ use crate::execute::{JobContext, JobOptions};
 use crate::leftovers;
 use crate::look::Looked;
 use crate::metrics::CompactorMetrics;
+use crate::pass::Proving;
 use crate::plan::{BlockInfo, CompactionPlan, Group, Policy};
 use crate::quarantine::{Quarantine, Work};
 use crate::status::Board;
@@ -78,6 +79,8 @@ pub struct Compactor {
     pub(crate) overlaps: Mutex<BTreeMap<String, Vec<BlockId>>>,
     /// What the looks at the bucket found.
     pub(crate) looked: Mutex<Looked>,
+    /// What is remembered of aggregates that are to be proven.
+    pub(crate) proving: tokio::sync::Mutex<Proving>,
     /// Whether the process was told to stop at an error, and did.
     pub(crate) has_halted: AtomicBool,
     /// Whether this process has gone through all of its work once, and so knows again which blocks are broken.
@@ -190,6 +193,7 @@ impl Compactor {
             quarantine: Mutex::default(),
             overlaps: Mutex::default(),
             looked: Mutex::default(),
+            proving: tokio::sync::Mutex::default(),
             has_halted: AtomicBool::new(false),
             has_passed: AtomicBool::new(false),
             ids: Mutex::default(),

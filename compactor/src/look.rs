@@ -179,6 +179,8 @@ impl Compactor {
             never_downsampled,
             not_retained: unread.collect(),
             not_relied_on,
+            marked_no_compact: marks.no_compact.keys().copied().collect(),
+            marked_for_deletion: marks.deletion.keys().copied().collect(),
             holds_aggregates: self.may_be_read_soon(view, &unplaced),
             holds_gaps: !unplaced.is_empty(),
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::metrics::gauge;
-use crate::plan::{self, BlockInfo, groups, plan_downsampling, todo};
+use crate::plan::{self, BlockInfo, plan_downsampling, planned_groups, todo};
 use crate::status::RunningStatus;
 
 /// How often bars move.
@@ -26,7 +26,12 @@ impl Compactor {
         let view = self.sync().await?;
         let policy = &self.config.policy;
         let restraint = self.restraint(&view);
-        let groups = groups(&BlockInfo::with_incomplete(&view), restraint.holds_gaps);
+        let groups = planned_groups(
+            &BlockInfo::with_incomplete(&view),
+            &restraint,
+            policy,
+            self.now_ms(),
+        );
         let left = todo(&groups, &restraint.not_compacted, policy);
         self.metrics.todo_compactions.set(gauge(left.compactions));
         self.metrics.todo_blocks.set(gauge(left.compaction_blocks));

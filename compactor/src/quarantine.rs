@@ -11,6 +11,12 @@ const FIRST_PAUSE_MS: i64 = 5 * 60_000;
 /// The longest pause, in milliseconds.
 const LONGEST_PAUSE_MS: i64 = 24 * 3_600_000;
 
+/// How long a block is left alone after it was found broken, or could not be read, so many times in a row, in milliseconds.
+pub(crate) fn pause_ms(times: u32) -> i64 {
+    let doubled = FIRST_PAUSE_MS.checked_shl(times.saturating_sub(1).min(32));
+    doubled.unwrap_or(LONGEST_PAUSE_MS).min(LONGEST_PAUSE_MS)
+}
+
 /// What a block is kept out of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,8 +57,7 @@ impl Quarantine {
             is_settled: false,
         });
         entry.found = entry.found.saturating_add(1);
-        let doubled = FIRST_PAUSE_MS.checked_shl(entry.found.saturating_sub(1).min(32));
-        let pause_ms = doubled.unwrap_or(LONGEST_PAUSE_MS).min(LONGEST_PAUSE_MS);
+        let pause_ms = pause_ms(entry.found);
         entry.until_ms = now_ms.saturating_add(pause_ms);
         tracing::error!(
             %block,

@@ -13,4 +13,6 @@ mod planning;
 mod proving;
 mod running;
 mod serving;
+mod short;
+mod sizes;
 mod unclear;

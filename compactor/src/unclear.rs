@@ -8,7 +8,7 @@ use sabre_block::fetcher::PartialReason;
 use sabre_model::BlockId;
 use serde::Serialize;
 
-use crate::plan::is_meta_listed;
+use crate::plan::{is_meta_listed, sources_of};
 
 /// A block that could not be read for so long, in milliseconds, is for an operator to look at, and is waited for no more.
 pub(crate) const PATIENCE_MS: i64 = 15 * 60_000;
@@ -116,7 +116,9 @@ pub(crate) fn unclear(view: &View, before: &AllUnclear, now_ms: i64) -> AllUncle
 }
 
 /// The blocks of which only the name is known: each may belong into any gap of any group, and may hold the aggregate of any
-/// raw block. When it was made says little of that, as clocks and names may be wrong.
+/// raw block. When it was made says little of that, as clocks and names may be wrong. Nor does what this process may have read of
+/// it before: a `meta.json` is read again only when somebody replaced it, and he may have had a reason. Retention of what has its
+/// aggregates waits for none of them.
 ///
 /// One that is among the sources of raw data which is there to stay is in its place already, and one that is marked for
 /// deletion comes to none. That an aggregate was made of it says nothing of where its own samples are.
@@ -136,7 +138,7 @@ pub(crate) fn unplaced(view: &View) -> BTreeSet<BlockId> {
     for meta in &view.metas {
         let may_go = is_marked(meta.ulid) || view.failures.contains_key(&meta.ulid);
         if meta.resolution_ms() == 0 && !may_go {
-            for source in &meta.compaction.sources {
+            for source in sources_of(meta) {
                 nameless.remove(source);
             }
         }

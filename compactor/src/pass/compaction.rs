@@ -17,7 +17,7 @@ use crate::execute::{Compacted, Compaction, compact};
 use crate::merge::{JobError, JobProgress};
 use crate::metrics::CompactorMetrics;
 use crate::plan::{
-    BlockInfo, CompactionPlan, Group, GroupPlan, Restraint, due_from_result, groups, plan_group,
+    BlockInfo, CompactionPlan, Group, GroupPlan, Restraint, due_from_result, plan_group, planned_groups,
 };
 use crate::quarantine::Work;
 use crate::source::Health;
@@ -69,7 +69,7 @@ impl Compactor {
             let tidied = first_error(self.delete_marked(&view).await, self.collect_garbage(&view).await);
             let blocks = BlockInfo::with_incomplete(&view);
             let restraint = self.restraint(&view);
-            let groups: Vec<Group> = groups(&blocks, restraint.holds_gaps);
+            let groups = planned_groups(&blocks, &restraint, &self.config.policy, self.now_ms());
             self.forget_overlaps_of_others(&view, &groups);
             self.board.show_groups(&groups);
             let pending = groups

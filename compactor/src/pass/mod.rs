@@ -8,3 +8,5 @@ mod iteration;
 mod marking;
 mod proving;
 mod retention;
+
+pub(crate) use proving::Proving;

@@ -1,6 +1,6 @@
 //! Aggregates that marks keep out of all work: nothing else would find out that they are broken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sabre_block::View;
@@ -12,18 +12,47 @@ use crate::compactor::Compactor;
 use crate::error::{Class, PassError};
 use crate::execute::verify_block;
 use crate::plan::{self, Kept};
-use crate::quarantine::Work;
+use crate::quarantine::{Work, pause_ms};
+
+/// What is remembered of aggregates that are to be proven. Who holds it reads them: the loops of the process never read the
+/// same blocks at once.
+#[derive(Debug, Default)]
+pub(crate) struct Proving {
+    /// Aggregates that could not be read: how often, and when they are tried again, in milliseconds since the epoch.
+    unread: BTreeMap<BlockId, (u32, i64)>,
+}
+
+impl Proving {
+    /// Leaves a block alone that could not be read: for ever longer.
+    fn pause(&mut self, block: BlockId, now_ms: i64) {
+        let (times, until_ms) = self.unread.entry(block).or_insert((0, now_ms));
+        *times = times.saturating_add(1);
+        *until_ms = now_ms.saturating_add(pause_ms(*times));
+    }
+
+    fn is_paused(&self, block: BlockId, now_ms: i64) -> bool {
+        let paused = self.unread.get(&block);
+        paused.is_some_and(|(_, until_ms)| *until_ms > now_ms)
+    }
+}
 
 impl Compactor {
     /// Reads the aggregates that somebody marked, to the last sample, where finer data would go because they are there. One
     /// that is sound is not read again by this process; one that is not stands for nothing, and is read again with back-off.
+    ///
+    /// One that cannot be read is tried again with back-off as well. While another loop of this process reads such blocks
+    /// nothing is done: finer data waits for what it finds.
     ///
     /// Returns whether any was read.
     ///
     /// # Errors
     /// Those that could not be read: they stand for nothing until they are.
     pub(super) async fn prove_aggregates(&self, view: &View) -> Result<bool, PassError> {
+        let Ok(mut proving) = self.proving.try_lock() else {
+            return Ok(false);
+        };
         let unproven = self.unproven(view);
+        proving.unread.retain(|block, _| unproven.contains(block));
         if unproven.is_empty() {
             return Ok(false);
         }
@@ -33,7 +62,7 @@ impl Compactor {
         let mut paused = self.avoided(Work::Compaction);
         paused.extend(self.avoided(Work::Downsampling));
         for meta in waited_for(view, &kept, &unproven) {
-            if paused.contains(&meta.ulid) {
+            if paused.contains(&meta.ulid) || proving.is_paused(meta.ulid, self.now_ms()) {
                 continue;
             }
             any = true;
@@ -46,7 +75,10 @@ impl Compactor {
                 Err(found) if matches!(Class::of(&found), Class::Suspect(_)) => {
                     self.set_apart(meta.ulid, Work::Compaction, found.to_string());
                 }
-                Err(error) => outcome = first_error(outcome, Err(PassError::Retry(error.to_string()))),
+                Err(error) => {
+                    proving.pause(meta.ulid, self.now_ms());
+                    outcome = first_error(outcome, Err(PassError::Retry(error.to_string())));
+                }
             }
         }
         outcome.map(|()| any)

@@ -7,7 +7,7 @@ use super::iteration::first_error;
 use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::metrics::gauge;
-use crate::plan::{BlockInfo, RetentionPlan, groups, retention_of};
+use crate::plan::{RetentionPlan, retention_of};
 
 impl Compactor {
     /// Marks the blocks that are past their retention, except those from which an aggregate is still due.
@@ -46,7 +46,6 @@ impl Compactor {
     /// What retention says of a view.
     pub(crate) fn plan_retention(&self, view: &View) -> RetentionPlan {
         let restraint = self.restraint(view);
-        let groups = groups(&BlockInfo::with_incomplete(view), restraint.holds_gaps);
-        retention_of(view, &groups, &restraint, &self.config.policy, self.now_ms())
+        retention_of(view, &restraint, &self.config.policy, self.now_ms())
     }
 }

@@ -22,7 +22,7 @@ pub enum MarkReason {
 pub enum Action {
     /// Blocks become one.
     Compact {
-        /// The group.
+        /// The group, as people know it.
         group: String,
         /// The blocks.
         plan: CompactionPlan,
@@ -33,7 +33,7 @@ pub enum Action {
     MarkNoCompact(NewMark),
     /// Blocks that overlap are left alone.
     LeaveOverlap {
-        /// The group.
+        /// The group, as people know it.
         group: String,
         /// The blocks.
         overlap: Overlap,

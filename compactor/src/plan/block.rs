@@ -63,15 +63,6 @@ impl BlockInfo {
     }
 }
 
-/// The blocks that the data of a block came from. One that names none, as its `meta.json` was edited by hand, counts as its own
-/// source: so what is made of it can be told from what is made of others.
-pub(crate) fn sources_of(meta: &BlockMeta) -> &[BlockId] {
-    match meta.compaction.sources.as_slice() {
-        [] => std::slice::from_ref(&meta.ulid),
-        named => named,
-    }
-}
-
 fn sizes_of_meta(meta: &BlockMeta) -> (u64, u64) {
     let files = meta.thanos.iter().flat_map(|thanos| &thanos.files);
     let (mut index, mut all) = (0, 0_u64);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sabre_block::{View, filter, filter::State};
+use sabre_block::View;
+use sabre_block::filter::{self, State, sources_of};
 use sabre_model::{BlockId, Labels};
 use sabre_objstore::PendingUpload;
 use sabre_tsdb::meta::BlockMeta;
@@ -65,8 +66,7 @@ pub fn plan_cleaning(
 /// Blocks that others make superfluous and that have no deletion mark yet.
 ///
 /// What makes them so must be there to stay: a block of the same resolution and labels that has all their sources, has no
-/// deletion mark itself, has all its files, could be looked at, and is none of `doubted`, which are those found broken. A
-/// block that names no sources is never superfluous: nothing says where its data is.
+/// deletion mark itself, has all its files, could be looked at, and is none of `doubted`, which are those found broken.
 pub fn plan_garbage(view: &View, doubted: &BTreeSet<BlockId>) -> Vec<BlockId> {
     let is_sure = |meta: &&Arc<BlockMeta>| {
         let block = meta.ulid;
@@ -76,18 +76,18 @@ pub fn plan_garbage(view: &View, doubted: &BTreeSet<BlockId>) -> Vec<BlockId> {
     let mut coverers: HashMap<(i64, Labels), Vec<HashSet<BlockId>>> = HashMap::new();
     if !view.duplicates.is_empty() {
         for meta in view.metas.iter().filter(is_sure) {
-            let sources = meta.compaction.sources.iter().copied();
+            let sources = sources_of(meta).iter().copied();
             let of_group = coverers.entry((meta.resolution_ms(), meta.ext_labels()));
             of_group.or_default().push(sources.collect());
         }
     }
     let mut garbage = Vec::new();
     for meta in &view.duplicates {
-        let sources = &meta.compaction.sources;
+        let sources = sources_of(meta);
         let of_group = coverers.get(&(meta.resolution_ms(), meta.ext_labels()));
         let mut of_group = of_group.into_iter().flatten();
         let is_covered = of_group.any(|held| sources.iter().all(|source| held.contains(source)));
-        if is_covered && !sources.is_empty() && !view.marks.deletion.contains_key(&meta.ulid) {
+        if is_covered && !view.marks.deletion.contains_key(&meta.ulid) {
             garbage.push(meta.ulid);
         }
     }

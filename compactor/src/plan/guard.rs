@@ -1,7 +1,8 @@
 //! The plan of a group: the ladder, with what must not be done taken out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
+use sabre_block::filter::sources_of;
 use sabre_model::BlockId;
 use sabre_tsdb::meta::NoCompactReason;
 
@@ -94,19 +95,19 @@ pub fn plan_group(group: &Group, excluded: &BTreeSet<BlockId>, policy: &Policy) 
         plan.overlaps = take_overlaps_out(group, &mut excluded);
     }
     loop {
-        let candidates: Vec<Candidate<'_>> = group
-            .blocks
-            .iter()
-            .map(|block| Candidate {
-                block,
-                is_excluded: excluded.contains(&block.id()),
-            })
-            .collect();
+        let candidates = candidates(group, &excluded);
         let sources = ladder::next(&candidates, &policy.ranges_ms, group.holds_gaps);
         if sources.is_empty() {
             return plan;
         }
         let is_vertical = !ladder::overlapping_run(&sources).is_empty();
+        if !is_vertical {
+            let cut_off = without_aggregate(&sources, &group.coarser);
+            if !cut_off.is_empty() {
+                excluded.extend(cut_off);
+                continue;
+            }
+        }
         let mut marks =
             too_large_index(&sources, policy.max_index_bytes).map_or_else(Vec::new, |mark| vec![mark]);
         if marks.is_empty() && is_vertical && !policy.merges_aggregates {
@@ -121,6 +122,51 @@ pub fn plan_group(group: &Group, excluded: &BTreeSet<BlockId>, policy: &Policy) 
         }
         excluded.extend(marks.iter().map(|mark| mark.block));
         plan.marks.append(&mut marks);
+    }
+}
+
+/// The blocks of a group by begin, and in their places what is still to be made of finer ones, except beyond the newest block.
+fn candidates<'a>(group: &'a Group, excluded: &BTreeSet<BlockId>) -> Vec<Candidate<'a>> {
+    let mut candidates: Vec<Candidate<'_>> = group
+        .blocks
+        .iter()
+        .map(|block| Candidate {
+            block,
+            is_excluded: excluded.contains(&block.id()),
+        })
+        .collect();
+    let newest = group.blocks.last().map(|block| block.meta.min_time);
+    let within = group.awaited.iter();
+    let within = within.filter(|block| newest.is_some_and(|newest| block.meta.min_time < newest));
+    candidates.extend(within.map(|block| Candidate {
+        block,
+        is_excluded: true,
+    }));
+    candidates.sort_by_key(|candidate| (candidate.block.meta.min_time, candidate.block.id()));
+    candidates
+}
+
+/// The sources that have no aggregate yet, where what is made of all would overlap one that is there: retention took some of
+/// what that one was made of away. Such sources are downsampled without the others.
+fn without_aggregate(sources: &[&BlockInfo], coarser: &[BlockInfo]) -> Vec<BlockId> {
+    let held: HashSet<&BlockId> = coarser.iter().flat_map(|block| sources_of(&block.meta)).collect();
+    let is_held = |block: &&BlockInfo| sources_of(&block.meta).iter().all(|source| held.contains(source));
+    let missing: Vec<BlockId> = (sources.iter().filter(|block| !is_held(block)))
+        .map(|block| block.id())
+        .collect();
+    if missing.len() == sources.len() {
+        return Vec::new();
+    }
+    let own: HashSet<&BlockId> = sources.iter().flat_map(|block| sources_of(&block.meta)).collect();
+    let begin = sources.iter().map(|block| block.meta.min_time).min().unwrap_or(0);
+    let end = sources.iter().map(|block| block.meta.max_time).max().unwrap_or(0);
+    let is_in_the_way = |other: &BlockInfo| {
+        let overlaps = other.meta.min_time < end && begin < other.meta.max_time;
+        overlaps && !sources_of(&other.meta).iter().all(|source| own.contains(source))
+    };
+    match coarser.iter().any(is_in_the_way) {
+        true => missing,
+        false => Vec::new(),
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Restraint {
     /// they should have, not clear, or kept out of work by somebody and not read since. No raw data goes because they hold
     /// its aggregate.
     pub not_relied_on: BTreeSet<BlockId>,
+    /// Blocks that a mark keeps out of compaction.
+    pub marked_no_compact: BTreeSet<BlockId>,
+    /// Blocks that are marked for deletion.
+    pub marked_for_deletion: BTreeSet<BlockId>,
     /// Whether nothing is downsampled for the time being: a block that could not be read just now may be the result.
     pub holds_aggregates: bool,
     /// Whether gaps may be where a block belongs of which nothing is known: see [`Group`](super::Group).

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sabre_block::filter::sources_of;
 use sabre_model::BlockId;
 use sabre_tsdb::meta::{BlockMeta, NoCompactReason};
 
-use super::block::{BlockInfo, sources_of};
+use super::block::BlockInfo;
 use super::group::Group;
 use super::guard::{CompactionPlan, GroupPlan, NewMark, Overlap, plan_group};
 use super::policy::Policy;
@@ -37,13 +38,23 @@ pub struct Todo {
 
 /// Plans a group again and again, with made-up results in the place of sources.
 pub fn simulate(group: &Group, excluded: &BTreeSet<BlockId>, policy: &Policy) -> Simulated {
+    simulate_from(0, group, excluded, policy)
+}
+
+/// The same, with the names of results from number `first` on: no other block may have one of them.
+pub(super) fn simulate_from(
+    first: u64,
+    group: &Group,
+    excluded: &BTreeSet<BlockId>,
+    policy: &Policy,
+) -> Simulated {
     let mut group = group.clone();
     let mut excluded = excluded.clone();
     let mut became: BTreeMap<BlockId, BlockId> = BTreeMap::new();
     let originals: Vec<BlockId> = group.blocks.iter().map(BlockInfo::id).collect();
     let mut simulated = Simulated::default();
     // Every step takes a block away or a mark of deletions off one: it ends.
-    for step in 0.. {
+    for step in first.. {
         let GroupPlan {
             compaction,
             marks,
@@ -51,7 +62,7 @@ pub fn simulate(group: &Group, excluded: &BTreeSet<BlockId>, policy: &Policy) ->
         } = plan_group(&group, &excluded, policy);
         excluded.extend(marks.iter().map(|mark| mark.block));
         simulated.marks.extend(marks);
-        if step == 0 {
+        if step == first {
             simulated.overlaps = overlaps;
         }
         let Some(plan) = compaction else { break };
@@ -126,6 +137,16 @@ pub(super) fn virtual_result(plan: &CompactionPlan, step: u64) -> BlockInfo {
 
 /// The year 10889, the last that a name can tell.
 const VIRTUAL_TIME_MS: u64 = 0xffff_0000_0000;
+
+/// The first number of a name that none of the blocks has.
+pub(super) fn first_free(blocks: &[BlockInfo]) -> u64 {
+    let planned = blocks
+        .iter()
+        .map(BlockInfo::id)
+        .filter(|block| is_planned(*block));
+    let numbers = planned.map(|block| block.time_ms().cast_unsigned().saturating_sub(VIRTUAL_TIME_MS));
+    numbers.max().map_or(0, |number| number.saturating_add(1))
+}
 
 /// Whether a name is that of a block that is only planned.
 pub(super) fn is_planned(block: BlockId) -> bool {

@@ -6,6 +6,7 @@ use sabre_model::{BlockId, duration::format_model, size::format_bytes, time::for
 use super::action::{Action, MarkReason};
 use super::block::BlockInfo;
 use super::cleaning::PARTIAL_UPLOAD_AGE_MS;
+use super::group::resolution_name;
 use super::simulate::is_planned;
 
 /// Of many blocks the first few are named.
@@ -91,8 +92,8 @@ fn row(action: &Action, now_ms: i64) -> Row {
             why: format!(
                 "{} of data at {} have no data at {}",
                 format_model(plan.block.range_ms()),
-                resolution(plan.block.meta.resolution_ms()),
-                resolution(plan.to_ms)
+                resolution_name(plan.block.meta.resolution_ms()),
+                resolution_name(plan.to_ms)
             ),
             when: now(),
             size_bytes: plan.block.size_bytes,
@@ -102,7 +103,7 @@ fn row(action: &Action, now_ms: i64) -> Row {
             blocks: kept.block.id().to_string(),
             why: format!(
                 "past its retention, but its data at {} is still due",
-                resolution(kept.waits_for_ms)
+                resolution_name(kept.waits_for_ms)
             ),
             when: "until downsampled".to_owned(),
             size_bytes: kept.block.size_bytes,
@@ -193,12 +194,5 @@ fn name(block: BlockId) -> String {
     match is_planned(block) {
         true => "(result of an earlier row)".to_owned(),
         false => block.to_string(),
-    }
-}
-
-fn resolution(resolution_ms: i64) -> String {
-    match resolution_ms {
-        0 => "full resolution".to_owned(),
-        ms => format_model(ms),
     }
 }

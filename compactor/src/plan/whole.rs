@@ -10,11 +10,11 @@ use super::action::{Action, MarkReason};
 use super::block::BlockInfo;
 use super::cleaning::{plan_cleaning, plan_garbage};
 use super::downsample::plan_downsampling;
-use super::group::{Group, groups};
+use super::group::planned_groups;
 use super::policy::Policy;
 use super::restraint::Restraint;
 use super::retention::retention_of;
-use super::simulate::{is_size_mark, simulate};
+use super::simulate::{first_free, is_size_mark, simulate_from};
 
 /// What planning looks at.
 #[derive(Debug)]
@@ -58,17 +58,18 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
         });
     }
     let blocks = BlockInfo::with_incomplete(view);
-    let groups = groups(&blocks, input.restraint.holds_gaps);
+    let groups = planned_groups(&blocks, input.restraint, policy, now_ms);
     let mut final_blocks = Vec::new();
     for group in &groups {
-        let simulated = simulate(group, &input.restraint.not_compacted, policy);
+        let first = first_free(&final_blocks);
+        let simulated = simulate_from(first, group, &input.restraint.not_compacted, policy);
         actions.extend(simulated.marks.into_iter().map(Action::MarkNoCompact));
         for overlap in simulated.overlaps {
-            let group = group.key.clone();
+            let group = group.title();
             actions.push(Action::LeaveOverlap { group, overlap });
         }
         for (step, plan) in simulated.compactions.into_iter().enumerate() {
-            let group = group.key.clone();
+            let group = group.title();
             actions.push(Action::Compact { group, plan, step });
         }
         final_blocks.extend(simulated.blocks);
@@ -77,12 +78,12 @@ pub fn plan_all(input: &PlanInput<'_>) -> Vec<Action> {
     final_blocks.retain(|block| !view.incomplete_metas.iter().any(|meta| meta.ulid == block.id()));
     let due = plan_downsampling(&final_blocks, input.restraint, policy, now_ms);
     actions.extend(due.into_iter().map(Action::Downsample));
-    actions.extend(retention(input, &groups));
+    actions.extend(retention(input));
     actions.extend(cleaning(view, pending, own, policy, now_ms));
     actions
 }
 
-fn retention(input: &PlanInput<'_>, groups: &[Group]) -> Vec<Action> {
+fn retention(input: &PlanInput<'_>) -> Vec<Action> {
     let PlanInput {
         view,
         restraint,
@@ -90,7 +91,7 @@ fn retention(input: &PlanInput<'_>, groups: &[Group]) -> Vec<Action> {
         now_ms,
         ..
     } = *input;
-    let retention = retention_of(view, groups, restraint, policy, now_ms);
+    let retention = retention_of(view, restraint, policy, now_ms);
     let mut actions: Vec<Action> = retention.kept.into_iter().map(Action::Wait).collect();
     for block in retention.expired {
         if view.marks.deletion.contains_key(&block.id()) {

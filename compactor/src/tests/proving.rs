@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use sabre_model::BlockId;
-use sabre_objstore::{Bucket, ErrorKind, MemoryBucket, Operation};
+use sabre_objstore::{Bucket, ErrorKind, MemoryBucket, Operation, SharedBucket};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
-use sabre_tsdb::meta::{NoCompactMark, NoCompactReason, NoDownsampleMark};
+use sabre_tsdb::meta::{DeletionMark, NoCompactMark, NoCompactReason, NoDownsampleMark};
 
 use super::bad_input::damaged;
 use super::fixture::{Fixture, counters};
 use crate::execute::mark_for_deletion;
 use crate::plan::{Action, HOUR_MS, RESOLUTION_5M_MS};
+use crate::quarantine::pause_ms;
 
 /// A raw block of 48 h, past its retention, and its data of 5 minutes.
 struct Pair {
     fixture: Fixture,
+    memory: Arc<MemoryBucket>,
     faulty: FaultBucket,
     raw: BlockId,
     five: BlockId,
@@ -24,7 +27,8 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        let faulty = FaultBucket::new(Arc::new(MemoryBucket::new("b")));
+        let memory = Arc::new(MemoryBucket::new("b"));
+        let faulty = FaultBucket::new(Arc::clone(&memory) as SharedBucket);
         let mut fixture = Fixture::on(Arc::new(faulty.clone()));
         let raw = fixture.put(&counters(1, 0, 48, 1).build().unwrap()).await;
         fixture.iterate().await.unwrap();
@@ -32,6 +36,7 @@ impl Pair {
         assert_eq!((blocks.len(), blocks[1].resolution_ms()), (2, RESOLUTION_5M_MS));
         fixture.config.policy.retention.raw_ms = 48 * HOUR_MS;
         Self {
+            memory,
             faulty,
             raw,
             five: blocks[1].ulid,
@@ -143,6 +148,10 @@ async fn a_sound_aggregate_that_is_marked_is_read_once_before_raw_data_goes() {
     assert!(!pair.is_raw_marked().await);
     pair.faulty.heal();
     let before = pair.reads();
+    compactor.retain().await.unwrap();
+    assert_eq!(pair.reads(), before, "it is left alone for a while");
+    assert!(!pair.is_raw_marked().await);
+    pair.fixture.now_ms.fetch_add(pause_ms(1), Ordering::SeqCst);
     let plan = compactor.plan().await.unwrap();
     let marks =
         |action: &&Action| matches!(action, Action::MarkForDeletion { block, .. } if *block == pair.raw);
@@ -167,4 +176,54 @@ async fn an_aggregate_that_is_marked_for_its_size_is_not_read() {
     pair.fixture.compactor().retain().await.unwrap();
     assert!(pair.is_raw_marked().await);
     assert_eq!(pair.reads(), before);
+}
+
+/// What goes on beside the iterations may come to the same block at the same time.
+#[tokio::test]
+async fn two_loops_never_read_the_same_aggregate() {
+    let pair = Pair::new().await;
+    pair.mark(NoCompactReason::Manual).await;
+    let before = pair.reads();
+    pair.fixture.compactor().retain().await.unwrap();
+    let alone = pair.reads() - before;
+    let mark = format!("{}/{}", pair.raw, DeletionMark::FILE_NAME);
+    pair.fixture.bucket.delete(&mark).await.unwrap();
+    let compactor = pair.fixture.compactor();
+    let before = pair.reads();
+    let (one, other) = tokio::join!(compactor.retain(), compactor.retain());
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    assert!(pair.is_raw_marked().await);
+    assert_eq!(pair.reads() - before, alone);
+}
+
+/// To read it may take hours.
+#[tokio::test]
+async fn an_aggregate_that_is_marked_for_deletion_while_it_is_read_stands_for_nothing() {
+    let pair = Pair::new().await;
+    pair.mark(NoCompactReason::Manual).await;
+    let mark = DeletionMark {
+        id: pair.five,
+        details: "not wanted".to_owned(),
+        deletion_time_s: pair.fixture.now_ms.load(Ordering::SeqCst) / 1000,
+    };
+    let key = format!("{}/{}", pair.five, DeletionMark::FILE_NAME);
+    let text = Bytes::from(mark.to_json());
+    let mut compactor = pair.fixture.compactor();
+    let (clock, memory, faulty) = (
+        Arc::clone(&compactor.clock),
+        Arc::clone(&pair.memory),
+        pair.faulty.clone(),
+    );
+    let before = pair.reads();
+    // As soon as it was read somebody marks it, before the time is asked for again.
+    compactor.clock = Arc::new(move || {
+        if faulty.count(Operation::GetRange) > before {
+            let put = memory.put(&key, text.clone()).now_or_never();
+            put.expect("memory is there at once").unwrap();
+        }
+        clock()
+    });
+    compactor.retain().await.unwrap();
+    assert!(pair.reads() > before);
+    assert!(!pair.is_raw_marked().await);
 }

@@ -12,7 +12,7 @@ use sabre_tsdb::meta::{BlockMeta, DeletionMark, NoCompactMark};
 use super::fixture::{Fixture, START_MS, Samples, counters};
 use crate::error::PassError;
 use crate::execute::mark_for_deletion;
-use crate::plan::{HOUR_MS, RetentionPolicy};
+use crate::plan::{HOUR_MS, RESOLUTION_5M_MS, RetentionPolicy};
 use crate::unclear::PATIENCE_MS;
 
 const DENIED: Fault = Fault::Error(ErrorKind::AccessDenied);
@@ -205,25 +205,32 @@ async fn retention_leaves_blocks_whose_marks_cannot_be_read() {
     assert!(!marked.contains_key(&first[9]));
 }
 
-/// Together with a block that cannot be read a short one may fill a range from which an aggregate is due.
+/// Together with a block that cannot be read a short one may fill a range from which an aggregate is due. Nothing else waits
+/// for it: what has its aggregate goes.
 #[tokio::test]
-async fn raw_data_waits_while_a_block_may_belong_beside_it() {
+async fn only_raw_data_without_an_aggregate_waits_while_a_block_may_belong_beside_it() {
     let mut fixture = Fixture::new();
     fixture.config.policy.retention = RetentionPolicy {
         raw_ms: 48 * HOUR_MS,
         ..RetentionPolicy::default()
     };
     let short = fixture.put(&counters(1, 0, 8, 1).build().unwrap()).await;
+    let whole = counters(3, 0, 48, 1).ext_labels(&[("cluster", "us1")]);
+    let whole = fixture.put(&whole.build().unwrap()).await;
     let broken = fixture.put(&counters(2, 8, 48, 1).build().unwrap()).await;
     let meta = format!("{broken}/meta.json");
     fixture.bucket.put(&meta, Bytes::from_static(b"{")).await.unwrap();
-    fixture.compactor().retain().await.unwrap();
-    assert!(fixture.view().await.marks.deletion.is_empty());
+    fixture.iterate().await.unwrap_err();
+    let marked: Vec<BlockId> = fixture.view().await.marks.deletion.into_keys().collect();
+    assert_eq!(marked, [whole]);
     assert!(fixture.metric("sabre_compact_retention_waiting_blocks 1"));
     // It is given up.
     sabre_block::delete_block(&*fixture.bucket, broken).await.unwrap();
-    fixture.compactor().retain().await.unwrap();
+    fixture.iterate().await.unwrap();
     assert!(fixture.view().await.marks.deletion.contains_key(&short));
+    let made = fixture.blocks().await;
+    assert_eq!(made.len(), 2);
+    assert!(made.iter().all(|meta| meta.resolution_ms() == RESOLUTION_5M_MS));
 }
 
 #[tokio::test]

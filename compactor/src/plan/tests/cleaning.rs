@@ -203,13 +203,18 @@ fn only_a_block_that_is_there_to_stay_makes_others_garbage() {
     assert_eq!(garbage(&both), [1, 2, 3, 4]);
 }
 
-/// Such a meta was edited by hand: nothing says that its data is anywhere else.
+/// Such a meta was edited by hand: it counts as its own source.
 #[test]
-fn a_block_that_names_no_sources_is_never_garbage() {
+fn a_block_that_names_no_sources_is_garbage_only_beside_what_was_made_of_it() {
     let mut view = covered();
     let nameless = change(block(7, 0, 2), |meta| meta.compaction.sources.clear());
     view.duplicates = vec![nameless.meta];
     assert_eq!(garbage(&view), [0_u8; 0]);
+    let made_of_it = change(block(8, 0, 8), |meta| {
+        meta.compaction.sources = vec![id(6), id(7)]
+    });
+    view.metas.push(made_of_it.meta);
+    assert_eq!(garbage(&view), [7]);
 }
 
 #[test]
@@ -220,8 +225,10 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
             .push(block(n + 1, i64::from(n) * 2, i64::from(n) * 2 + 2).meta);
     }
     view.metas.push(block(9, 0, 2).meta);
-    view.metas
-        .push(at_resolution(block(10, 0, 336), RESOLUTION_5M_MS).meta);
+    let five = change(at_resolution(block(10, 0, 336), RESOLUTION_5M_MS), |meta| {
+        meta.compaction.sources.push(id(5));
+    });
+    view.metas.push(five.meta);
     view.marks.deletion.extend([mark(20, 0)]);
     view.partial.insert(id(21), partial(Some(0)));
     let avoided = BTreeMap::from([(id(4), ("index: broken".to_owned(), 1_000))]);
@@ -255,6 +262,7 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
         "leave unclear block",
         "meta.json: no JSON",
         "leave overlap",
+        "of group 0@1319708470537487294 (full resolution, {cluster=\"eu1\"}) overlap",
         "compact",
         "downsample",
         "mark for deletion",

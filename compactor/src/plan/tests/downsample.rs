@@ -1,6 +1,6 @@
 //! Downsampling and retention.
 
-use std::collections::BTreeMap;
+mod short;
 
 use sabre_block::View;
 
@@ -40,7 +40,7 @@ fn a_block_is_covered_by_the_union_of_all_coarser_blocks() {
 #[test]
 fn a_block_without_sources_is_covered_by_what_was_made_of_it_and_by_nothing_else() {
     let nameless = with_sources(block(9, 0, 48), &[]);
-    let five = |n, sources: &[u8]| at_resolution(with_sources(block(n, 0, 48), sources), RESOLUTION_5M_MS);
+    let five = |n, sources: &[u8]| at_resolution(with_sources(block(n, 48, 96), sources), RESOLUTION_5M_MS);
     let others = [nameless.clone(), five(10, &[1]), five(11, &[])];
     for blocks in [std::slice::from_ref(&nameless), &others] {
         assert_eq!(due(blocks), [(9, RESOLUTION_5M_MS)]);
@@ -112,8 +112,7 @@ fn retained_with(
         metas: blocks.iter().map(|block| Arc::clone(&block.meta)).collect(),
         ..View::default()
     };
-    let groups = groups(blocks, restraint.holds_gaps);
-    let plan = retention_of(&view, &groups, restraint, policy, now_h * HOUR_MS);
+    let plan = retention_of(&view, restraint, policy, now_h * HOUR_MS);
     let expired = numbers(plan.expired.iter().map(BlockInfo::id));
     (expired, numbers(plan.kept.iter().map(|kept| kept.block.id())))
 }
@@ -129,15 +128,11 @@ fn blocks_expire_strictly_after_their_time_by_resolution() {
         },
         ..Policy::default()
     };
-    let plan = plan_retention(
-        &blocks,
-        &BTreeMap::new(),
-        &Restraint::default(),
-        &just_after,
-        50 * HOUR_MS + 1,
-    );
+    let raw = with_sources(block(1, 0, 2), &[2]);
+    let both = [raw, blocks[1].clone()];
+    let plan = plan_retention(&both, &Restraint::default(), &just_after, 50 * HOUR_MS + 1);
     assert_eq!(numbers(plan.expired.iter().map(BlockInfo::id)), [1]);
-    assert_eq!(retained(&blocks, 0, 48, 0, 500), (vec![2], vec![]));
+    assert_eq!(retained(&blocks, 0, 48, 48, 500), (vec![2], vec![]));
     assert_eq!(retained(&blocks, 0, 0, 0, 1 << 30), (vec![], vec![]));
 }
 
@@ -155,27 +150,11 @@ fn a_raw_block_waits_for_the_aggregate_that_outlives_it() {
     );
     assert_eq!(
         retained(std::slice::from_ref(&raw), 48, 48, 0, 500),
-        (vec![1], vec![]),
-        "48 h alone never become data of 1 h"
-    );
-    assert_eq!(
-        retained(&[block(1, 0, 336)], 48, 48, 0, 500),
         (vec![], vec![1]),
         "data of 1 h is made from data of 5 m"
     );
     let five = at_resolution(with_sources(block(2, 0, 48), &[1]), RESOLUTION_5M_MS);
     assert_eq!(retained(&[raw, five], 48, 0, 0, 200), (vec![1], vec![]));
-}
-
-#[test]
-fn a_small_block_waits_while_the_large_one_is_still_to_be_made_of_it() {
-    let mut blocks: Vec<BlockInfo> = (0..24)
-        .map(|n| block(n + 1, i64::from(n) * 2, i64::from(n) * 2 + 2))
-        .collect();
-    blocks.push(block(30, 96, 98));
-    let (expired, kept) = retained(&blocks, 48, 0, 0, 500);
-    assert_eq!(kept.len(), 24);
-    assert_eq!(expired, [30], "no aggregate is due from a lone block of 2 h");
 }
 
 #[test]
@@ -192,7 +171,7 @@ fn a_mark_that_forbids_downsampling_ends_the_wait() {
         never_downsampled: BTreeSet::from([id(1)]),
         ..Restraint::default()
     };
-    let plan = plan_retention(&blocks, &BTreeMap::new(), &never, &policy, 100 * HOUR_MS);
+    let plan = plan_retention(&blocks, &never, &policy, 100 * HOUR_MS);
     assert_eq!((plan.expired.len(), plan.kept.len()), (1, 0));
 }
 
@@ -237,76 +216,6 @@ fn what_has_data_of_1_hour_is_not_downsampled_again_when_its_data_of_5_minutes_h
         retained_with(&both, &Restraint::default(), &keeping(1, 240, 0), 577).0,
         [1]
     );
-}
-
-/// The aggregate of raw data is made from 48 h of it, that of 5 minutes from two weeks. A retention of 40 h or of 10 days
-/// would take parts of these away before the rest is there.
-#[test]
-fn blocks_wait_while_newer_ones_may_fill_their_range() {
-    let eights: Vec<BlockInfo> = (0..6_u8)
-        .map(|n| block(n + 1, i64::from(n) * 8, i64::from(n) * 8 + 8))
-        .collect();
-    for now_h in [49, 50, 51, 384] {
-        assert_eq!(
-            retained(&eights, 40, 0, 0, now_h),
-            (
-                vec![],
-                (1..=6).filter(|n| i64::from(*n) * 8 + 40 < now_h).collect()
-            ),
-            "nothing newer is there at {now_h} h, so no plan says that they become one"
-        );
-    }
-    assert_eq!(
-        retained(&eights, 40, 0, 0, 385).0,
-        [1, 2, 3, 4, 5, 6],
-        "nobody writes to this group any more"
-    );
-    let five = |n| {
-        at_resolution(
-            block(n, i64::from(n - 1) * 48, i64::from(n) * 48),
-            RESOLUTION_5M_MS,
-        )
-    };
-    let newest = five(5);
-    assert_eq!(
-        retained(&[five(1), five(2), newest], 0, 240, 0, 340),
-        (vec![], vec![1, 2]),
-        "the two weeks are not over"
-    );
-}
-
-/// The ladder needs two blocks after a range. They come late where raw data is missing, or kept out by marks.
-#[test]
-fn data_of_5_minutes_waits_for_what_is_still_made_of_raw_data() {
-    let five = |n, from_h, to_h| at_resolution(block(n, from_h, to_h), RESOLUTION_5M_MS);
-    let (first, second, raw) = (five(1, 0, 120), five(2, 120, 300), block(3, 596, 598));
-    let at_600 = |blocks: &[BlockInfo]| retained(blocks, 0, 240, 0, 600);
-    let both = [first.clone(), second.clone()];
-    assert_eq!(at_600(&both), (vec![1, 2], vec![]), "nothing comes any more");
-    assert_eq!(
-        at_600(&[first.clone(), second, raw.clone()]),
-        (vec![], vec![1, 2])
-    );
-    let alone = [first.clone(), raw.clone()];
-    assert_eq!(at_600(&alone), (vec![], vec![1]));
-    let passed = [first, five(4, 400, 441), five(5, 450, 491), raw];
-    assert_eq!(
-        at_600(&passed),
-        (vec![1], vec![]),
-        "one block alone is never compacted, and the ladder is past it"
-    );
-}
-
-#[test]
-fn the_newest_block_waits_like_the_others_of_its_range() {
-    let mut blocks: Vec<BlockInfo> = (0..24_u8)
-        .map(|n| block(n + 1, i64::from(n) * 2, i64::from(n) * 2 + 2))
-        .collect();
-    let all: Vec<u8> = (1..=24).collect();
-    assert_eq!(retained(&blocks, 40, 0, 0, 95), (vec![], all.clone()));
-    // As soon as a newer one is there the plans say it.
-    blocks.push(block(30, 48, 50));
-    assert_eq!(retained(&blocks, 40, 0, 0, 1000), (vec![30], all));
 }
 
 #[test]

@@ -167,6 +167,23 @@ fn the_largest_index_is_marked_when_the_result_would_be_too_large() {
     assert_eq!(numbers(sources.iter().map(BlockInfo::id)), [3, 4]);
 }
 
+/// The format allows for no index of 64 GiB: 85 % of it are planned for.
+#[test]
+fn no_index_of_64_gib_is_planned() {
+    let of_gib = |gib: u64| {
+        let mut blocks = run_of(1, 5, 0, 2);
+        blocks.iter_mut().for_each(|block| block.index_bytes = gib << 30);
+        let plan = plan_group(&one_group(&blocks), &BTreeSet::new(), &Policy::default());
+        let sources = plan.compaction.map(|plan| plan.sources).unwrap_or_default();
+        let marked = plan.marks.iter().map(|mark| mark.block);
+        (numbers(marked), numbers(sources.iter().map(BlockInfo::id)))
+    };
+    assert_eq!(of_gib(13), (vec![], vec![1, 2, 3, 4]));
+    assert_eq!(of_gib(14), (vec![1], vec![2, 3, 4]));
+    assert_eq!(of_gib(28), (vec![1, 2, 3], vec![]));
+    assert_eq!(of_gib(u64::MAX >> 30), (vec![1, 2, 3], vec![]));
+}
+
 #[test]
 fn overlapping_downsampled_blocks_are_marked_unless_penalty_merges_them() {
     let blocks: Vec<BlockInfo> = [block(1, 0, 48), block(2, 0, 48), block(3, 48, 96)]

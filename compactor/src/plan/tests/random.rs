@@ -1,7 +1,5 @@
 //! What holds for any blocks.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use sabre_block::filter::FilterChain;
 use sabre_block::{BlockError, View};
@@ -128,7 +126,7 @@ proptest! {
             ..Policy::default()
         };
         let now_ms = now_h * HOUR_MS;
-        let plan = plan_retention(&blocks, &BTreeMap::new(), &Restraint::default(), &policy, now_ms);
+        let plan = plan_retention(&blocks, &Restraint::default(), &policy, now_ms);
         for block in &plan.expired {
             let kept_ms = policy.retention.of(block.meta.resolution_ms()).unwrap();
             prop_assert!(block.meta.max_time + kept_ms < now_ms);

@@ -16,11 +16,20 @@ struct Kept {
     by_source: HashMap<BlockId, Vec<usize>>,
 }
 
+/// The blocks that the data of a block came from. One that names none, as its `meta.json` was edited by hand, counts as its own
+/// source: so what is made of it can be told from what is made of others, and nothing else stands for it.
+pub fn sources_of(meta: &BlockMeta) -> &[BlockId] {
+    match meta.compaction.sources.as_slice() {
+        [] => std::slice::from_ref(&meta.ulid),
+        named => named,
+    }
+}
+
 /// Finds the blocks that another one of the same resolution and external labels makes superfluous.
 ///
 /// Within such a group blocks are taken by the number of their sources, most first, then by id; one is superfluous
-/// if a block taken before, and kept, has all its sources. Of two with the same sources the older stays. A block
-/// without sources is superfluous wherever there is another one: none of its sources is missing there.
+/// if a block taken before, and kept, has all its sources. Of two with the same sources the older stays. For Thanos a
+/// block that names no sources is superfluous wherever there is another one; here it is not, see [`sources_of`].
 pub fn duplicates(metas: &[Arc<BlockMeta>]) -> HashSet<BlockId> {
     let mut groups: BTreeMap<(i64, Labels), Vec<&BlockMeta>> = BTreeMap::new();
     for meta in metas {
@@ -33,14 +42,14 @@ pub fn duplicates(metas: &[Arc<BlockMeta>]) -> HashSet<BlockId> {
 }
 
 fn duplicates_of_group(mut group: Vec<&BlockMeta>) -> Vec<BlockId> {
-    group.sort_by_key(|meta| (Reverse(meta.compaction.sources.len()), meta.ulid));
+    group.sort_by_key(|meta| (Reverse(sources_of(meta).len()), meta.ulid));
     let mut kept = Kept::default();
     let mut superfluous = Vec::new();
     for meta in group {
-        if kept.has_all_of(&meta.compaction.sources) {
+        if kept.has_all_of(sources_of(meta)) {
             superfluous.push(meta.ulid);
         } else {
-            kept.add(&meta.compaction.sources);
+            kept.add(sources_of(meta));
         }
     }
     superfluous

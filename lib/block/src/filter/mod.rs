@@ -18,7 +18,7 @@ use sabre_model::{
 use sabre_tsdb::meta::{BlockMeta, DeletionMark};
 
 pub use self::{
-    consistency::is_too_fresh, deletion::is_expired, duplicates::duplicates, shard::is_of_shard,
+    consistency::is_too_fresh, deletion::is_expired, duplicates::duplicates, duplicates::sources_of, shard::is_of_shard,
     time::TimePartition,
 };
 

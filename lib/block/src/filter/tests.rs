@@ -247,23 +247,36 @@ mod duplicate_blocks {
         assert_eq!(found_duplicates(metas), []);
     }
 
+    /// For Thanos it is superfluous wherever there is another one. Its data is nowhere else.
     #[test]
-    fn a_block_without_sources_is_a_duplicate_wherever_there_is_another() {
+    fn a_block_that_names_no_sources_is_its_own_source() {
         let (empty, other) = (id(1, 0), id(2, 0));
-        let metas = vec![with_sources(empty, &[]), with_sources(other, &[other])];
-        assert_eq!(found_duplicates(metas), [empty]);
-        assert_eq!(found_duplicates(vec![with_sources(empty, &[])]), []);
+        let nameless = || with_sources(empty, &[]);
+        assert_eq!(found_duplicates(vec![nameless()]), []);
+        assert_eq!(
+            found_duplicates(vec![nameless(), with_sources(other, &[other])]),
+            []
+        );
+        assert_eq!(
+            found_duplicates(vec![nameless(), with_sources(other, &[])]),
+            [],
+            "nor are two of them the same"
+        );
+        let made_of_it = with_sources(id(3, 0), &[empty, other]);
+        assert_eq!(found_duplicates(vec![nameless(), made_of_it]), [empty]);
+        let copy = with_sources(id(3, 0), &[empty]);
+        assert_eq!(found_duplicates(vec![nameless(), copy]), [id(3, 0)]);
     }
 
     /// The rule, word by word, in quadratic time.
     fn by_the_letter(metas: &[BlockMeta]) -> Vec<BlockId> {
         let mut metas: Vec<_> = metas.iter().collect();
-        metas.sort_by_key(|meta| (usize::MAX - meta.compaction.sources.len(), meta.ulid));
+        metas.sort_by_key(|meta| (usize::MAX - sources_of(meta).len(), meta.ulid));
         let mut kept: Vec<&BlockMeta> = Vec::new();
         let mut dropped = Vec::new();
         for meta in metas {
-            let sources = &meta.compaction.sources;
-            let covers = |other: &&BlockMeta| sources.iter().all(|s| other.compaction.sources.contains(s));
+            let sources = sources_of(meta);
+            let covers = |other: &&BlockMeta| sources.iter().all(|s| sources_of(other).contains(s));
             if kept.iter().any(covers) {
                 dropped.push(meta.ulid);
             } else {
