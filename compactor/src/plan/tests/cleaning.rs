@@ -211,7 +211,7 @@ fn a_block_that_names_no_sources_is_garbage_only_beside_what_was_made_of_it() {
     view.duplicates = vec![nameless.meta];
     assert_eq!(garbage(&view), [0_u8; 0]);
     let made_of_it = change(block(8, 0, 8), |meta| {
-        meta.compaction.sources = vec![id(6), id(7)]
+        meta.compaction.sources = vec![id(6), id(7)];
     });
     view.metas.push(made_of_it.meta);
     assert_eq!(garbage(&view), [7]);

@@ -95,7 +95,7 @@ struct World {
     /// The sources that came, except those that were marked for deletion.
     came: BTreeSet<BlockId>,
     /// Groups in which blocks overlapped that are not merged: begin, end and level of each, in hours.
-    overlaps: Vec<(i64, Labels, Vec<(i64, i64, i64)>)>,
+    overlaps: Vec<String>,
 }
 
 /// Whether one in `many` is meant by `what`: the same in every world.
@@ -274,8 +274,8 @@ impl World {
                         block.meta.compaction.level,
                     )
                 });
-                self.overlaps
-                    .push((group.resolution_ms, group.labels.clone(), blocks.collect()));
+                let blocks: Vec<_> = blocks.collect();
+                self.overlaps.push(format!("{} {blocks:?}", group.key));
             }
             let Some(plan) = planned.compaction else { continue };
             let to_ms = due_from_result(&plan, &blocks, &restraint, &self.policy, run.now_ms);

@@ -218,7 +218,7 @@ fn a_block_that_is_compacted_after_all_is_downsampled_again_and_the_shorter_aggr
     );
     assert_eq!(due, [(4, RESOLUTION_5M_MS)]);
     let made = change(at_resolution(whole.clone(), RESOLUTION_5M_MS), |meta| {
-        meta.ulid = id(6)
+        meta.ulid = id(6);
     });
     let mut view = View {
         metas: vec![whole.meta, made.meta],
