@@ -128,6 +128,9 @@ pub(super) fn recorded(dir: &Path) -> String {
     fs::read_to_string(dir.join("thanos.shipper.json")).unwrap_or_default()
 }
 
+/// The files in which a sidecar notes what it shipped and what waits.
+const STATE_FILES: [&str; 2] = ["thanos.shipper.json", "sabre.waiting.json"];
+
 /// Names and contents below a directory, of the blocks only.
 fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
@@ -137,7 +140,7 @@ fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else if !path.ends_with("thanos.shipper.json") {
+            } else if !STATE_FILES.iter().any(|name| path.ends_with(name)) {
                 found.push((path.display().to_string(), fs::read(&path).unwrap()));
             }
         }
