@@ -31,7 +31,7 @@ pub(crate) use policy::COARSER_MS;
 pub use policy::{HOUR_MS, Policy, RANGES_MS, RESOLUTION_1H_MS, RESOLUTION_5M_MS, RetentionPolicy};
 pub use restraint::Restraint;
 pub use retention::{Kept, RetentionPlan, plan_retention, retention_of};
+pub(crate) use sabre_block::filter::sources_of;
 pub use simulate::{Todo, simulate, todo};
 pub use table::render;
-pub(crate) use sabre_block::filter::sources_of;
 pub use whole::{PlanInput, plan_all};
