@@ -16,8 +16,11 @@ const BATCH_BYTES: u64 = 2 << 20;
 /// Bytes of keys and picks in a batch.
 const BATCH_KEY_BYTES: u64 = 512 << 10;
 
-/// How much larger batches become in a large answer, if there is memory for it.
-const WIDER: u64 = 2;
+/// Bytes of chunks in a batch of a large answer, if there is memory for it.
+pub(crate) const WIDE_BATCH_BYTES: u64 = 3 << 20;
+
+/// Bytes of keys and picks in such a batch.
+const WIDE_BATCH_KEY_BYTES: u64 = 768 << 10;
 
 /// Most series in the first batch, which is sent as early as can be; later ones are as large as memory allows.
 const FIRST_BATCH_SERIES: usize = 64;
@@ -30,10 +33,7 @@ const STEPS: usize = 1000;
 pub(crate) const BATCHES_MIN_BYTES: u64 = 4 * (BATCH_BYTES + BATCH_KEY_BYTES);
 
 /// What they take besides if they are wide.
-pub(crate) const BATCHES_WIDE_BYTES: u64 = BATCHES_MIN_BYTES * (WIDER - 1);
-
-/// The bytes of chunks in a wide batch.
-pub(crate) const WIDE_BATCH_BYTES: u64 = BATCH_BYTES * WIDER;
+pub(crate) const BATCHES_WIDE_BYTES: u64 = 4 * (WIDE_BATCH_BYTES + WIDE_BATCH_KEY_BYTES) - BATCHES_MIN_BYTES;
 
 /// Whether batches are wide; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -57,14 +57,14 @@ impl BatchWidth {
 
     /// What a batch that is begun now may hold.
     pub(crate) fn limits(&self) -> MergeLimits {
-        let times = match self.is_wide.load(Ordering::Relaxed) {
-            true => WIDER,
-            false => 1,
+        let (fetch_bytes, key_bytes) = match self.is_wide.load(Ordering::Relaxed) {
+            true => (WIDE_BATCH_BYTES, WIDE_BATCH_KEY_BYTES),
+            false => (BATCH_BYTES, BATCH_KEY_BYTES),
         };
         MergeLimits {
             series: usize::MAX,
-            fetch_bytes: BATCH_BYTES * times,
-            memory_bytes: usize::try_from(BATCH_KEY_BYTES * times).unwrap_or(usize::MAX),
+            fetch_bytes,
+            memory_bytes: usize::try_from(key_bytes).unwrap_or(usize::MAX),
             steps: STEPS,
         }
     }
