@@ -1,10 +1,15 @@
 //! Entry points of the fuzz targets: each takes any bytes and must neither panic nor take unbounded memory.
 
-use crate::convert;
+use crate::hintspb::{LabelNamesRequestHints, LabelValuesRequestHints, SeriesRequestHints};
 use crate::remote_read::{FrameDecoder, decoded_bytes};
-use crate::thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest, SeriesResponse, info};
+use crate::thanos::{
+    LabelMatcher, LabelNamesRequest, LabelValuesRequest, SeriesRequest, SeriesResponse, info,
+};
+use crate::weight::{self, Shape};
+use crate::{convert, hints};
 use bytes::Bytes;
 use prost::Message;
+use sabre_model::shard::Shard;
 
 const MAX_PAYLOAD_BYTES: usize = 64 << 10;
 
@@ -28,15 +33,41 @@ pub fn remote_read_stream(data: &[u8]) {
     let _ = decoded_bytes(stream);
 }
 
-/// Requests of the StoreAPI and what they hold.
+/// Requests of the StoreAPI and what they hold; none takes more than it weighed before it was decoded.
 pub fn store_request(data: &[u8]) {
     if let Ok(request) = SeriesRequest::decode(data) {
-        let _ = convert::matchers_from_wire(&request.matchers);
+        let texts = request.without_replica_labels.len()
+            + request.shard_info.as_ref().map_or(0, |shard| shard.labels.len());
+        check_weight(&weight::SERIES_REQUEST, data, (&request.matchers, texts));
+        let _ = hints::unpack_optional::<SeriesRequestHints>(request.hints.as_ref())
+            .map(|hints| hints.map(|hints| convert::matchers_from_wire(&hints.block_matchers)));
+        let shard = request.shard_info.unwrap_or_default();
+        let shard = Shard::new(shard.shard_index, shard.total_shards, shard.by, shard.labels);
+        let _ = shard.map(|shard| shard.holds([("a", "b")], &mut Vec::new()));
     }
     if let Ok(request) = LabelNamesRequest::decode(data) {
-        let _ = convert::matchers_from_wire(&request.matchers);
+        let texts = request.without_replica_labels.len();
+        check_weight(&weight::LABEL_NAMES_REQUEST, data, (&request.matchers, texts));
+        let _ = hints::unpack_optional::<LabelNamesRequestHints>(request.hints.as_ref());
     }
-    let _ = LabelValuesRequest::decode(data);
+    if let Ok(request) = LabelValuesRequest::decode(data) {
+        let texts = request.without_replica_labels.len();
+        check_weight(&weight::LABEL_VALUES_REQUEST, data, (&request.matchers, texts));
+        let _ = hints::unpack_optional::<LabelValuesRequestHints>(request.hints.as_ref());
+    }
+}
+
+fn check_weight(shape: &Shape, data: &[u8], (matchers, texts): (&Vec<LabelMatcher>, usize)) {
+    let _ = convert::matchers_from_wire(matchers);
+    let least = matchers.capacity() * size_of::<LabelMatcher>() + texts * size_of::<String>();
+    let weight = shape
+        .weigh(data)
+        .unwrap_or_else(|| panic!("what decodes has a weight"));
+    // Of the first few a list makes more room than they take.
+    assert!(
+        weight + 4 * size_of::<LabelMatcher>() >= least,
+        "{weight} for {least}"
+    );
 }
 
 /// Answers of other stores.
@@ -53,6 +84,16 @@ pub fn store_response(data: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn many_empty_fields_weigh_what_they_take() {
+        // Fields 3, 7, 8, 13 and 14 of this length: matchers and lists of texts of the three requests.
+        for field in [3u8, 6, 7, 8, 14] {
+            store_request(&[field << 3 | 2, 0].repeat(10_000));
+            store_request(&[field << 3 | 2, 4, 0x0a, 0, 0x12, 0].repeat(10_000));
+        }
+        store_request(&[[13 << 3 | 2, 100].as_slice(), &[4 << 3 | 2, 0].repeat(50)].concat());
+    }
 
     proptest! {
         #[test]

@@ -15,7 +15,8 @@ pub mod hints;
 pub mod raw_body;
 pub mod remote_read;
 mod store_service;
+mod weight;
 
 pub use deadline::deadline_of;
 pub use generated::{FILE_DESCRIPTOR_SET, hintspb, prometheus, prometheus_copy, thanos};
-pub use store_service::{DEFAULT_MAX_REQUEST_BYTES, RawSeries, StoreService};
+pub use store_service::{DEFAULT_MAX_REQUEST_BYTES, Held, RawSeries, StoreService};

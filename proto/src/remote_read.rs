@@ -6,9 +6,9 @@
 
 #[cfg(test)]
 mod tests;
-mod weight;
 
 use crate::prometheus::{ChunkedReadResponse, ChunkedSeries};
+use crate::weight;
 use bytes::{Buf, Bytes, BytesMut};
 use crc_fast::CrcAlgorithm;
 use prost::{

@@ -1,32 +1,48 @@
 //! The StoreAPI server: `Series` as framed bytes, everything else as generated.
+//!
+//! Requests are weighed before they are decoded: an empty matcher is two bytes on the wire, which compress to next to
+//! nothing, and more than a hundred in memory.
 
+mod incoming;
 #[cfg(test)]
 mod tests;
+
+use self::incoming::{message_of, uncompressed};
 
 use crate::deadline::deadline_of;
 use crate::raw_body::{FrameBody, FrameReceiver, compressed, deadline_exceeded, with_short_message};
 use crate::thanos::SeriesRequest;
 use crate::thanos::store_server::{SERVICE_NAME, Store, StoreServer};
+use crate::weight::{LABEL_NAMES_REQUEST, LABEL_VALUES_REQUEST, SERIES_REQUEST, Shape};
+use http_body_util::BodyExt as _;
+use prost::Message as _;
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
-use tonic::codec::{BufferSettings, CompressionEncoding, Streaming};
+use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Body, BoxFuture, Service, StdError};
 use tonic::{Request, Status};
-use tonic_prost::ProstDecoder;
 
 /// Longest answer message: gRPC libraries count in an `i32`.
 const MAX_ANSWER_BYTES: usize = i32::MAX as usize;
 
 /// Longest request message unless [`StoreService::max_request_bytes`] says otherwise. Matchers with hundreds of
 /// thousands of alternatives fit; a header that merely claims gigabytes does not make the server reserve them.
-pub const DEFAULT_MAX_REQUEST_BYTES: usize = 64 << 20;
+pub const DEFAULT_MAX_REQUEST_BYTES: usize = 16 << 20;
+
+/// Most memory that a decoded request may take.
+const MAX_WEIGHT_BYTES: usize = 64 << 20;
+
+/// Requests that take less are not charged.
+const LIGHT_BYTES: usize = 64 << 10;
 
 const SERIES_PATH: &str = "/thanos.Store/Series";
-const ACCEPTED_ENCODINGS: &str = "gzip,zstd,identity";
+const LABEL_NAMES_PATH: &str = "/thanos.Store/LabelNames";
+const LABEL_VALUES_PATH: &str = "/thanos.Store/LabelValues";
 
 /// Answers `Series` without messages in between; the other calls are those of [`Store`].
 #[tonic::async_trait]
@@ -40,6 +56,34 @@ pub trait RawSeries: Store {
         request: Request<SeriesRequest>,
         deadline: Option<Instant>,
     ) -> Result<FrameReceiver, Status>;
+
+    /// Charges a request that will take so many bytes once it is decoded. What is held goes with the request as an
+    /// extension until the call is answered.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    fn admit(&self, bytes: u64) -> Result<Held, Status> {
+        let _ = bytes;
+        Ok(Held::default())
+    }
+}
+
+/// Memory, or whatever else is given back on drop. As an extension of the answer to a call for labels it is held until that
+/// has been sent.
+#[derive(Clone, Default)]
+pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Held {
+    /// Holds something.
+    pub fn new(what: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(what)))
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Serves `thanos.Store` from `T`.
@@ -115,11 +159,24 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        if request.uri().path() != SERIES_PATH {
-            return self.generated.call(request);
-        }
-        let inner = Arc::clone(&self.inner);
         let max_request_bytes = self.max_request_bytes;
+        let inner = Arc::clone(&self.inner);
+        let of_labels = match request.uri().path() {
+            SERIES_PATH => None,
+            LABEL_NAMES_PATH => Some(&LABEL_NAMES_REQUEST),
+            LABEL_VALUES_PATH => Some(&LABEL_VALUES_REQUEST),
+            _ => return self.generated.call(request),
+        };
+        if let Some(shape) = of_labels {
+            // The service that is ready is the one that is called; this one always is.
+            let generated = self.generated.clone();
+            return Box::pin(async move {
+                match answer_labels(&*inner, generated, request, (max_request_bytes, shape)).await {
+                    Ok(response) => Ok(response),
+                    Err(status) => Ok(with_short_message(status).into_http()),
+                }
+            });
+        }
         Box::pin(async move {
             let deadline = deadline_of(request.headers());
             let with_zstd = speaks_zstd(request.headers());
@@ -150,21 +207,59 @@ where
     B: Body + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,
 {
-    let encoding = request_encoding(request.headers())?;
-    let (head, body) = request.into_parts();
-    let decoder = ProstDecoder::<SeriesRequest>::new(BufferSettings::default());
-    let mut messages = Streaming::new_request(decoder, body, encoding, Some(max_request_bytes));
-    let message = messages
-        .message()
-        .await?
-        .ok_or_else(|| Status::invalid_argument("the request has no message"))?;
-    if messages.message().await?.is_some() {
-        return Err(Status::invalid_argument("the request has more than one message"));
-    }
-    let (metadata, extensions, ()) = Request::from_http(http::Request::from_parts(head, ())).into_parts();
+    let (head, message) = message_of(request, max_request_bytes).await?;
+    let held = weighed(inner, &SERIES_REQUEST, &message)?;
+    let message = SeriesRequest::decode(message)
+        .map_err(|error| Status::internal(format!("the request does not decode: {error}")))?;
+    let (metadata, mut extensions, ()) = Request::from_http(http::Request::from_parts(head, ())).into_parts();
+    extensions.insert(held);
     inner
         .series_raw(Request::from_parts(metadata, extensions, message), deadline)
         .await
+}
+
+/// Charges a request for what it takes once it is decoded.
+fn weighed(inner: &impl RawSeries, shape: &Shape, message: &[u8]) -> Result<Held, Status> {
+    // What does not decode takes nothing.
+    let bytes = shape.weigh(message).unwrap_or(0);
+    if bytes > MAX_WEIGHT_BYTES {
+        let most = MAX_WEIGHT_BYTES >> 20;
+        return Err(Status::resource_exhausted(format!(
+            "the request takes {} MiB of memory, more than the {most} MiB that one may take; ask with fewer matchers or \
+             labels",
+            bytes >> 20
+        )));
+    }
+    if bytes <= LIGHT_BYTES {
+        return Ok(Held::default());
+    }
+    inner.admit(bytes as u64)
+}
+
+/// Has the generated server answer a call for labels; what the answer holds is given back once it has been sent.
+async fn answer_labels<T, B>(
+    inner: &T,
+    mut generated: StoreServer<T>,
+    request: http::Request<B>,
+    (max_request_bytes, shape): (usize, &Shape),
+) -> Result<http::Response<tonic::body::Body>, Status>
+where
+    T: RawSeries,
+    B: Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    let (head, message) = message_of(request, max_request_bytes).await?;
+    let _request = weighed(inner, shape, &message)?;
+    let Ok(mut response) = generated.call(uncompressed(head, message)).await;
+    let Some(held) = response.extensions_mut().remove::<Held>() else {
+        return Ok(response);
+    };
+    Ok(response.map(|body| {
+        tonic::body::Body::new(body.map_frame(move |frame| {
+            let _held = &held;
+            frame
+        }))
+    }))
 }
 
 /// Runs `future` until `deadline`.
@@ -177,21 +272,6 @@ async fn before<R>(
         Some(at) => tokio::time::timeout_at(at, future)
             .await
             .unwrap_or_else(|_| Err(deadline_exceeded())),
-    }
-}
-
-fn request_encoding(headers: &http::HeaderMap) -> Result<Option<CompressionEncoding>, Status> {
-    match headers.get("grpc-encoding").map(http::HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(None),
-        Some(b"gzip") => Ok(Some(CompressionEncoding::Gzip)),
-        Some(b"zstd") => Ok(Some(CompressionEncoding::Zstd)),
-        Some(other) => {
-            let other = String::from_utf8_lossy(other);
-            let mut status = Status::unimplemented(format!("grpc-encoding {other:?} is not supported"));
-            let accepted = tonic::metadata::MetadataValue::from_static(ACCEPTED_ENCODINGS);
-            status.metadata_mut().insert("grpc-accept-encoding", accepted);
-            Err(status)
-        }
     }
 }
 

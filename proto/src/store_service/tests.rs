@@ -437,3 +437,109 @@ async fn answers_are_compressed_for_callers_that_speak_zstd_and_for_no_others() 
         .expect("an answer");
     assert_eq!(names.into_inner().names[1].len(), 5 << 20);
 }
+
+/// What a request says that holds so many matchers with nothing in them.
+async fn of_matchers(call: &str, field: u8, matchers: usize) -> Result<(), Status> {
+    let mut service = StoreService::new(Arc::new(Fake::default()));
+    let message = [field << 3 | 2, 0].repeat(matchers);
+    let request = http::Request::post(format!("/thanos.Store/{call}"))
+        .header("content-type", "application/grpc")
+        .body(Full::new(Bytes::from(framed(0, &message))))
+        .expect("request");
+    let response = service.call(request).await.expect("infallible");
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        _ => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_short_on_the_wire_and_long_in_memory_is_refused() {
+    for (call, field) in [("Series", 3), ("LabelNames", 6), ("LabelValues", 7)] {
+        let status = of_matchers(call, field, 1_000_000).await.expect_err(call);
+        assert_eq!(status.code(), Code::ResourceExhausted, "{call}: {status}");
+        assert!(status.message().contains("64 MiB"), "{status}");
+        let few = of_matchers(call, field, 10).await;
+        assert!(
+            few.as_ref()
+                .err()
+                .is_none_or(|status| status.code() == Code::Unimplemented),
+            "{call}: {few:?}"
+        );
+    }
+}
+
+/// Notes when it is dropped.
+struct Noted(Arc<std::sync::atomic::AtomicBool>);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Holds something with each answer, and refuses what is heavy.
+#[derive(Default)]
+struct Holding(Arc<std::sync::atomic::AtomicBool>);
+
+#[tonic::async_trait]
+impl Store for Holding {
+    async fn label_names(
+        &self,
+        _: Request<LabelNamesRequest>,
+    ) -> Result<Response<LabelNamesResponse>, Status> {
+        let mut response = Response::new(LabelNamesResponse::default());
+        let held = Held::new(Noted(Arc::clone(&self.0)));
+        response.extensions_mut().insert(held);
+        Ok(response)
+    }
+}
+
+#[tonic::async_trait]
+impl RawSeries for Holding {
+    async fn series_raw(
+        &self,
+        _: Request<SeriesRequest>,
+        _: Option<Instant>,
+    ) -> Result<FrameReceiver, Status> {
+        Err(Status::unimplemented("no series"))
+    }
+
+    fn admit(&self, bytes: u64) -> Result<Held, Status> {
+        Err(Status::resource_exhausted(format!("{bytes} are too many")))
+    }
+}
+
+fn names_request(message: &[u8]) -> http::Request<Full<Bytes>> {
+    http::Request::post(LABEL_NAMES_PATH)
+        .header("content-type", "application/grpc")
+        .body(Full::new(Bytes::from(framed(0, message))))
+        .expect("request")
+}
+
+#[tokio::test]
+async fn what_an_answer_to_a_call_for_labels_holds_is_held_until_it_is_sent() {
+    let dropped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_dropped = || dropped.load(std::sync::atomic::Ordering::Relaxed);
+    let mut service = StoreService::new(Arc::new(Holding(Arc::clone(&dropped))));
+    let response = service.call(names_request(&[])).await.expect("infallible");
+    let (_, body) = response.into_parts();
+    assert!(!is_dropped());
+    let sent = body.collect().await.expect("a body");
+    assert!(is_dropped() && !sent.to_bytes().is_empty());
+}
+
+#[tokio::test]
+async fn heavy_requests_are_charged_and_light_ones_are_not() {
+    let mut service = StoreService::new(Arc::new(Holding::default()));
+    let heavy = [6 << 3 | 2, 0].repeat(10_000);
+    let response = service.call(names_request(&heavy)).await.expect("infallible");
+    let status = Status::from_header_map(response.headers()).expect("a status");
+    assert!(
+        status.code() == Code::ResourceExhausted && status.message().ends_with("are too many"),
+        "{status}"
+    );
+    let light = [6 << 3 | 2, 0].repeat(10);
+    let response = service.call(names_request(&light)).await.expect("infallible");
+    assert!(Status::from_header_map(response.headers()).is_none());
+}

@@ -23,7 +23,7 @@ use tonic::Status;
 use tower_service::Service;
 
 /// The longest request, compressed or not. Matchers with hundreds of thousands of alternatives fit.
-const MAX_REQUEST_BYTES: usize = 64 << 20;
+const MAX_REQUEST_BYTES: usize = 16 << 20;
 
 const ENCODING: &str = "grpc-encoding";
 const MESSAGE_HEADER_BYTES: usize = 5;

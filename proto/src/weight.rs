@@ -6,7 +6,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use crate::{
     prometheus::{Chunk, ChunkedSeries, QueryResult},
     prometheus_copy::{BucketSpan, Exemplar, Histogram, Sample, TimeSeries},
-    thanos::Label,
+    thanos::{Label, LabelMatcher},
 };
 
 /// A list that grows is there twice while it moves to a place of twice its length.
@@ -15,9 +15,15 @@ const GROWTH: usize = 3;
 /// What an allocator adds to a text.
 const TEXT_BYTES: usize = 16;
 
+/// What one of a list of texts takes besides.
+const LISTED_TEXT_BYTES: usize = size_of::<String>() * GROWTH + TEXT_BYTES;
+
+/// What a matcher takes once more when it is made one of the model's.
+const MODEL_MATCHER_BYTES: usize = size_of::<sabre_model::Matcher>();
+
 /// The shape of a message.
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// What one takes in memory by itself.
     bytes: usize,
     /// Which of its fields are messages, by their numbers.
@@ -26,6 +32,8 @@ pub(super) struct Shape {
     per_byte: usize,
     /// What a number takes; none unless it is one of a list.
     per_number: usize,
+    /// What a text takes besides its bytes.
+    text_bytes: usize,
 }
 
 const fn message(bytes: usize, nested: &'static [(u32, &'static Shape)]) -> Shape {
@@ -34,6 +42,15 @@ const fn message(bytes: usize, nested: &'static [(u32, &'static Shape)]) -> Shap
         nested,
         per_byte: 1,
         per_number: 0,
+        text_bytes: TEXT_BYTES,
+    }
+}
+
+/// A message with lists of texts.
+const fn with_texts(nested: &'static [(u32, &'static Shape)]) -> Shape {
+    Shape {
+        text_bytes: LISTED_TEXT_BYTES,
+        ..message(0, nested)
     }
 }
 
@@ -58,14 +75,39 @@ const TIME_SERIES: Shape = message(
 const QUERY_RESULT: Shape = message(size_of::<QueryResult>(), &[(1, &TIME_SERIES)]);
 
 /// [`ChunkedSeries`].
-pub(super) const CHUNKED_SERIES: Shape = message(size_of::<ChunkedSeries>(), &[(1, &LABEL), (2, &CHUNK)]);
+pub(crate) const CHUNKED_SERIES: Shape = message(size_of::<ChunkedSeries>(), &[(1, &LABEL), (2, &CHUNK)]);
 
 /// [`crate::prometheus::ReadResponse`].
-pub(super) const READ_RESPONSE: Shape = message(0, &[(1, &QUERY_RESULT)]);
+pub(crate) const READ_RESPONSE: Shape = message(0, &[(1, &QUERY_RESULT)]);
+
+const MATCHER: Shape = message(size_of::<LabelMatcher>() + MODEL_MATCHER_BYTES, &[]);
+/// Each call's has matchers of blocks in it.
+const HINTS: Shape = message(0, &[(1, &MATCHER)]);
+const ANY: Shape = message(0, &[(2, &HINTS)]);
+const QUERY_HINTS: Shape = with_texts(&[(4, &with_texts(&[]))]);
+
+/// [`crate::thanos::SeriesRequest`].
+pub(crate) const SERIES_REQUEST: Shape = Shape {
+    // Aggregates, one by one or packed.
+    per_byte: size_of::<i32>() * GROWTH,
+    per_number: size_of::<i32>() * GROWTH,
+    ..with_texts(&[
+        (3, &MATCHER),
+        (9, &ANY),
+        (12, &QUERY_HINTS),
+        (13, &with_texts(&[])),
+    ])
+};
+
+/// [`crate::thanos::LabelNamesRequest`].
+pub(crate) const LABEL_NAMES_REQUEST: Shape = with_texts(&[(5, &ANY), (6, &MATCHER)]);
+
+/// [`crate::thanos::LabelValuesRequest`].
+pub(crate) const LABEL_VALUES_REQUEST: Shape = with_texts(&[(6, &ANY), (7, &MATCHER)]);
 
 impl Shape {
     /// What a message of this shape takes in memory at most; `None` if it is none.
-    pub(super) fn weigh(&self, mut message: &[u8]) -> Option<usize> {
+    pub(crate) fn weigh(&self, mut message: &[u8]) -> Option<usize> {
         let mut bytes = self.bytes;
         while !message.is_empty() {
             let (number, wire_type) = decode_key(&mut message).ok()?;
@@ -80,7 +122,7 @@ impl Shape {
             let more = match self.nested.iter().find(|(of, _)| *of == number) {
                 // As deep as shapes are, which do not hold themselves.
                 Some((_, shape)) => shape.weigh(field)?,
-                None => len.saturating_mul(self.per_byte).saturating_add(TEXT_BYTES),
+                None => len.saturating_mul(self.per_byte).saturating_add(self.text_bytes),
             };
             bytes = bytes.saturating_add(more);
         }
