@@ -29,11 +29,12 @@ struct Failure {
 }
 
 impl Backoff {
-    /// Whether the block may be tried now.
+    /// Whether the block may be tried now. A try that lies further ahead than any pause was set before the clock was put
+    /// back, and is due.
     pub(crate) fn allows(&self, block: BlockId, now_ms: i64) -> bool {
-        self.failed
-            .get(&block)
-            .is_none_or(|failure| failure.next_try_ms <= now_ms)
+        self.failed.get(&block).is_none_or(|failure| {
+            failure.next_try_ms <= now_ms || failure.next_try_ms > now_ms.saturating_add(MAX_PAUSE_MS)
+        })
     }
 
     /// Notes a failure and says how long the block is left alone, in milliseconds.
@@ -72,6 +73,16 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_put_back_keeps_no_block_aside() {
+        let block = BlockId::from_parts(1, [1; 10]);
+        let mut backoff = Backoff::default();
+        let ahead_ms = 30 * 24 * 3_600_000;
+        backoff.failed(block, ahead_ms);
+        assert!(!backoff.allows(block, ahead_ms));
+        assert!(backoff.allows(block, 0));
+    }
 
     #[test]
     fn pauses_double_up_to_a_limit_and_end_with_a_success() {

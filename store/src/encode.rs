@@ -29,6 +29,10 @@ const LAST_MESSAGE_BYTES: usize = 64 << 10;
 /// After so many bytes other tasks get their turn: some 300 µs.
 const TURN_BYTES: usize = 256 << 10;
 
+/// A record that claims to be longer than this, and than the index made believe, is read again before it is believed: a
+/// cache may have made the claim.
+const BELIEVED_BYTES: u64 = 1 << 20;
+
 /// What a chunk takes in a message besides its record: times, keys, lengths.
 const CHUNK_OVERHEAD_BYTES: usize = 40;
 
@@ -140,6 +144,9 @@ impl Encoder {
                 let is_final = batch.is_reread(at);
                 let record = match record(block, pick, at, batch.record_bytes(at)) {
                     Err(EncodeError::Failed(_)) if !is_final => {
+                        return Err(EncodeError::Doubtful { pick: at });
+                    }
+                    Err(EncodeError::NeedMore { bytes, .. }) if !is_final && bytes > BELIEVED_BYTES => {
                         return Err(EncodeError::Doubtful { pick: at });
                     }
                     record => record?,

@@ -48,6 +48,13 @@ pub enum RequestError {
     /// One series has more labels and chunk times than a message may hold.
     #[error(transparent)]
     TooLong(#[from] sabre_proto::flat::MessageTooLong),
+    /// The caller took nothing of the answer for long, and others waited for its place.
+    #[error(
+        "the caller took nothing of the answer for {} s while other requests wait for a place \
+         (--store.grpc.series-max-concurrency) or for memory (--sabre.memory-budget); ask again, and read faster",
+        crate::outlet::PATIENCE.as_secs()
+    )]
+    Stalled,
     /// The server stops, or a part of the request was cancelled by another's failure.
     #[error("the request was cancelled")]
     Cancelled,
@@ -104,6 +111,7 @@ impl RequestError {
                 _,
             ) => Code::ResourceExhausted,
             (Self::Cancelled, _) => Code::Cancelled,
+            (Self::Stalled, _) => Code::DeadlineExceeded,
             (Self::Panic(_), _)
             | (
                 Self::Postings(_)

@@ -211,7 +211,9 @@ impl FetchedBatch {
         if let Some(stats) = &self.stats {
             stats.chunks.fetch(1, whole.len() as u64);
         }
-        if needed.is_some_and(|needed| (whole.len() as u64) < needed) {
+        // The length may have been the word of a cache: what came now says itself whether it is whole, unless it did
+        // already.
+        if self.is_reread(pick) && needed.is_some_and(|needed| (whole.len() as u64) < needed) {
             let short = sabre_tsdb::Corruption::short("chunk segment", start, asked, whole.len() as u64);
             return Err(RequestError::Block(block.segment_error(segment, short)));
         }

@@ -10,13 +10,15 @@ use std::{
 use axum::Router;
 use parking_lot::Mutex;
 use sabre_block::fetcher::{FetcherMetrics, SyncError};
+use sabre_model::BlockId;
 use sabre_objstore::SharedBucket;
 use sabre_proto::{
+    Held,
     raw_body::{FrameReceiver, FrameSender, frame_channel},
     thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest},
 };
 use sabre_runtime::{
-    budget::Budget,
+    budget::{Budget, Reservation},
     http_server::HttpMetrics,
     metrics::{InFlight, Registry},
     trace::carried,
@@ -34,6 +36,7 @@ use crate::{
     label_calls::{self, Ask, LabelAnswer, LabelCall},
     limits::RequestLimits,
     metrics::StoreMetrics,
+    outlet::Outlet,
     progress::Progress,
     request::{LabelQuery, SeriesQuery},
     series::{SeriesCall, answer},
@@ -130,9 +133,22 @@ impl StoreGateway {
     /// # Errors
     /// When the bucket cannot be listed. A block that cannot be loaded is no error: it is logged and left out.
     pub async fn sync(&self, now_ms: i64) -> Result<SyncOutcome, SyncError> {
+        let before = self.view();
         let outcome = self.inner.syncer.sync(now_ms).await?;
+        let after = self.view();
+        for (id, block) in before.blocks() {
+            if !after.blocks().get(id).is_some_and(|now| Arc::ptr_eq(now, block)) {
+                self.forget(*id);
+            }
+        }
         *self.inner.synced_ms.lock() = Some(now_ms);
         Ok(outcome)
+    }
+
+    /// Forgets what is kept in memory of a block that is gone, or is not what it was.
+    fn forget(&self, block: BlockId) {
+        self.inner.cache.forget(block);
+        self.inner.warm.forget(block);
     }
 
     /// Opens the index-headers that no request has opened yet.
@@ -167,14 +183,28 @@ impl StoreGateway {
     }
 
     /// Starts to answer `Series`; the answer goes on by itself until the receiver is dropped.
-    pub(crate) fn series(&self, request: SeriesRequest, now_ms: i64) -> Result<FrameReceiver, RequestError> {
+    pub(crate) fn series(
+        &self,
+        request: SeriesRequest,
+        held: Option<Held>,
+        now_ms: i64,
+    ) -> Result<FrameReceiver, RequestError> {
         let query = SeriesQuery::from_wire(request)?;
         let (sender, receiver) = frame_channel(FRAMES_AHEAD);
         let gateway = self.clone();
         tokio::spawn(carried(async move {
+            let _request = held;
             gateway.answer_series(query, now_ms, sender).await;
         }));
         Ok(receiver)
+    }
+
+    /// Memory for a request that takes much of it.
+    pub(crate) fn memory_for_request(&self, bytes: u64) -> Result<Reservation, RequestError> {
+        let memory = self.inner.budget.try_reserve(bytes);
+        memory.ok_or_else(|| RequestError::NoMemory {
+            what: format!("a request of {bytes} bytes"),
+        })
     }
 
     /// `LabelNames`.
@@ -210,6 +240,7 @@ impl StoreGateway {
     ) -> Result<LabelAnswer, RequestError> {
         (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let mut lost = Lost::new(query.is_partial_ok);
+        let limits = RequestLimits::new(self.inner.config.limits);
         loop {
             let LabelQuery {
                 mint_ms,
@@ -230,7 +261,7 @@ impl StoreGateway {
             let outcome = match selected {
                 Err(error) => Err(error),
                 Ok(selected) => {
-                    let context = self.context("a request for labels", &query.removed_labels);
+                    let context = self.context("a request for labels", &limits, &query.removed_labels);
                     let query = query.clone();
                     let call = LabelCall {
                         selected,
@@ -271,19 +302,23 @@ impl StoreGateway {
         sender: &FrameSender,
     ) -> Result<(), RequestError> {
         let metrics = &self.inner.metrics;
+        let outlet = Outlet {
+            sender,
+            waiting: &metrics.gate_waiting,
+            budget: &self.inner.budget,
+        };
         let started = Instant::now();
+        let waiting = InFlight::new(&metrics.gate_waiting);
         // The semaphore is never closed.
-        let _turn = self
-            .inner
-            .gate
-            .acquire()
-            .await
-            .map_err(|_| RequestError::Cancelled)?;
+        let turn = self.inner.gate.acquire().await;
+        let _turn = turn.map_err(|_| RequestError::Cancelled)?;
+        drop(waiting);
         metrics.gate_duration.observe(started.elapsed().as_secs_f64());
         let _in_flight = InFlight::new(&metrics.gate_in_flight);
         (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let mut progress = Progress::default();
         let mut lost = Lost::new(query.is_partial_ok);
+        let limits = RequestLimits::new(self.inner.config.limits);
         let mut told = 0;
         while let Some(rest) = progress.rest_of(&query) {
             let mut chosen = self.view().select_series(
@@ -294,11 +329,11 @@ impl StoreGateway {
                 &query.block_matchers,
             );
             self.leave_out(&mut chosen, &mut lost, now_ms)?;
-            if !tell(&lost.warnings, &mut told, sender).await? {
+            if !tell(&lost.warnings, &mut told, outlet).await? {
                 return Ok(());
             }
             let outcome = self
-                .attempt((rest, now_ms), chosen.clone(), &mut progress, sender)
+                .attempt((rest, now_ms), (chosen.clone(), &limits), &mut progress, outlet)
                 .await;
             let Err(error) = outcome else { return Ok(()) };
             let error = self.looked_at(error, now_ms);
@@ -312,16 +347,16 @@ impl StoreGateway {
             self.replace(error, attempt, &mut lost, now_ms).await?;
         }
         // Where the limit is reached, what is missing is told nonetheless.
-        tell(&lost.warnings, &mut told, sender).await.map(drop)
+        tell(&lost.warnings, &mut told, outlet).await.map(drop)
     }
 
     /// Answers with these blocks, as far as it goes.
     async fn attempt(
         &self,
         (query, now_ms): (SeriesQuery, i64),
-        chosen: Vec<Chosen>,
+        (chosen, limits): (Vec<Chosen>, &RequestLimits),
         progress: &mut Progress,
-        sender: &FrameSender,
+        outlet: Outlet<'_>,
     ) -> Result<(), RequestError> {
         let blocks = chosen.len();
         let selected = self
@@ -329,7 +364,7 @@ impl StoreGateway {
             .syncer
             .open(chosen, query.is_partial_ok, now_ms)
             .await?;
-        let context = self.context("a Series request", &query.removed_labels);
+        let context = self.context("a Series request", limits, &query.removed_labels);
         let stats = Arc::clone(&context.stats);
         let metrics = &self.inner.metrics;
         let call = SeriesCall {
@@ -338,7 +373,7 @@ impl StoreGateway {
             context,
             metrics: metrics.clone(),
         };
-        let outcome = answer(call, progress, sender).await;
+        let outcome = answer(call, progress, outlet).await;
         metrics.observe(blocks, &stats);
         outcome
     }
@@ -347,10 +382,11 @@ impl StoreGateway {
         self.inner.syncer.view()
     }
 
-    fn context(&self, asker: &str, removed_labels: &Arc<[String]>) -> CallContext {
+    /// For one attempt.
+    fn context(&self, asker: &str, limits: &RequestLimits, removed_labels: &Arc<[String]>) -> CallContext {
         CallContext {
             budget: self.inner.budget.child(asker),
-            limits: Arc::new(RequestLimits::new(self.inner.config.limits)),
+            limits: Arc::new(limits.again()),
             stats: Arc::default(),
             cache: Arc::clone(&self.inner.cache),
             cost_rule: self.inner.config.cost_rule,

@@ -172,6 +172,11 @@ impl BlockHandle {
         self.is_doubted.load(Ordering::Relaxed)
     }
 
+    /// How long the index was when the bucket was looked at, if that told.
+    pub(crate) fn index_bytes(&self) -> Option<u64> {
+        self.facts.index_bytes
+    }
+
     /// The block.
     pub(crate) fn id(&self) -> BlockId {
         self.span.id

@@ -49,6 +49,8 @@ pub(crate) struct LabelAnswer {
     pub(crate) blocks: Vec<BlockId>,
     /// What could not be had.
     pub(crate) warnings: Vec<String>,
+    /// What the texts take, until they have been sent.
+    pub(crate) memory: Option<Reservation>,
 }
 
 /// What is asked of every block.
@@ -100,7 +102,10 @@ pub(crate) async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, Req
             texts.add(text)?;
         }
     }
-    let mut texts: Vec<String> = texts.all.into_iter().collect();
+    let Texts {
+        all, paid: memory, ..
+    } = texts;
+    let mut texts: Vec<String> = all.into_iter().collect();
     if call.query.limit > 0 {
         texts.truncate(call.query.limit);
     }
@@ -108,6 +113,7 @@ pub(crate) async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, Req
         texts,
         blocks,
         warnings: Vec::new(),
+        memory,
     })
 }
 
@@ -124,6 +130,11 @@ fn from_header(call: &LabelCall, ask: &Ask, block: &ServedBlock) -> Result<Texts
             }
         }
         Ask::Values(label) => {
+            // It lies over whatever the series say.
+            if let Some(value) = block.external.get(label).filter(|value| !value.is_empty()) {
+                texts.add(value.to_owned())?;
+                return Ok(texts);
+            }
             let mut outcome = Ok(());
             let visited = block.header.for_each_value(label, "", |value, _| {
                 outcome = texts.add(value.to_owned());
@@ -135,9 +146,6 @@ fn from_header(call: &LabelCall, ask: &Ask, block: &ServedBlock) -> Result<Texts
             });
             visited.map_err(RequestError::Block)?;
             outcome?;
-            if let Some(value) = block.external.get(label) {
-                texts.add(value.to_owned())?;
-            }
         }
     }
     Ok(texts)

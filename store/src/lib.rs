@@ -48,6 +48,7 @@ mod limits;
 mod merge;
 mod merged;
 mod metrics;
+mod outlet;
 mod overlay;
 mod partition;
 mod picks;

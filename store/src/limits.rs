@@ -1,6 +1,9 @@
 //! Limits of one request on what it touches and downloads.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// A limit of a request was exceeded; the answer is `ResourceExhausted`, in Thanos' words with the flag behind them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,12 +33,13 @@ struct Limit {
     used: AtomicU64,
 }
 
-/// The limits of one request.
+/// The limits of one request, or of one attempt to answer it.
 #[derive(Debug)]
 pub(crate) struct RequestLimits {
+    settings: LimitSettings,
     series: Limit,
     chunks: Limit,
-    bytes: Limit,
+    bytes: Arc<Limit>,
 }
 
 /// What the flags allow every request; zero is no limit.
@@ -69,17 +73,26 @@ impl RequestLimits {
             samples => (samples / SAMPLES_PER_CHUNK).max(1),
         };
         Self {
+            settings,
             series: Limit::new("series", "--store.limits.request-series", settings.series),
             chunks: Limit::new(
                 "chunks",
                 "--store.limits.request-samples (120 samples a chunk)",
                 chunks,
             ),
-            bytes: Limit::new(
+            bytes: Arc::new(Limit::new(
                 "bytes",
                 "--store.grpc.downloaded-bytes-limit",
                 settings.downloaded_bytes,
-            ),
+            )),
+        }
+    }
+
+    /// For another attempt at the same request: series and chunks are selected anew, and what was downloaded was.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            bytes: Arc::clone(&self.bytes),
+            ..Self::new(self.settings)
         }
     }
 
@@ -175,6 +188,22 @@ mod tests {
             error.to_string().contains("--store.limits.request-series"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn another_attempt_selects_anew_and_has_what_is_left_of_the_bytes() {
+        let limits = RequestLimits::new(LimitSettings {
+            series: 10,
+            samples: 1200,
+            downloaded_bytes: 10,
+        });
+        assert_eq!(limits.series(8), Ok(()));
+        assert_eq!(limits.chunks(8), Ok(()));
+        assert_eq!(limits.bytes(Fetching::Series, 8), Ok(()));
+        let again = limits.again();
+        assert_eq!(again.series(8), Ok(()));
+        assert_eq!(again.chunks(8), Ok(()));
+        assert!(again.bytes(Fetching::Series, 8).is_err());
     }
 
     #[test]

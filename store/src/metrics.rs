@@ -53,6 +53,7 @@ pub struct StoreMetrics {
     pub(crate) header_unloads: Counter,
     pub(crate) gate_duration: Histogram,
     pub(crate) gate_in_flight: Gauge,
+    pub(crate) gate_waiting: Gauge,
     pub(crate) gate_max: Gauge,
     data_touched: Histograms<2>,
     data_fetched: Histograms<2>,
@@ -126,6 +127,10 @@ impl StoreMetrics {
                 "How long calls waited for their turn",
             ),
             gate_in_flight: registry.gauge(&name("series_gate_queries_in_flight"), "Series calls under way"),
+            gate_waiting: registry.gauge(
+                "sabre_store_series_gate_queries_waiting",
+                "Series calls that wait for a place",
+            ),
             gate_max: registry.gauge(&name("series_gate_queries_max"), "Most Series calls at once"),
             data_touched: by_data(
                 "series_data_touched",

@@ -161,18 +161,23 @@ async fn keep_in_step(
         () = stop.cancelled() => return Ok(()),
         first = first_sync(gateway) => first?,
     };
-    let mut last = Instant::now();
+    let (mut last, mut early) = (Instant::now(), LEAST_PAUSE);
     loop {
         tell(probe, &outcome);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = gateway.warm(clock::now_ms()) => {}
         }
-        // What failed for now is not left out for a whole interval.
+        // What failed for now is not left out for a whole interval, unless it fails again and again.
         let pause = if outcome.retryable > 0 {
-            LEAST_PAUSE.min(interval)
+            early.min(interval)
         } else {
             interval
+        };
+        early = if outcome.retryable > 0 {
+            (early * 2).min(interval)
+        } else {
+            LEAST_PAUSE
         };
         let due = async {
             tokio::select! {

@@ -10,7 +10,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sabre_proto::raw_body::FrameSender;
 use sabre_runtime::trace::carried;
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -25,6 +24,7 @@ use crate::{
     fetch::FetchedBatch,
     merged::{MergedBatch, Merger, Stop},
     metrics::StoreMetrics,
+    outlet::{FrameMemory, Outlet},
     picks::SeriesBatch,
     prefetch::{ChunkSource, prefetch},
     progress::Progress,
@@ -54,7 +54,7 @@ pub(crate) struct SeriesCall {
 pub(crate) async fn answer(
     call: SeriesCall,
     progress: &mut Progress,
-    out: &FrameSender,
+    out: Outlet<'_>,
 ) -> Result<(), RequestError> {
     let SeriesCall {
         query,
@@ -64,7 +64,8 @@ pub(crate) async fn answer(
     } = call;
     let started = Instant::now();
     let needs = (REQUEST_MIN_BYTES, STREAM_MIN_BYTES);
-    let (opened, _memory) = admission::open(selected, needs, query.limit, &context).await?;
+    let (opened, memory) = admission::open(selected, needs, query.limit, &context).await?;
+    let mut memory = FrameMemory::new(memory);
     let opened_after = started.elapsed();
     let blocks: Arc<[Arc<ServedBlock>]> = opened
         .iter()
@@ -91,7 +92,7 @@ pub(crate) async fn answer(
             match turn {
                 Turn::Again => tokio::task::yield_now().await,
                 Turn::Frame(frame) | Turn::End(frame) => {
-                    if !frame.is_empty() && out.send(frame).await.is_err() {
+                    if !frame.is_empty() && !out.send(memory.hold(frame)).await? {
                         return Ok(());
                     }
                     let merged = batch.merged();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sabre_proto::{
-    RawSeries, StoreService,
+    Held, RawSeries, StoreService,
     convert::{label_set, labels_to_wire},
     hints,
     hintspb::{Block, LabelNamesResponseHints, LabelValuesResponseHints},
@@ -18,7 +18,7 @@ use sabre_proto::{
         store_server::Store,
     },
 };
-use sabre_runtime::clock;
+use sabre_runtime::{budget::Reservation, clock};
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::{
@@ -55,12 +55,18 @@ impl StoreGateway {
 impl RawSeries for StoreGateway {
     async fn series_raw(
         &self,
-        request: Request<SeriesRequest>,
+        mut request: Request<SeriesRequest>,
         _deadline: Option<tokio::time::Instant>,
     ) -> Result<FrameReceiver, Status> {
         self.ready()?;
-        self.series(request.into_inner(), clock::now_ms())
+        let held = request.extensions_mut().remove::<Held>();
+        self.series(request.into_inner(), held, clock::now_ms())
             .map_err(|error| error.status(Call::Series))
+    }
+
+    fn admit(&self, bytes: u64) -> Result<Held, Status> {
+        let memory = self.memory_for_request(bytes);
+        memory.map(Held::new).map_err(|error| error.status(Call::Series))
     }
 }
 
@@ -97,15 +103,17 @@ impl Store for StoreGateway {
             texts,
             blocks,
             warnings,
+            memory,
         } = answer.map_err(|error| label_status(&error))?;
         let hints = LabelNamesResponseHints {
             queried_blocks: blocks.iter().map(queried).collect(),
         };
-        Ok(Response::new(LabelNamesResponse {
+        let answer = LabelNamesResponse {
             names: texts,
             warnings,
             hints: Some(hints::pack(&hints)),
-        }))
+        };
+        Ok(charged(answer, memory))
     }
 
     async fn label_values(
@@ -118,6 +126,7 @@ impl Store for StoreGateway {
             texts,
             blocks,
             warnings,
+            memory,
         }) = answer.map_err(|error| label_status(&error))?
         else {
             return Ok(Response::new(LabelValuesResponse::default()));
@@ -125,11 +134,12 @@ impl Store for StoreGateway {
         let hints = LabelValuesResponseHints {
             queried_blocks: blocks.iter().map(queried).collect(),
         };
-        Ok(Response::new(LabelValuesResponse {
+        let answer = LabelValuesResponse {
             values: texts,
             warnings,
             hints: Some(hints::pack(&hints)),
-        }))
+        };
+        Ok(charged(answer, memory))
     }
 }
 
@@ -163,6 +173,15 @@ impl Info for StoreGateway {
             ..info::InfoResponse::default()
         }))
     }
+}
+
+/// An answer whose memory is given back once it has been sent.
+fn charged<T>(answer: T, memory: Option<Reservation>) -> Response<T> {
+    let mut response = Response::new(answer);
+    if let Some(memory) = memory {
+        response.extensions_mut().insert(Held::new(memory));
+    }
+    response
 }
 
 fn label_status(error: &RequestError) -> Status {

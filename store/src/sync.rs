@@ -38,6 +38,9 @@ use crate::{
 /// How many index-headers of one request are opened at once.
 const PARALLEL_OPENS: usize = 16;
 
+/// The part of the memory budget that index-headers get: with all of it no request could run.
+const HEADERS_PART: (u64, u64) = (3, 4);
+
 /// Brings blocks up and drops them.
 #[derive(Debug)]
 pub(crate) struct Syncer {
@@ -141,7 +144,11 @@ impl Syncer {
             buckets,
             opener: Arc::new(Opener {
                 loader,
-                budget: budget.child("the index-headers of the served blocks"),
+                budget: budget.limited_child(
+                    "the index-headers of the served blocks",
+                    budget.limit_bytes() / HEADERS_PART.1 * HEADERS_PART.0,
+                    "--sabre.memory-budget (three quarters of it)",
+                ),
                 unopened: Quarantine::new(metrics.blocks_unopened.clone()),
                 metrics: metrics.clone(),
             }),
@@ -176,7 +183,7 @@ impl Syncer {
     pub(crate) async fn sync(&self, now_ms: i64) -> Result<SyncOutcome, SyncError> {
         let mut state = self.state.lock().await;
         // Those that are doubted from here on, the listing may still have.
-        let doubted = self.doubted();
+        let gone = self.doubted();
         let found = self.fetcher.sync(now_ms).await;
         match &found {
             Ok(found) => self.lists.found(found, now_ms),
@@ -185,10 +192,11 @@ impl Syncer {
         let found = found?;
         let mut outcome = SyncOutcome::default();
         let again = self.due_again(now_ms);
+        let doubted: BTreeSet<BlockId> = gone.iter().copied().chain(self.changed(&found)).collect();
         let missing: Vec<Arc<BlockMeta>> = {
             let view = self.view();
             // One that could not be opened is known anew: its files may have been mended since. So is one that was found
-            // gone and has come back.
+            // gone and has come back, and one whose index is another than it was.
             let is_new = |meta: &&Arc<BlockMeta>| {
                 let is_known = view.blocks().contains_key(&meta.ulid);
                 !is_known || again.contains(&meta.ulid) || doubted.contains(&meta.ulid)
@@ -209,7 +217,7 @@ impl Syncer {
         outcome.added = all.saturating_sub(failed);
         // Whether they could be opened or not: a request that needs one is to be told of it.
         self.change(|blocks| blocks.extend(loaded.into_iter().map(|(block, _)| (block.id(), block))));
-        outcome.dropped = self.drop_gone(&found, &doubted, now_ms).await;
+        outcome.dropped = self.drop_gone(&found, &gone, now_ms).await;
         if found.is_complete() && !std::mem::replace(&mut state.is_tidy, true) {
             self.tidy(found.metas.iter().map(|meta| meta.ulid).collect())
                 .await;
@@ -235,6 +243,21 @@ impl Syncer {
         let view = self.view();
         let doubted = view.blocks().values().filter(|block| block.is_doubted());
         doubted.map(|block| block.id()).collect()
+    }
+
+    /// The blocks whose index is listed with another length than it had: somebody has put another one in its place.
+    fn changed(&self, found: &BucketView) -> Vec<BlockId> {
+        let view = self.view();
+        let is_other = |block: &&Arc<BlockHandle>| {
+            let listed = found.listing.get(block.id()).and_then(|objects| objects.index);
+            let listed_bytes = listed.map(|index| index.size_bytes);
+            matches!((listed_bytes, block.index_bytes()), (Some(listed), Some(known)) if listed != known)
+        };
+        view.blocks()
+            .values()
+            .filter(is_other)
+            .map(|block| block.id())
+            .collect()
     }
 
     /// Takes those of the blocks away that are broken and not to be read now.

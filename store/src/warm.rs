@@ -59,6 +59,18 @@ impl WarmLabels {
         }
     }
 
+    /// Forgets a block that is gone, or is not what it was.
+    pub(crate) fn forget(&self, block: BlockId) {
+        let mut kept = self.kept.lock();
+        let mut freed = 0;
+        kept.labels.retain(|key, (labels, _)| {
+            let is_kept = key.block != block;
+            freed += if is_kept { 0 } else { labels.size_bytes() };
+            is_kept
+        });
+        kept.bytes = kept.bytes.saturating_sub(freed);
+    }
+
     /// The most bytes of one block that are kept.
     pub(crate) fn most_bytes(&self) -> usize {
         self.capacity_bytes / PARTS
@@ -163,6 +175,19 @@ mod tests {
         assert_eq!(warm.get(&key(0)).len(), 100);
         warm.keep(key(8), one);
         assert_eq!((warm.get(&key(0)).len(), warm.get(&key(1)).len()), (100, 0));
+    }
+
+    #[test]
+    fn a_block_that_is_forgotten_makes_room() {
+        let one = known(Arc::default(), 0..100);
+        let warm = warm(one.size_bytes() as u64 * 8);
+        for n in 0..8 {
+            warm.keep(key(n), one.clone());
+        }
+        warm.forget(key(3).block);
+        warm.keep(key(8), one);
+        let kept: Vec<u8> = (0..9).filter(|&n| warm.get(&key(n)).len() > 0).collect();
+        assert_eq!(kept, [0, 1, 2, 4, 5, 6, 7, 8]);
     }
 
     #[test]

@@ -315,8 +315,9 @@ async fn a_reader_that_stops_holds_a_window_and_when_it_goes_nothing() {
         before < all,
         "{before} reads of chunks although the reader stopped; all are {all}"
     );
+    // Four wide batches, two more that are fetched ahead where the reader of the bucket is slow, and one stream.
     assert!(
-        budget.usage().used_bytes < idle + (20 << 20),
+        budget.usage().used_bytes < idle + (24 << 20),
         "{:?}",
         budget.usage()
     );

@@ -10,13 +10,14 @@ use std::{
 };
 
 use sabre_model::BlockId;
-use sabre_proto::{flat::SeriesFrameBuilder, raw_body::FrameSender};
+use sabre_proto::flat::SeriesFrameBuilder;
 use sabre_runtime::trace::carried;
 
 use super::StoreGateway;
 use crate::{
     error::RequestError,
     handle::{BlockHandle, OpenError},
+    outlet::Outlet,
     view::Chosen,
 };
 
@@ -84,7 +85,11 @@ impl StoreGateway {
             self.inner.metrics.dropped(limit);
         }
         match (error.broken_block(), error.block()) {
-            (Some(block), _) => self.inner.syncer.found_broken(block, &error, now_ms),
+            (Some(block), _) => {
+                self.inner.syncer.found_broken(block, &error, now_ms);
+                // What was kept of it may be what is wrong.
+                self.forget(block);
+            }
             (None, Some((block, cause))) if !cause.is_gone() && !error.is_unopened() => {
                 tracing::error!(%block, %error, "a block cannot be read");
             }
@@ -198,12 +203,12 @@ fn gone<'a>(error: &RequestError, chosen: &'a [Chosen]) -> Option<&'a Arc<BlockH
 pub(super) async fn tell(
     warnings: &[String],
     told: &mut usize,
-    sender: &FrameSender,
+    outlet: Outlet<'_>,
 ) -> Result<bool, RequestError> {
     for warning in warnings.get(*told..).unwrap_or_default() {
         let mut frame = SeriesFrameBuilder::default();
         frame.warning(warning)?;
-        if sender.send(frame.take()).await.is_err() {
+        if !outlet.send(frame.take()).await? {
             return Ok(false);
         }
     }

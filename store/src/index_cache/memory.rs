@@ -130,6 +130,28 @@ impl MemoryIndexCache {
         self.keep(Key::Series(block, extent.start), Value::Extent(extent))
     }
 
+    /// Forgets all of a block.
+    pub(super) fn forget(&self, block: BlockId) {
+        let mut items = self.items.lock();
+        let kinds = [
+            Key::Postings(block, 0),
+            Key::Series(block, 0),
+            Key::Expanded(block, "".into()),
+        ];
+        let of_block: Vec<Key> = kinds
+            .into_iter()
+            .flat_map(|first| {
+                let item = first.item();
+                let from_first = items.slots.range(first..).map(|(key, _)| key);
+                from_first.take_while(move |key| key.item() == item && key.block() == block)
+            })
+            .cloned()
+            .collect();
+        for key in of_block {
+            items.remove(&key, &self.metrics);
+        }
+    }
+
     fn refs(&self, key: &Key) -> Option<SeriesRefs> {
         let mut items = self.items.lock();
         let Some(Value::Refs(refs)) = items.touch(key) else {
@@ -206,6 +228,12 @@ impl Items {
 }
 
 impl Key {
+    fn block(&self) -> BlockId {
+        match self {
+            Self::Postings(block, _) | Self::Series(block, _) | Self::Expanded(block, _) => *block,
+        }
+    }
+
     fn item(&self) -> Item {
         match self {
             Self::Postings(..) => Item::Postings,
@@ -253,6 +281,33 @@ mod tests {
             last_start,
             bytes: Bytes::from(vec![7; len]),
         }
+    }
+
+    #[test]
+    fn a_block_that_is_forgotten_leaves_those_of_others() {
+        let cache = cache(1 << 20, 1 << 20);
+        let refs = SeriesRefs::from_sorted([1, 2, 3]);
+        for n in 1..=3 {
+            cache.keep_extent(block(n), extent(100, 500, 450));
+            cache.keep_extent(block(n), extent(600, 600, 50));
+            cache.keep_postings(block(n), 7, &refs);
+            cache.keep_expanded(block(n), "a=\"b\"", &refs);
+            cache.keep_expanded(block(n), "c=\"d\"", &refs);
+        }
+        cache.forget(block(2));
+        for n in 1..=3 {
+            let found = [
+                cache.extent(block(n), 100).is_some(),
+                cache.extent(block(n), 600).is_some(),
+                cache.postings(block(n), 7).is_some(),
+                cache.expanded(block(n), "a=\"b\"").is_some(),
+                cache.expanded(block(n), "c=\"d\"").is_some(),
+            ];
+            assert_eq!(found, [n != 2; 5], "{n}");
+        }
+        cache.forget(block(1));
+        cache.forget(block(3));
+        assert_eq!(cache.items.lock().bytes, 0);
     }
 
     #[test]

@@ -75,6 +75,14 @@ impl IndexCache {
         matches!(self.backend, Backend::Remote(_)) && self.enabled.postings
     }
 
+    /// Forgets what this process keeps of a block that is gone, or is not what it was. What remote caches keep is another's
+    /// as well, and is verified when it is used.
+    pub(crate) fn forget(&self, block: BlockId) {
+        if let Backend::Memory(memory) = &self.backend {
+            memory.forget(block);
+        }
+    }
+
     /// The series that matchers select, if that is known in this process.
     pub(crate) fn expanded_here(&self, block: BlockId, matchers: &[Matcher]) -> Option<SeriesRefs> {
         let Backend::Memory(memory) = &self.backend else {

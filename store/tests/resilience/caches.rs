@@ -294,6 +294,16 @@ async fn a_caching_bucket_that_lies_does_no_harm() {
         }
         is_right(&store, "bits").await;
     }
+    // Read as a length this is longer than any memory, and than any segment.
+    for at in [8usize, 33, 7900, 15_900] {
+        for value in server.state.values.lock().values_mut() {
+            let end = value.len().min(at + 9);
+            if let Some(bytes) = value.get_mut(at..end) {
+                bytes.fill(0xff);
+            }
+        }
+        is_right(&store, "lengths").await;
+    }
     let text = store.registry.classic();
     assert!(
         !text.contains("thanos_bucket_store_chunk_refetches_total{tenant=\"default-tenant\"} 0\n"),

@@ -13,7 +13,7 @@ use sabre_testkit::{
 use tonic::Code;
 
 use crate::{
-    common::{TestStore, start},
+    common::{NOW_MS, TestStore, start},
     data::{SPAN_MS, block, everything, everything_or_warn, put, samples, truth},
 };
 
@@ -71,6 +71,31 @@ async fn the_successor_answers_within_the_same_request() {
         })
         .await;
     assert_eq!(names.unwrap().into_inner().names, ["__name__", "cluster", "pod"]);
+}
+
+/// Nobody puts other bytes under the name of a block, but a person who mends one by hand does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_with_another_index_under_its_name_is_known_anew() {
+    for is_away_between in [false, true] {
+        let memory = Arc::new(MemoryBucket::new("test"));
+        let old = put(&*memory, block(1, 0, 1, SERIES)).await;
+        let store = start(Arc::clone(&memory) as SharedBucket).await;
+        for _ in 0..2 {
+            let answer = store.series(everything()).await.unwrap();
+            assert!(samples(&answer).unwrap() == truth(1, SERIES));
+        }
+        remove(&memory, &old).await;
+        if is_away_between {
+            store.gateway.sync(NOW_MS).await.unwrap();
+        }
+        put(&*memory, block(1, 0, 1, SERIES / 3)).await;
+        store.gateway.sync(NOW_MS).await.unwrap();
+        let answer = store.series(everything()).await.unwrap();
+        assert!(
+            samples(&answer).unwrap() == truth(1, SERIES / 3),
+            "{is_away_between}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,9 @@ use super::{
     data::{END_MS, START_MS, matcher, selects, wire_matchers},
 };
 
-/// Matchers of label calls; each selects by at least one label of the series themselves.
+/// Matchers of label calls; where there are any, one at least is about a label of the series themselves.
 const CASES: &[&[(MatchKind, &str, &str)]] = &[
+    &[],
     &[(Eq, "__name__", "up")],
     &[(Eq, "__name__", "up"), (Eq, "job", "db")],
     &[(Eq, "__name__", "odd"), (Neq, "c", "")],
@@ -119,6 +120,24 @@ pub(super) async fn values(world: &World<'_>) -> Result<(), String> {
             }
         }
     }
+    for (label, removed, wanted) in [("replica", "replica", false), ("job", "replica", true)] {
+        let asked = LabelValuesRequest {
+            label: label.to_owned(),
+            start: START_MS,
+            end: END_MS,
+            without_replica_labels: vec![removed.to_owned()],
+            ..LabelValuesRequest::default()
+        };
+        let answer = client
+            .label_values(asked)
+            .await
+            .map_err(|status| status.to_string())?;
+        let got = answer.into_inner().values;
+        if got.is_empty() == wanted {
+            return Err(format!("{label} without {removed}: {got:?}"));
+        }
+    }
+    out_of_range(&mut client).await?;
     let bad = LabelValuesRequest {
         label: "a".to_owned(),
         start: START_MS,
@@ -132,6 +151,42 @@ pub(super) async fn values(world: &World<'_>) -> Result<(), String> {
             "a bad expression is answered by {other:?} and not InvalidArgument"
         )),
     }
+}
+
+/// Before all samples and behind them there are neither names nor values of series.
+async fn out_of_range(client: &mut StoreClient<tonic::transport::Channel>) -> Result<(), String> {
+    const MONTH_MS: i64 = 30 * 24 * 3_600_000;
+    for (start, end) in [
+        (START_MS - 2 * MONTH_MS, START_MS - MONTH_MS),
+        (END_MS + MONTH_MS, END_MS + 2 * MONTH_MS),
+    ] {
+        let names = LabelNamesRequest {
+            start,
+            end,
+            ..LabelNamesRequest::default()
+        };
+        let values = LabelValuesRequest {
+            label: "__name__".to_owned(),
+            start,
+            end,
+            ..LabelValuesRequest::default()
+        };
+        let names = client
+            .label_names(names)
+            .await
+            .map_err(|status| status.to_string())?;
+        let values = client
+            .label_values(values)
+            .await
+            .map_err(|status| status.to_string())?;
+        let (names, values) = (names.into_inner().names, values.into_inner().values);
+        if names.contains(&"__name__".to_owned()) || !values.is_empty() {
+            return Err(format!(
+                "from {start} to {end} there are {names:?} with {values:?}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn info(world: &World<'_>) -> Result<(), String> {
