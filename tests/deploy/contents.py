@@ -122,6 +122,28 @@ def check_sidecar(objects):
         yield f"{names} is no Prometheus with a sidecar"
 
 
+def check_copied(objects):
+    """What stands at the top of a values file of bitnami/thanos reaches the pods."""
+    for _, _, document in workloads(objects)["store"]:
+        for flag in ("--index-cache.config=", "--store.caching-bucket.config="):
+            given = [yaml.safe_load(word.removeprefix(flag)) for word in our_container(document)["args"] if word.startswith(flag)]
+            if [cache["type"].lower() for cache in given] != ["memcached"]:
+                yield f"{flag} is given {given}"
+    for document in objects.values():
+        if document["kind"] in ("StatefulSet", "Deployment", "CronJob"):
+            secrets = [entry["name"] for entry in pod_of(document)["spec"].get("imagePullSecrets", [])]
+            if secrets != ["registry", "other"]:
+                yield f"images are pulled with {secrets}"
+
+
+def check_open(objects):
+    """A security context that is turned off is not there: OpenShift gives numbers and groups itself."""
+    for _, _, document in workloads(objects)["store"]:
+        found = [place["securityContext"] for place in (pod_of(document)["spec"], our_container(document)) if "securityContext" in place]
+        if found:
+            yield f"the store has {found}"
+
+
 def check_image():
     text = (ROOT / "deploy/docker/Dockerfile").read_text()
     last = re.split(r"^FROM ", text, flags=re.M)[-1]
@@ -155,6 +177,8 @@ def main():
     if whole.exists():
         chart = read(whole)
         checks["chart"] = [*check_components(chart, AROUND | {"PrometheusRule", "CronJob"}), *check_job(chart), *check_jobs(chart, jobs)]
+        checks["copied"] = check_copied(read(folder / "helm/copied.yaml"))
+        checks["without security contexts"] = check_open(read(folder / "open.yaml"))
     problems = [f"{name}: {problem}" for name, found in checks.items() for problem in found]
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -57,6 +57,23 @@ class Cases:
         if ended != code or missing or LISTENING in said:
             self.problems.append(f"{' '.join(words)}\nended with {ended}, and not {code}; lacks {missing}:\n{said}")
 
+    def logs(self, parts, *words):
+        """That the command, which goes on, logs all of the parts."""
+        self.count += 1
+        log = self.root / "log"
+        with open(log, "w", encoding="utf-8") as output:
+            process = subprocess.Popen([self.binary, *words], stdout=output, stderr=output)
+        try:
+            wait_for("a word", lambda: all(part in log.read_text() for part in parts) or process.poll() is not None, 60)
+        except SystemExit:
+            pass
+        finally:
+            process.terminate()
+            process.wait(60)
+        missing = [part for part in parts if part not in log.read_text()]
+        if missing:
+            self.problems.append(f"{' '.join(words)}\nlacks {missing}:\n{log.read_text()}")
+
     def store(self, code, parts, *more, objstore=None):
         """The same of a store."""
         bucket = objstore or f"{{type: FILESYSTEM, config: {{directory: {self.root}/bucket}}}}"
@@ -129,6 +146,16 @@ def buckets(cases, s3, proxy):
             subprocess.run([cases.binary, "tools", "bucket", "mark", f"--objstore.config={behind}", *mark, "--details=x"], check=True, capture_output=True)
         Denying.denied = action
         tool([action, "there"], name, behind, *more)
+    Denying.denied = "s3:ListBucket"
+    for parts, given in (
+        (["missing", "NoSuchBucket", "check `bucket` and `endpoint`"], objstore(bucket="missing")),
+        (["there", "eu-west-1", "check `region` and `endpoint`"], objstore(region="eu-west-1")),
+        (["s3:ListBucket", "there"], behind),
+    ):
+        compact = ("compact", f"--data-dir={cases.root}/compact", f"--objstore.config={given}", "--http-address=127.0.0.1:0")
+        cases.logs([*parts, "level=error"], *compact)
+        store = ("store", f"--data-dir={cases.root}/data", f"--objstore.config={given}", "--http-address=127.0.0.1:0", "--grpc-address=127.0.0.1:0")
+        cases.logs([*parts, "first sync failed, trying again"], *store)
     Denying.denied = "s3:GetObject"
     tool(["s3:GetObject", f"{ULID} not verified", "1 issues found"], "verify", behind, f"--id={ULID}")
 

@@ -8,8 +8,7 @@ Then each pod is restarted in turn, the way a rolling update does it: told to en
 object's minReadySeconds. All the while clients ask both queriers, and go to the other one only when a connection is refused. Each answer must
 be right and whole. No connection may be cut: a server that was told to end answers all whom the kernel has let in, and lets nobody in any more.
 
-The daily job leaves its metrics for a node exporter by `--metrics.textfile`, which its manifest has not: where that exporter looks is the node's
-own affair. The flag is added here.
+The daily job leaves its metrics at a push gateway, which here is a server that keeps the last page it was sent.
 
 At the end a Prometheus scrapes all of it, and every query of the dashboards and alerts is asked (see monitoring.py).
 """
@@ -28,6 +27,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 import yaml
 
@@ -49,8 +49,6 @@ DROPPED = START + 5 * BLOCK
 GAPS = {0: (START + 3 * HOUR, START + 3 * HOUR + 1800), 1: (START + 6 * HOUR, START + 6 * HOUR + 1800)}
 LAG = 3 * 60
 BUCKET = "example-metrics"
-# What the job of es-retention leaves for a node exporter.
-TEXTFILE = "es-retention.prom"
 
 
 class Rendered:
@@ -102,6 +100,8 @@ class Mapping:
         self.root = root
         # {name of a headless service: addresses of its pods}
         self.names = {}
+        # Where the daily job leaves its metrics.
+        self.push_gateway = None
 
     def arguments(self, words, folder, http_port, grpc_port):
         """Each argument with its paths below `folder` and its addresses on this machine."""
@@ -113,6 +113,8 @@ class Mapping:
                     yield f"{flag}={address}"
             elif flag == "--http-address":
                 yield f"{flag}=127.0.0.1:{http_port}"
+            elif flag == "--metrics.push-gateway":
+                yield f"{flag}=http://{self.push_gateway}"
             elif flag == "--grpc-address":
                 yield f"{flag}=127.0.0.1:{grpc_port}"
             elif value.startswith("/"):
@@ -153,6 +155,21 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class PushGateway(Page):
+    """Keeps the page that a job left, and shows it to who scrapes."""
+
+    page = b""
+
+    def body(self):
+        return PushGateway.page
+
+    def do_PUT(self):
+        PushGateway.page = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
 class Stand:
     """Everything that runs."""
 
@@ -163,12 +180,19 @@ class Stand:
         self.others = []
         # [(pods that are restarted together, seconds to wait after them)] in the order of a rolling update
         self.rolls = []
+        # Blocks that the sidecars have put into the bucket
+        self.shipped = set()
 
     def spawn(self, name, *words, env=None):
         pod = Pod(name, [str(word) for word in words], self.root, env=env)
         pod.start()
         self.others.append(pod)
         return pod
+
+    def start_push_gateway(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), PushGateway)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.mapping.push_gateway = f"127.0.0.1:{server.server_port}"
 
     def start_s3(self):
         (self.root / "s3" / BUCKET).mkdir(parents=True)
@@ -269,6 +293,7 @@ def ship(stand, prometheus):
         if count != 1:
             raise SystemExit(f"{path} has no upload_time:\n{text}")
         path.write_text(text)
+        stand.shipped.add(path.parent.name)
 
 
 def start_rest(stand, rendered):
@@ -303,6 +328,25 @@ def start_rest(stand, rendered):
         wait_for(f"{pod.name} to know its endpoints", lambda pod=pod: up_endpoints(pod.port) == wanted, 120)
         wait_for("what is scraped", lambda pod=pod: not Client([pod]).check_once("query", "live", is_live), 120)
     return queriers, compactor, len(shards), wanted
+
+
+def loaded(store):
+    """The blocks that a store serves."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{store.port}/api/v1/blocks?view=loaded", timeout=10) as answer:
+        return {block["ulid"] for block in json.load(answer)["data"]["blocks"]}
+
+
+def check_shards(stand, shards):
+    """Each block that was shipped is served by one shard. A longer block may be there already, or not yet."""
+    stores = [pods[0] for pods, _ in stand.rolls if "store" in pods[0].name]
+    by_shard = {}
+    for number, store in enumerate(stores):
+        by_shard.setdefault(number // 2, set()).update(loaded(store))
+    served = list(by_shard.values())
+    if len(served) != shards or not all(served):
+        raise SystemExit(f"{shards} shards serve {served}")
+    if sum(map(len, served)) != len(set.union(*served)) or not stand.shipped <= set.union(*served):
+        raise SystemExit(f"not every block has one shard: {served}, and {stand.shipped} were shipped")
 
 
 def wait_for_compaction(compactor):
@@ -440,7 +484,7 @@ def roll(stand, clients, queriers, wanted):
 
 def search_job(stand, kustomize):
     """es-retention's jobs of the manifests, once each, against an OpenSearch that has an index too many."""
-    rendered = Rendered(kustomize, "es-retention")
+    rendered = Rendered(kustomize, "kubernetes/overlays/es-retention-push-gateway")
     config = rendered.objects["ConfigMap", "es-retention"]["data"]["app-config.yml"]
     config = re.sub(r"https://vpc-[\w.-]+/", f"http://{stand.search_address}/", config).replace("region: eu-west-1", "region: us-east-1")
     write(stand.root / "es/etc/sabre/app-config.yml", config)
@@ -453,9 +497,8 @@ def search_job(stand, kustomize):
     call(stand, "PUT", "/_index_template/small", {"index_patterns": ["logging-*"], "template": {"settings": {"number_of_shards": 1, "number_of_replicas": 0}}})
     call(stand, "POST", f"/{due}/_doc?refresh=true", {"message": "kept"})
     for document in (register, cron):
-        words = [word.replace("/etc/sabre", f"{stand.root}/es/etc/sabre").replace("$(SNAPSHOT_ROLE_ARN)", role) for word in our_container(document)["args"]]
-        if document is cron:
-            words.append(f"--metrics.textfile={stand.root}/{TEXTFILE}")
+        words = [word.replace("$(SNAPSHOT_ROLE_ARN)", role) for word in our_container(document)["args"]]
+        words = list(stand.mapping.arguments(words, stand.root / "es", None, None))
         done = subprocess.run([stand.binary, *words], env={**os.environ, **credentials}, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -468,19 +511,14 @@ def search_job(stand, kustomize):
         raise SystemExit(f"{' '.join(status)} ended with {done.returncode} and does not name {due}:\n{done.stdout}{done.stderr}")
     tomorrow = f"logging-{today + datetime.timedelta(days=1):%Y.%m.%d}"
     call(stand, "GET", f"/{tomorrow}")
-    print(f"es-retention: {due} is in a snapshot, {tomorrow} is there", flush=True)
+    if b"sabre_es_retention_last_exit_code 0" not in PushGateway.page:
+        raise SystemExit(f"the push gateway was left {PushGateway.page}")
+    print(f"es-retention: {due} is in a snapshot, {tomorrow} is there, its metrics are at the push gateway", flush=True)
 
 
 def monitor(stand, queriers):
     """Every query of the dashboards and alerts against what all of the set exports, and a store and a querier that fail beside it."""
-
-    class Textfile(Page):
-        def body(self):
-            return (stand.root / TEXTFILE).read_bytes()
-
-    exporter = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Textfile)
-    threading.Thread(target=exporter.serve_forever, daemon=True).start()
-    targets = {"es-retention": [f"127.0.0.1:{exporter.server_port}"]}
+    targets = {"es-retention": [stand.mapping.push_gateway]}
     for pod in (pod for pods, _ in stand.rolls for pod in pods):
         component = re.search(r"sidecar|store|compact|query", pod.name)
         if component:
@@ -534,11 +572,13 @@ def main():
         stand = Stand(pathlib.Path(name), sys.argv[1:])
         try:
             stand.start_s3()
+            stand.start_push_gateway()
             start_search(stand)
             prometheus = start_prometheus(stand, Rendered(stand.kustomize, "kubernetes/overlays/prometheus-statefulset"))
             ship(stand, prometheus)
             queriers, compactor, shards, wanted = start_rest(stand, Rendered(stand.kustomize, "kubernetes/overlays/eks-sharded"))
             print(f"up after {time.monotonic() - began:.0f} s: 2 Prometheus, {shards} store shards twice, 2 queriers, a compactor", flush=True)
+            check_shards(stand, shards)
             compactions = wait_for_compaction(compactor)
             clients = [Client(queriers) for _ in range(2)]
             for client in clients:
@@ -549,6 +589,7 @@ def main():
             for client in clients:
                 client.join(60)
             problems = [problem for client in clients for problem in client.problems]
+            problems += ["a query hangs" for client in clients if client.is_alive()]
             for problem in problems:
                 print(problem, file=sys.stderr)
             if problems:

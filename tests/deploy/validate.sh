@@ -27,7 +27,7 @@ strict() {
 
 echo "--- kustomize"
 mkdir "$out/kubernetes"
-for overlay in eks eks-sharded prometheus-statefulset; do
+for overlay in eks eks-sharded prometheus-statefulset es-retention-push-gateway; do
     render "deploy/kubernetes/overlays/$overlay" >"$out/kubernetes/$overlay.yaml"
 done
 render deploy/es-retention >"$out/kubernetes/es-retention.yaml"
@@ -65,6 +65,9 @@ if [ -n "$helm" ]; then
     strict "$out"/helm/*.yaml
     "$python/python" tests/deploy/manifests.py "$binary" "$out"/helm/*.yaml
     "$python/python" tests/deploy/start.py "$binary" "$out"/helm/*.yaml
+    "$helm" template release deploy/helm/sabre --kube-version 1.31.0 -f tests/deploy/helm/copied.yaml \
+        --set storegateway.podSecurityContext.enabled=false --set storegateway.containerSecurityContext.enabled=false >"$out/open.yaml"
+    strict "$out/open.yaml"
     for refused in queryFrontend bucketweb ruler receive; do
         if "$helm" template release deploy/helm/sabre --kube-version 1.31.0 --set objstoreConfig=x --set $refused.enabled=true >"$out/said" 2>&1; then
             echo "$refused is not refused"

@@ -54,16 +54,38 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
     {{- end }}
 {{- end -}}
 
+{{/* A security context without what is not Kubernetes': nothing if `enabled` is false, and no entries that were taken away. */}}
+{{- define "sabre.securityContext" -}}
+{{- if ne (toString .enabled) "false" -}}
+{{- $context := dict -}}
+{{- range $key, $value := omit . "enabled" -}}
+{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $context $key $value -}}{{- end -}}
+{{- end -}}
+{{- with $context -}}{{- toYaml . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets for pulling images, of both places where charts have them, as entries of a list. */}}
+{{- define "sabre.pullSecrets" -}}
+{{- $names := list -}}
+{{- range concat (default list .Values.global.imagePullSecrets) (default list .Values.image.pullSecrets) -}}
+{{- $name := . -}}
+{{- if kindIs "map" . -}}{{- $name = .name -}}{{- end -}}
+{{- $names = append $names $name -}}
+{{- end -}}
+{{- range uniq $names }}
+- name: {{ . }}
+{{- end -}}
+{{- end -}}
+
 {{/* What all pods have before their containers. */}}
 {{- define "sabre.pod" -}}
 serviceAccountName: {{ include "sabre.account" . }}
 automountServiceAccountToken: false
 terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
-{{- with .root.Values.image.pullSecrets }}
+{{- with include "sabre.pullSecrets" .root }}
 imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
 {{- with index $.values $key }}
@@ -82,8 +104,10 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- with include "sabre.securityContext" .values.podSecurityContext }}
 securityContext:
-  {{- toYaml .values.podSecurityContext | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* What all containers have besides name, arguments, ports and mounts. */}}
@@ -111,7 +135,11 @@ lifecycle:
 {{- end }}
 {{- range $probe, $path := dict "livenessProbe" "/-/healthy" "readinessProbe" "/-/ready" "startupProbe" "/-/ready" }}
 {{- $settings := index $.values $probe }}
-{{- if and $settings (ne (toString $settings.enabled) "false") }}
+{{- $custom := index $.values (printf "custom%s" (title $probe)) }}
+{{- if $custom }}
+{{ $probe }}:
+  {{- toYaml $custom | nindent 2 }}
+{{- else if and $settings (ne (toString $settings.enabled) "false") }}
 {{ $probe }}:
   {{- if and $.root.Values.auth.basicAuthUsers (not $.root.Values.existingHttpConfigSecret) }}
   # With passwords the kubelet may only look whether the port is open.
@@ -130,8 +158,10 @@ lifecycle:
 {{- end }}
 resources:
   {{- toYaml .values.resources | nindent 2 }}
+{{- with include "sabre.securityContext" .values.containerSecurityContext }}
 securityContext:
-  {{- toYaml .values.containerSecurityContext | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end -}}
 
