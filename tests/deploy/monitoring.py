@@ -29,6 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 EVENTS = {
     "sabre_es_retention_findings": "es-retention has no part in the demo; rolling.py asks for it",
     "sabre_es_retention_last_exit_code": "es-retention has no part in the demo; rolling.py asks for it",
+    "sabre_es_retention_last_run_timestamp_seconds": "es-retention has no part in the demo; rolling.py asks for it",
     "sabre_es_retention_last_success_timestamp_seconds": "es-retention has no part in the demo; rolling.py asks for it",
 }
 # What Thanos' mixin asks of the components that are built. Its own mistakes are left out: names that no Thanos exports, and buckets of

@@ -48,7 +48,8 @@ done
 
 echo "--- rules and dashboards"
 promtool check rules deploy/monitoring/rules.yaml
-promtool test rules tests/deploy/rules-test.yaml
+promtool test rules tests/deploy/rules/*.yaml
+"$python/python" tests/deploy/alerts.py
 mkdir "$out/dashboards"
 "$python/python" deploy/monitoring/dashboards.py "$out/dashboards"
 diff -r "$out/dashboards" deploy/monitoring/dashboards || { echo "run deploy/monitoring/dashboards.py deploy/monitoring/dashboards"; exit 1; }
