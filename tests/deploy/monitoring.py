@@ -1,12 +1,14 @@
 """monitoring.py BINARY PROMETHEUS: every query of the dashboards and alerts against Sabre's own metrics.
 
 Runs the demo and a compactor on its bucket, puts a real Prometheus over them, and asks. A query of a dashboard must return data; of
-an alert, which is silent when all is well, each selector must, with all its matchers. Some look for codes of errors: a store and a querier
-are there whose calls fail, so that each of these errors occurs. What only another event brings forth is named here, and must then at least
-stand in the source code. The names that Thanos' mixin asks for must be exported too.
+an alert, which is silent when all is well, each selector must, with all its matchers. A result that is nothing but NaN is no data. Some look
+for codes of errors: a store and a querier are there whose calls fail, so that each of these errors occurs. What only another event brings
+forth is named here, and must then at least stand in the source code. The names that Thanos' mixin asks for must be exported too. Prometheus
+must evaluate all rules without an error, and the series with which rules/*.yaml makes alerts fire must have the labels of real ones.
 """
 
 import json
+import math
 import pathlib
 import re
 import signal
@@ -23,6 +25,8 @@ import urllib.request
 import yaml
 
 from actions import answers, free_port, wait_for
+from alerts import input_series, shape_of
+from shipping import Shipping
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # {name: why this set has none of it}. A name here must be found in the source code.
@@ -31,6 +35,13 @@ EVENTS = {
     "sabre_es_retention_last_exit_code": "es-retention has no part in the demo; rolling.py asks for it",
     "sabre_es_retention_last_run_timestamp_seconds": "es-retention has no part in the demo; rolling.py asks for it",
     "sabre_es_retention_last_success_timestamp_seconds": "es-retention has no part in the demo; rolling.py asks for it",
+}
+# What others export, and not Sabre; rules/*.yaml makes the alerts fire that ask for it.
+FOREIGN = {
+    name: "kube-state-metrics exports it"
+    for name in (
+        "kube_cronjob_created", "kube_cronjob_status_last_successful_time", "kube_job_created", "kube_job_status_failed"
+    )
 }
 # What Thanos' mixin asks of the components that are built. Its own mistakes are left out: names that no Thanos exports, and buckets of
 # histograms that it reads as if they were none.
@@ -60,7 +71,7 @@ thanos_blocks_meta_syncs_total thanos_blocks_meta_sync_failures_total thanos_blo
 thanos_query_endpoints_dns_lookups_total thanos_query_endpoints_dns_failures_total
 thanos_build_info
 """.split()
-NAME = r"(?<![\w:$\"])((?:thanos|sabre|grpc_server|grpc_client|grpc_req|http|process|prometheus)_\w+|up)(\{[^}]*\})?"
+NAME = r"(?<![\w:$\"])((?:thanos|sabre|grpc_server|grpc_client|grpc_req|http|process|prometheus|kube)_\w+|up)(\{[^}]*\})?"
 
 
 def jobs_of(documents):
@@ -129,25 +140,25 @@ def start_demo(binary, running):
     return targets, bucket[1]
 
 
-def start_prometheus(prometheus, root, targets, jobs, running):
+def start_prometheus(prometheus, shipping, targets, jobs, running):
+    """Starts it where the sidecar of `shipping` looks for it, with what a sidecar asks of a Prometheus."""
+    root, url = shipping.root, shipping.prometheus
     configs = [
         {"job_name": jobs[name], "static_configs": [{"targets": urls, "labels": {"namespace": "monitoring"}}]}
         for name, urls in targets.items()
     ]
-    root.mkdir(exist_ok=True)
     # JSON is YAML.
     (root / "prometheus.yml").write_text(json.dumps({
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "external_labels": {"replica": "monitoring"}},
         "scrape_configs": configs,
         "rule_files": [str(ROOT / "deploy/monitoring/rules.yaml")],
     }))
-    url = f"http://127.0.0.1:{free_port()}"
     running.append(subprocess.Popen(
-        [prometheus, f"--config.file={root}/prometheus.yml", f"--storage.tsdb.path={root}/prometheus", f"--web.listen-address={url[7:]}"],
+        [prometheus, f"--config.file={root}/prometheus.yml", f"--storage.tsdb.path={root}/prometheus", f"--web.listen-address={url[7:]}",
+         "--storage.tsdb.min-block-duration=2h", "--storage.tsdb.max-block-duration=2h", "--web.enable-admin-api"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ))
     wait_for("Prometheus", lambda: answers(url + "/-/ready"))
-    return url
 
 
 def ask(url, query):
@@ -168,15 +179,17 @@ def use(querier):
 
 def fail(binary, objstore, root, targets, running):
     """Starts a store that answers each call with an error, and a querier whose queries end with one, for this store and for an endpoint
-    that takes connections and says nothing; and asks it."""
-    store, grpc, querier = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    that takes connections and says nothing; and asks it. A second querier asks this one again and again who it is, since nobody else calls
+    a querier."""
+    store, grpc, querier, querier_grpc = (f"127.0.0.1:{free_port()}" for _ in range(4))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent = f"127.0.0.1:{silent.getsockname()[1]}"
         for words in (
             ["store", f"--data-dir={root}/failing", f"--http-address={store}", f"--grpc-address={grpc}", f"--objstore.config={objstore}",
              "--store.limits.request-series=1"],
-            ["query", f"--http-address={querier}", "--grpc-address=127.0.0.1:0", f"--endpoint-strict={grpc}", f"--endpoint-strict={silent}",
-             "--query.timeout=10s"],
+            ["query", f"--http-address={querier}", f"--grpc-address={querier_grpc}", f"--endpoint-strict={grpc}",
+             f"--endpoint-strict={silent}", "--query.timeout=10s"],
+            ["query", "--http-address=127.0.0.1:0", "--grpc-address=127.0.0.1:0", f"--endpoint={querier_grpc}"],
         ):
             running.append(subprocess.Popen([binary, *words], stderr=subprocess.DEVNULL))
         targets["store"].append(store)
@@ -198,11 +211,12 @@ def fail(binary, objstore, root, targets, running):
 
 
 def exported(targets):
-    """All names in the pages of metrics."""
-    names = {"up"}
+    """{name: the shapes of its series} of all pages of metrics."""
+    names = {"up": {frozenset()}}
     for url in sum(targets.values(), []):
         with urllib.request.urlopen(f"http://{url}/metrics", timeout=10) as answer:
-            names |= set(re.findall(r"^(\w+)[{ ]", answer.read().decode(), re.M))
+            for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? ", answer.read().decode(), re.M):
+                names.setdefault(name, set()).add(shape_of(labels))
     return names
 
 
@@ -215,17 +229,40 @@ def in_source(name):
     return done.returncode == 0
 
 
+def has_data(result):
+    return any(not math.isnan(float(sample["value"][1])) for sample in result)
+
+
+def check_rules(url):
+    with urllib.request.urlopen(f"{url}/api/v1/rules", timeout=30) as answer:
+        for group in json.load(answer)["data"]["groups"]:
+            for rule in group["rules"]:
+                if rule["health"] != "ok":
+                    yield f"{rule['name']} is {rule['health']}: {rule.get('lastError')}"
+
+
+def check_made_up(names):
+    """What promtool is given must be such as is exported: else an alert fires there and nowhere else."""
+    for file, name, shape in sorted(set(input_series()), key=str):
+        if name in FOREIGN or name in EVENTS and name not in names:
+            continue
+        if shape not in names.get(name, ()):
+            yield f"rules/{file}: nobody exports {name} with {sorted(shape)}"
+
+
 def problems_of(url, names, jobs):
     yield from (f"Thanos' mixin asks for {name}, which nobody exports" for name in MIXIN if name not in names)
+    yield from check_rules(url)
+    yield from check_made_up(names)
     queries = list(board_queries(jobs))
     selectors = sorted(set(alert_selectors()))
     for where, query in queries + selectors:
         used = {found[1] for found in re.finditer(NAME, query)}
-        events = used & EVENTS.keys() - names
-        for name in used - names:
+        absent = used - names.keys() - FOREIGN.keys()
+        for name in absent:
             if name not in EVENTS or not in_source(name):
                 yield f"{where}: {name} is exported by nobody"
-        if not events and not ask(url, query):
+        if not absent and not used & FOREIGN.keys() and not has_data(ask(url, query)):
             yield f"{where}: no data for {query}"
     print(f"{len(queries)} queries of dashboards, {len(selectors)} selectors of alerts")
 
@@ -250,11 +287,15 @@ def main():
             use(targets["query"][0])
             fail(binary, f"{{type: FILESYSTEM, config: {{directory: {bucket}}}}}", root, targets, running)
             jobs = jobs_of(monitors())
-            url = start_prometheus(prometheus, root, targets, jobs, running)
-            for _ in range(12):
+            shipping = Shipping(root / "shipping")
+            shipping.start(binary, targets, running)
+            start_prometheus(prometheus, shipping, targets, jobs, running)
+            for second in range(12):
                 use(targets["query"][0])
+                if second == 6:
+                    shipping.ship()
                 time.sleep(1)
-            problems += problems_of(url, exported(targets), jobs)
+            problems += problems_of(shipping.prometheus, exported(targets), jobs)
         finally:
             for process in reversed(running):
                 process.send_signal(signal.SIGINT)

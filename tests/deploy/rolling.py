@@ -531,12 +531,16 @@ def monitor(stand, queriers):
             monitoring.use(f"127.0.0.1:{pod.port}")
         monitoring.fail(stand.binary, stand.objstore, stand.root, targets, running)
         jobs = monitoring.jobs_of(Rendered(stand.kustomize, "kubernetes/overlays/eks").objects.values())
-        url = monitoring.start_prometheus(stand.prometheus, stand.root / "monitoring", targets, jobs, running)
+        shipping = monitoring.Shipping(stand.root / "monitoring")
+        shipping.start(stand.binary, targets, running)
+        monitoring.start_prometheus(stand.prometheus, shipping, targets, jobs, running)
         for second in range(12):
+            if second == 6:
+                shipping.ship()
             monitoring.use(f"127.0.0.1:{queriers[second % 2].port}")
             client.check_once(*QUERIES[second % len(QUERIES)])
             time.sleep(1)
-        problems = client.problems + list(monitoring.problems_of(url, monitoring.exported(targets), jobs))
+        problems = client.problems + list(monitoring.problems_of(shipping.prometheus, monitoring.exported(targets), jobs))
     finally:
         for process in running:
             process.terminate()
