@@ -25,6 +25,8 @@ pub struct SidecarMetrics {
     pub uploads: Counter,
     /// Blocks whose shipping failed.
     pub upload_failures: Counter,
+    /// Times the state file could not be written.
+    pub state_write_failures: Counter,
     /// Local blocks whose meta.json could not be read.
     pub corrupted_blocks: Counter,
     /// 1 once all compacted blocks are in the bucket.
@@ -89,6 +91,10 @@ impl SidecarMetrics {
             upload_failures: registry.counter(
                 "thanos_shipper_upload_failures_total",
                 "Total number of block upload failures",
+            ),
+            state_write_failures: registry.counter(
+                "sabre_sidecar_state_write_failures_total",
+                "Times the shipper's state file could not be written",
             ),
             corrupted_blocks: registry.counter(
                 "thanos_shipper_corrupted_blocks_total",

@@ -69,10 +69,38 @@ impl Default for UploadOptions {
 /// there nobody takes the directory for a block; so a failure, a stop of the process or a drop of this future
 /// leaves a partial block, which the same call again makes whole: it sends what is missing (see
 /// [`UploadOptions::resume_since_ms`]) or everything anew, over what is there.
-/// Nothing is cleaned up here. The local directory is only read, and must not change meanwhile.
+/// Nothing is cleaned up here. The local directory is only read, and must not change meanwhile: where a file is not what
+/// it was when the upload began, `meta.json` is held back.
 pub async fn upload_block(
     bucket: &dyn Bucket,
     dir: &Path,
+    options: UploadOptions,
+    now_ms: fn() -> i64,
+) -> Result<Uploaded> {
+    let local = read_local(dir, options).await?;
+    upload_local(bucket, local, options, now_ms).await
+}
+
+/// [`upload_block`] of a block whose `meta.json` is `meta`, whatever `dir` holds and is called: nothing need be written
+/// there to make another of it.
+pub async fn upload_block_as(
+    bucket: &dyn Bucket,
+    dir: &Path,
+    meta: BlockMeta,
+    options: UploadOptions,
+    now_ms: fn() -> i64,
+) -> Result<Uploaded> {
+    let dir = PathBuf::from(dir);
+    let local = blocking::run_block(meta.ulid, move || {
+        LocalBlock::of(meta, &dir, options.hash, options.require_labels)
+    })
+    .await?;
+    upload_local(bucket, local, options, now_ms).await
+}
+
+async fn upload_local(
+    bucket: &dyn Bucket,
+    local: LocalBlock,
     options: UploadOptions,
     now_ms: fn() -> i64,
 ) -> Result<Uploaded> {
@@ -81,7 +109,7 @@ pub async fn upload_block(
         mut meta,
         chunks,
         index,
-    } = read_local(dir, options).await?;
+    } = local;
     let size_bytes = total_bytes(chunks.iter().chain([&index]));
     let left = left_behind(bucket, block, options.resume_since_ms).await?;
     let is_there = |file: &&LocalFile| left.size_of(&file.rel_path) == Some(file.size_bytes);
@@ -96,6 +124,11 @@ pub async fn upload_block(
     if options.verify {
         verify(bucket, block, chunks.iter().chain([&index])).await?;
     }
+    blocking::run_block(block, move || {
+        let mut files = chunks.iter().chain([&index]);
+        files.try_for_each(|file| file.check_unchanged(block))
+    })
+    .await?;
     if let Some(thanos) = &mut meta.thanos {
         thanos.upload_time = UploadTime::from_unix_ms(now_ms());
     }

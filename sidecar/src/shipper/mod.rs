@@ -97,6 +97,12 @@ struct Memory {
     written: WaitingBlocks,
     /// That the file cannot be written was said.
     is_unwritable_said: bool,
+    /// Blocks that are in the bucket and not yet in the state file, which could not be written.
+    unrecorded: BTreeSet<BlockId>,
+    /// That it cannot was said.
+    is_state_unwritable_said: bool,
+    /// That no links to blocks can be made was said.
+    is_unlinked_said: bool,
     alarm: Alarm,
     retention: Retention,
     /// The local blocks of the last look.
@@ -116,12 +122,14 @@ pub struct SyncReport {
     pub found: Vec<BlockId>,
     /// Blocks that failed by themselves; the others went on.
     pub failed: Vec<BlockId>,
+    /// The state file does not name all that it should: it could not be written, and will be at the next sync.
+    pub is_state_stale: bool,
 }
 
 /// Why a sync ended early. Blocks shipped before are recorded all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The data directory, the staging directory or the state file.
+    /// The data directory or, before the first sync, the staging directory or the state file.
     #[error("{path}: {source}")]
     Local {
         /// Where.
@@ -181,13 +189,20 @@ impl Shipper {
     /// compacts blocks that were never shipped. May block.
     ///
     /// # Errors
-    /// The data directory cannot be written.
+    /// The data directory cannot be written, for another reason than that it is full: of a full one blocks are shipped.
     pub fn prepare(&self) -> Result<(), SyncError> {
         staging::clear(&*self.disk, &self.config.tsdb_dir)
             .map_err(local(&staging::staging_root(&self.config.tsdb_dir)))?;
         let write = || {
-            let empty = BTreeSet::new();
-            self.state.write(&empty).map_err(local(self.state.path()))
+            let path = self.state.path();
+            match self.state.write(&BTreeSet::new()) {
+                Err(error) if is_full(&error) => {
+                    self.metrics.state_write_failures.inc();
+                    tracing::error!(path = %path.display(), %error, "the state file cannot be written, blocks are shipped all the same; without it Prometheus may compact them before");
+                    Ok(())
+                }
+                other => other.map_err(local(path)),
+            }
         };
         match self.state.read() {
             ReadState::Known(_) => Ok(()),
@@ -216,7 +231,7 @@ impl Shipper {
     ) -> Result<SyncReport, SyncError> {
         self.metrics.dir_syncs.inc();
         let result = self.try_sync(external_labels, stop).await;
-        let failed = !matches!(&result, Ok(report) if report.failed.is_empty());
+        let failed = !matches!(&result, Ok(report) if report.failed.is_empty() && !report.is_state_stale);
         if failed {
             self.metrics.dir_sync_failures.inc();
         }
@@ -264,12 +279,6 @@ impl Shipper {
         Ok(blocking(work).await?)
     }
 
-    async fn write_state(&self, uploaded: &BTreeSet<BlockId>) -> Result<(), SyncError> {
-        let (state, uploaded) = (Arc::clone(&self.state), uploaded.clone());
-        self.on_disk(move || state.write(&uploaded).map_err(local(state.path())))
-            .await?
-    }
-
     /// Logs the trouble with a block once.
     fn is_first_complaint(&self, block: BlockId) -> bool {
         self.memory.lock().complained.insert(block)
@@ -277,18 +286,21 @@ impl Shipper {
 }
 
 impl Memory {
-    /// Takes what a look found.
+    /// Takes what a look found, and returns the blocks that are known to be in the bucket.
     fn begin(
         &mut self,
         spans: Vec<(BlockId, Span)>,
         inherited: Option<WaitingBlocks>,
-        uploaded: &BTreeSet<BlockId>,
-    ) {
+        recorded: Option<&BTreeSet<BlockId>>,
+    ) -> BTreeSet<BlockId> {
         self.spans = spans;
+        let mut known = recorded.cloned().unwrap_or_default();
+        known.extend(&self.unrecorded);
         if let Some(inherited) = inherited {
-            self.backlog.inherit(&inherited, uploaded);
+            self.backlog.inherit(&inherited, &known);
             self.written = inherited;
         }
+        known
     }
 
     fn oldest_left_ms(&self, now_ms: i64) -> Option<i64> {
@@ -297,6 +309,13 @@ impl Memory {
         let spans: Vec<Span> = self.spans.iter().map(|(_, span)| *span).collect();
         self.retention.left_ms(&spans, position, now_ms)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn local(path: &Path) -> impl FnOnce(io::Error) -> SyncError + use<> {

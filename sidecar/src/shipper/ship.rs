@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use sabre_block::{
     BlockError, Cause, layout,
-    upload::{UploadOptions, upload_block},
+    upload::{UploadOptions, upload_block_as},
 };
 use sabre_model::Labels;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     LocalBlock, Shipper, SyncError,
     overlap::{Place, place_of},
-    staging::{self, Identity, Staged},
+    staging::{Identity, Staged},
 };
 
 /// Files that an earlier try sent are not sent again for this long. Compactors remove partial blocks after two days.
@@ -51,6 +51,7 @@ impl Shipper {
             Ok(staged) => staged,
             Err(error) => return self.local_failure(block, &error).await,
         };
+        let is_linked = self.note_staging(block, staged.why_not_linked());
         let now_ms = self.config.now_ms;
         let options = UploadOptions {
             concurrency: self.config.upload_concurrency.max(1),
@@ -62,7 +63,7 @@ impl Shipper {
         // Abandoning is clean: what was sent has no meta.json, and the next start sends the rest.
         let uploaded = tokio::select! {
             () = stop.cancelled() => return Ok(Outcome::Failed),
-            uploaded = upload_block(&*self.bucket, staged.dir(), options, now_ms) => uploaded,
+            uploaded = upload_block_as(&*self.bucket, staged.dir(), staged.meta.clone(), options, now_ms) => uploaded,
         };
         self.on_disk(move || drop(staged)).await?;
         match uploaded {
@@ -74,10 +75,34 @@ impl Shipper {
                 Ok(Outcome::Shipped)
             }
             Err(error) => {
+                if !is_linked && !self.is_there(block).await? {
+                    return Ok(Outcome::Failed);
+                }
                 self.metrics.upload_failures.inc();
                 self.judge_upload(block, error)
             }
         }
+    }
+
+    /// Whether the block is sent from links. That it is not is told once, until one is again.
+    fn note_staging(&self, block: &LocalBlock, why_not_linked: Option<&io::Error>) -> bool {
+        let was_said = std::mem::replace(&mut self.memory.lock().is_unlinked_said, why_not_linked.is_some());
+        if let Some(error) = why_not_linked
+            && !was_said
+        {
+            tracing::warn!(block = %block.id, %error, "no links to blocks can be made, they are sent from where they lie");
+        }
+        why_not_linked.is_none()
+    }
+
+    /// Whether Prometheus has the block still.
+    async fn is_there(&self, block: &LocalBlock) -> Result<bool, SyncError> {
+        let (disk, dir) = (Arc::clone(&self.disk), block.dir.clone());
+        let is_there = self.on_disk(move || disk.is_dir(&dir)).await?;
+        if !is_there {
+            tracing::warn!(block = %block.id, "Prometheus deleted a block before it was shipped");
+        }
+        Ok(is_there)
     }
 
     async fn stage(
@@ -114,17 +139,8 @@ impl Shipper {
     }
 
     async fn local_failure(&self, block: &LocalBlock, error: &io::Error) -> Result<Outcome, SyncError> {
-        let (disk, dir) = (Arc::clone(&self.disk), block.dir.clone());
-        if !self.on_disk(move || disk.is_dir(&dir)).await? {
-            tracing::warn!(block = %block.id, "Prometheus deleted a block before it was shipped");
+        if !self.is_there(block).await? {
             return Ok(Outcome::Failed);
-        }
-        if error.kind() == io::ErrorKind::StorageFull {
-            let source = io::Error::new(error.kind(), error.to_string());
-            return Err(SyncError::Local {
-                path: staging::staging_root(&self.config.tsdb_dir),
-                source,
-            });
         }
         if error.kind() == io::ErrorKind::InvalidData {
             self.metrics.corrupted_blocks.inc();

@@ -1,4 +1,7 @@
 //! The directory a block is uploaded from: hard links, so that Prometheus may delete its own meanwhile.
+//!
+//! A full disk takes no new directory. Then a block is uploaded from where it lies, for that is when Prometheus deletes
+//! blocks: who waits for room loses them. Its files never change; should they all the same, meta.json is held back.
 
 use std::{
     io,
@@ -11,9 +14,27 @@ use sabre_tsdb::meta::{BlockMeta, ThanosMeta};
 
 use super::{check, disk::Disk, scan::LocalBlock};
 
-/// `<tsdb>/thanos/upload/<ulid>`, removed when dropped.
+/// A block that is ready to be uploaded.
 #[derive(Debug)]
 pub(crate) struct Staged {
+    /// What goes to the bucket as meta.json.
+    pub(crate) meta: BlockMeta,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Links(Links),
+    /// Prometheus' own directory, and why there are no links.
+    Original {
+        dir: PathBuf,
+        why: io::Error,
+    },
+}
+
+/// `<tsdb>/thanos/upload/<ulid>`, removed when dropped.
+#[derive(Debug)]
+struct Links {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
 }
@@ -28,34 +49,70 @@ pub(crate) struct Identity {
 }
 
 impl Staged {
-    /// Links `chunks/*` and `index`, checks what can be checked at a glance, and writes meta.json with the `thanos`
-    /// section. What an earlier attempt left is removed first.
+    /// Links `chunks/*` and `index`, if that can be, and checks what can be checked at a glance. What an earlier attempt
+    /// left is removed first.
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
         tsdb_dir: &Path,
         block: &LocalBlock,
         identity: &Identity,
     ) -> io::Result<Staged> {
-        let dir = staging_root(tsdb_dir).join(block.id.to_string());
-        disk.remove_dir(&dir)?;
-        disk.create_dirs(&dir.join("chunks"))?;
-        let staged = Staged { disk, dir };
-        let disk = &*staged.disk;
-        let segments = link_segments(disk, &block.dir, &staged.dir)?;
-        link(disk, &block.dir.join("index"), &staged.dir.join("index"))?;
-        check::block(disk, &staged.dir, &segments, block.meta.stats.num_chunks)?;
-        let meta = shipped_meta(&block.meta, identity, segments);
-        disk.write(&staged.dir.join("meta.json"), &meta.to_json())?;
-        Ok(staged)
+        let num_chunks = block.meta.stats.num_chunks;
+        let (place, segments) = match Links::create(Arc::clone(&disk), tsdb_dir, block) {
+            Ok((links, segments)) => {
+                check::block(&*disk, &links.dir, &segments, num_chunks)?;
+                (Place::Links(links), segments)
+            }
+            Err(why) => {
+                // If it was the block that could not be read, it cannot be read here either.
+                let segments = segment_names(&*disk, &block.dir)?;
+                check::block(&*disk, &block.dir, &segments, num_chunks)?;
+                let dir = block.dir.clone();
+                (Place::Original { dir, why }, segments)
+            }
+        };
+        Ok(Staged {
+            meta: shipped_meta(&block.meta, identity, segments),
+            place,
+        })
     }
 
-    /// The directory.
+    /// Where the files are.
     pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        match &self.place {
+            Place::Links(links) => &links.dir,
+            Place::Original { dir, .. } => dir,
+        }
+    }
+
+    /// Why the files are Prometheus' own, which it may delete meanwhile; `None` if they are links.
+    pub(crate) fn why_not_linked(&self) -> Option<&io::Error> {
+        match &self.place {
+            Place::Links(_) => None,
+            Place::Original { why, .. } => Some(why),
+        }
     }
 }
 
-impl Drop for Staged {
+impl Links {
+    /// The links, and the names of the segments.
+    fn create(disk: Arc<dyn Disk>, tsdb_dir: &Path, block: &LocalBlock) -> io::Result<(Links, Vec<String>)> {
+        let dir = staging_root(tsdb_dir).join(block.id.to_string());
+        disk.remove_dir(&dir).map_err(at(&dir))?;
+        let links = Links { disk, dir };
+        let (disk, dir) = (&*links.disk, &links.dir);
+        let chunks = dir.join("chunks");
+        disk.create_dirs(&chunks).map_err(at(&chunks))?;
+        let segments = segment_names(disk, &block.dir)?;
+        for name in &segments {
+            link(disk, &block.dir.join("chunks").join(name), &chunks.join(name))?;
+        }
+        link(disk, &block.dir.join("index"), &dir.join("index"))?;
+        Ok((links, segments))
+    }
+}
+
+impl Drop for Links {
     fn drop(&mut self) {
         if let Err(error) = self.disk.remove_dir(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "could not remove the upload directory; the next sync will");
@@ -90,9 +147,10 @@ fn shipped_meta(local: &BlockMeta, identity: &Identity, segments: Vec<String>) -
     meta
 }
 
-fn link_segments(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<Vec<String>> {
+/// Sorted.
+fn segment_names(disk: &dyn Disk, block_dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    let chunks = from.join("chunks");
+    let chunks = block_dir.join("chunks");
     for name in disk.names(&chunks).map_err(at(&chunks))? {
         let name = name.into_string().map_err(|name| {
             io::Error::new(
@@ -100,11 +158,6 @@ fn link_segments(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<Vec<Stri
                 format!("segment {} is not named in UTF-8", name.display()),
             )
         })?;
-        link(
-            disk,
-            &from.join("chunks").join(&name),
-            &to.join("chunks").join(&name),
-        )?;
         names.push(name);
     }
     names.sort_unstable();

@@ -23,10 +23,8 @@ const FOREIGN_INTERVAL_MS: i64 = 24 * 3_600_000;
 /// What is there, before anything is done.
 struct Look {
     local: LocalBlocks,
-    /// As the state file says.
-    known: BTreeSet<BlockId>,
-    /// There is no state file, or none that can be used: Prometheus would compact everything.
-    is_state_lost: bool,
+    /// As the state file says; `None` if there is none, or none that can be used: Prometheus would compact everything.
+    recorded: Option<BTreeSet<BlockId>>,
     spans: Vec<(BlockId, Span)>,
     /// What waited when an earlier sidecar ended, at the first look.
     inherited: Option<WaitingBlocks>,
@@ -43,12 +41,11 @@ impl Shipper {
         }
         let Look {
             local,
-            known,
-            is_state_lost,
+            recorded,
             spans,
             inherited,
         } = self.look().await?;
-        self.memory.lock().begin(spans, inherited, &known);
+        let known = self.memory.lock().begin(spans, inherited, recorded.as_ref());
         self.forget_gone(&local);
         let steps = plan(&local, &known, &self.config.policy);
         self.count_losses(&local, &steps).await;
@@ -63,11 +60,10 @@ impl Shipper {
             .filter(|(_, step)| *step == Step::Keep)
             .map(|(id, _)| *id)
             .collect();
-        let mut written = known;
-        if is_state_lost {
+        let mut recorded = recorded;
+        if recorded.is_none() {
             // At once: the bucket may be away for long.
-            self.write_state(&uploaded).await?;
-            written.clone_from(&uploaded);
+            self.record(&uploaded, &mut recorded).await?;
         }
         for (block, (_, step)) in local.blocks.iter().zip(&steps) {
             let Step::Ship { check_overlap } = step else {
@@ -86,13 +82,17 @@ impl Shipper {
             }
             // At once, so that Prometheus may compact it, and so that a kill right here costs one look-up.
             uploaded.insert(block.id);
-            self.write_state(&uploaded).await?;
-            written.clone_from(&uploaded);
-            self.memory.lock().backlog.shipped(block.id);
+            {
+                let mut memory = self.memory.lock();
+                memory.backlog.shipped(block.id);
+                memory.unrecorded.insert(block.id);
+            }
+            self.record(&uploaded, &mut recorded).await?;
         }
-        if written != uploaded {
-            self.write_state(&uploaded).await?;
+        if recorded.as_ref() != Some(&uploaded) {
+            self.record(&uploaded, &mut recorded).await?;
         }
+        report.is_state_stale = recorded.as_ref() != Some(&uploaded);
         self.write_waiting().await;
         let all_compacted = steps
             .iter()
@@ -119,9 +119,9 @@ impl Shipper {
         let tsdb_dir = self.config.tsdb_dir.clone();
         self.on_disk(move || {
             let found = scan_on(&*disk, &tsdb_dir).map_err(local(&tsdb_dir))?;
-            let (known, is_state_lost) = match state.read() {
-                ReadState::Known(ids) => (ids, false),
-                ReadState::Missing | ReadState::Unusable(_) => (BTreeSet::new(), true),
+            let recorded = match state.read() {
+                ReadState::Known(ids) => Some(ids),
+                ReadState::Missing | ReadState::Unusable(_) => None,
             };
             let span = |block: &LocalBlock| Span {
                 mint: block.meta.min_time,
@@ -135,8 +135,7 @@ impl Shipper {
             Ok(Look {
                 spans: found.blocks.iter().map(|block| (block.id, span(block))).collect(),
                 local: found,
-                known,
-                is_state_lost,
+                recorded,
                 inherited: (!has_inherited).then(|| waiting.read()),
             })
         })
@@ -169,6 +168,7 @@ impl Shipper {
             .chain(local.unreadable.iter().map(|block| block.id))
             .collect();
         let mut memory = self.memory.lock();
+        memory.unrecorded.retain(|block| present.contains(block));
         memory.complained.retain(|block| present.contains(block));
         memory.refused_until_ms.retain(|block, _| present.contains(block));
     }
@@ -192,6 +192,34 @@ impl Shipper {
             let (from, to) = (format_rfc3339_ms(block.mint), format_rfc3339_ms(block.maxt));
             tracing::error!(block = %block.block, %from, %to, samples = block.samples, reason, "block is lost: it is gone from the data directory and never got to the bucket");
         }
+    }
+
+    /// Writes the state file; what is in it then is `recorded`. One that cannot be written keeps no block from the bucket:
+    /// what it lacks is remembered, and written with the next block or at the next sync.
+    async fn record(
+        &self,
+        uploaded: &BTreeSet<BlockId>,
+        recorded: &mut Option<BTreeSet<BlockId>>,
+    ) -> Result<(), SyncError> {
+        let (state, wanted) = (Arc::clone(&self.state), uploaded.clone());
+        let written = self
+            .on_disk(move || state.write(&wanted).map(|()| wanted).map_err(local(state.path())))
+            .await?;
+        match written {
+            Ok(written) => {
+                *recorded = Some(written);
+                let mut memory = self.memory.lock();
+                memory.unrecorded.clear();
+                memory.is_state_unwritable_said = false;
+            }
+            Err(error) => {
+                self.metrics.state_write_failures.inc();
+                if !std::mem::replace(&mut self.memory.lock().is_state_unwritable_said, true) {
+                    tracing::error!(%error, "the state file cannot be written, blocks are shipped all the same; Prometheus may hold back the compaction of those until it can");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes down what waits, if that has changed. A directory that cannot be written is told once.

@@ -23,6 +23,7 @@ use crate::metrics::SidecarMetrics;
 mod at_once;
 mod away;
 mod faults;
+mod full_disk;
 mod local;
 
 pub(super) const A: &str = "01KE1Y3XTRWGF29YHY29V0RWTA";

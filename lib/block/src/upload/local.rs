@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use sabre_model::BlockId;
@@ -42,13 +43,20 @@ pub(super) struct LocalFile {
     pub(super) rel_path: String,
     pub(super) path: PathBuf,
     pub(super) size_bytes: u64,
+    /// `None` where the file system has no such time.
+    modified: Option<SystemTime>,
     hash: Option<FileHash>,
 }
 
 impl LocalBlock {
     /// Reads and checks a local block, and completes its meta by the list of its files.
     pub(super) fn read(block: BlockId, dir: &Path, hash: HashFunc, require_labels: bool) -> Result<Self> {
-        let mut meta = read_meta(block, dir)?;
+        Self::of(read_meta(block, dir)?, dir, hash, require_labels)
+    }
+
+    /// The same with a meta that may be another than the one in `dir`.
+    pub(super) fn of(mut meta: BlockMeta, dir: &Path, hash: HashFunc, require_labels: bool) -> Result<Self> {
+        let block = meta.ulid;
         let thanos = meta.thanos.get_or_insert_default();
         if require_labels && thanos.labels.as_ref().is_none_or(|labels| labels.is_empty()) {
             let what = "no external labels: set external_labels in the configuration of Prometheus";
@@ -123,17 +131,30 @@ impl LocalFile {
             if !found.is_file() {
                 return Err(Cause::Invalid("not a regular file".to_owned()));
             }
-            Ok((found.len(), hash.of_file(&path)?))
+            Ok((found.len(), found.modified().ok(), hash.of_file(&path)?))
         };
         match read() {
-            Ok((size_bytes, hash)) => Ok(Self {
+            Ok((size_bytes, modified, hash)) => Ok(Self {
                 rel_path,
                 path,
                 size_bytes,
+                modified,
                 hash,
             }),
             Err(cause) => Err(BlockError::new(block, path.display().to_string(), cause)),
         }
+    }
+
+    /// Fails if the file was removed, replaced or written to since it was looked at first. Its inode says nothing more:
+    /// some file systems give a file another one each time.
+    pub(super) fn check_unchanged(&self, block: BlockId) -> Result<()> {
+        let found = fs::metadata(&self.path)
+            .map_err(|error| BlockError::new(block, self.path.display().to_string(), error))?;
+        if found.len() == self.size_bytes && found.modified().ok() == self.modified {
+            return Ok(());
+        }
+        let what = "the file was replaced while the block was sent; meta.json is held back, upload again";
+        Err(BlockError::invalid(block, &self.rel_path, what))
     }
 
     fn entry(&self) -> meta::File {

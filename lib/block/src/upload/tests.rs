@@ -209,7 +209,11 @@ async fn a_block_without_labels_is_taken_when_that_is_asked_for() {
 async fn a_file_that_arrived_short_holds_the_meta_back() {
     let (_temp, dir) = local_block();
     let memory = Arc::new(MemoryBucket::new("b"));
-    let lossy = lossy::Lossy(Arc::clone(&memory));
+    let lossy = odd::OddBucket {
+        inner: Arc::clone(&memory),
+        is_lossy: true,
+        meanwhile: None,
+    };
     let error = upload(&lossy, &dir).await.unwrap_err();
     assert!(
         error
@@ -353,52 +357,62 @@ async fn errors_of_requests_keep_their_class() {
     }
 }
 
-/// A bucket that loses the second half of one segment and says nothing.
-mod lossy {
+/// A bucket that is not what it should be, and says nothing.
+mod odd {
     use async_trait::async_trait;
     use futures::stream::BoxStream;
     use sabre_objstore::{GetBody, ListEntry, ObjectMeta, RangeBody, Result};
 
     use super::*;
 
+    /// Keeps less than it is sent, or has something happen while it is sent the index.
     #[derive(Debug)]
-    pub(super) struct Lossy(pub(super) Arc<MemoryBucket>);
+    pub(super) struct OddBucket {
+        pub(super) inner: Arc<MemoryBucket>,
+        pub(super) is_lossy: bool,
+        pub(super) meanwhile: Option<(PathBuf, fn(&Path))>,
+    }
 
     #[async_trait]
-    impl Bucket for Lossy {
+    impl Bucket for OddBucket {
         fn name(&self) -> &str {
-            self.0.name()
+            self.inner.name()
         }
 
         async fn list(&self, prefix: &str, recursive: bool) -> Result<BoxStream<'_, Result<ListEntry>>> {
-            self.0.list(prefix, recursive).await
+            self.inner.list(prefix, recursive).await
         }
 
         async fn get(&self, key: &str) -> Result<GetBody> {
-            self.0.get(key).await
+            self.inner.get(key).await
         }
 
         async fn get_range(&self, key: &str, offset: u64, len: u64) -> Result<RangeBody> {
-            self.0.get_range(key, offset, len).await
+            self.inner.get_range(key, offset, len).await
         }
 
         async fn attributes(&self, key: &str) -> Result<ObjectMeta> {
-            self.0.attributes(key).await
+            self.inner.attributes(key).await
         }
 
         async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
-            self.0.put(key, bytes).await
+            self.inner.put(key, bytes).await
         }
 
         async fn upload(&self, key: &str, source: UploadSource) -> Result<()> {
-            if key.ends_with("000002") {
-                return self.0.put(key, Bytes::from_static(&[2; 100])).await;
+            if let Some((dir, happens)) = &self.meanwhile
+                && key.ends_with("index")
+            {
+                happens(dir);
             }
-            self.0.upload(key, source).await
+            if self.is_lossy && key.ends_with("000002") {
+                return self.inner.put(key, Bytes::from_static(&[2; 100])).await;
+            }
+            self.inner.upload(key, source).await
         }
 
         async fn delete(&self, key: &str) -> Result<()> {
-            self.0.delete(key).await
+            self.inner.delete(key).await
         }
     }
 }
@@ -451,4 +465,49 @@ async fn a_file_of_another_size_and_what_is_old_are_sent_again() {
     assert_eq!(fresh.resumed_bytes, 509, "all but the short one");
     let first = bucket.objects().remove(0).1;
     assert_eq!(first, vec![1; 100]);
+}
+
+#[tokio::test]
+async fn a_meta_from_elsewhere_needs_none_in_the_directory() {
+    let (_temp, dir) = local_block();
+    let meta = BlockMeta::parse(&fs::read(dir.join("meta.json")).unwrap()).unwrap();
+    fs::remove_file(dir.join("meta.json")).unwrap();
+    let renamed = dir.with_file_name("any name");
+    fs::rename(&dir, &renamed).unwrap();
+    let bucket = Arc::new(MemoryBucket::new("b"));
+    let uploaded = upload_block_as(&*bucket, &renamed, meta, UploadOptions::default(), now_ms)
+        .await
+        .unwrap();
+    assert_eq!((uploaded.block, uploaded.size_bytes), (block(), 609));
+    assert!(is_there(&bucket).await);
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_meanwhile_holds_the_meta_back() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 3] = [
+        ("another of the same size", |dir| {
+            let file = fs::File::options()
+                .write(true)
+                .open(dir.join("chunks/000002"))
+                .unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }),
+        ("a longer one", |dir| {
+            fs::write(dir.join("chunks/000002"), vec![9; 201]).unwrap()
+        }),
+        ("none", |dir| fs::remove_file(dir.join("chunks/000002")).unwrap()),
+    ];
+    for (what, change) in changes {
+        let (_temp, dir) = local_block();
+        let memory = Arc::new(MemoryBucket::new("b"));
+        let bucket = odd::OddBucket {
+            inner: Arc::clone(&memory),
+            is_lossy: false,
+            meanwhile: Some((dir.clone(), change)),
+        };
+        let error = upload(&bucket, &dir).await.unwrap_err().to_string();
+        assert!(error.contains("chunks/000002"), "{what}: {error}");
+        assert!(!keys(&memory).contains(&"meta.json".to_owned()), "{what}");
+    }
 }
