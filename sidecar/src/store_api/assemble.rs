@@ -139,21 +139,21 @@ impl Assembler {
         Ok(())
     }
 
-    /// Hands out the rest, after the last frame.
-    pub(crate) fn finish(mut self, emit: &mut impl FnMut(ReadSeries)) -> Result<(), AssembleError> {
+    /// The rest in order, after the last frame. Takes its time where everything was held.
+    pub(crate) fn finish(mut self) -> Result<Vec<ReadSeries>, AssembleError> {
+        let mut rest = Vec::new();
         if let Some(complete) = self.open.take() {
-            self.order(complete, emit)?;
+            self.order(complete, &mut |series| rest.push(series))?;
         }
         match self.order {
             Order::Stack(mut stack) => {
                 let mut ready = Vec::new();
                 stack.finish(|held| ready.push(held));
-                send_in_order(ready, &mut self.last_sent, &mut self.held_bytes, emit)
+                let emit = &mut |series| rest.push(series);
+                send_in_order(ready, &mut self.last_sent, &mut self.held_bytes, emit)?;
+                Ok(rest)
             }
-            Order::Sort(series) => {
-                merge_equal(series).into_iter().for_each(emit);
-                Ok(())
-            }
+            Order::Sort(series) => Ok(merge_equal(series)),
         }
     }
 
@@ -196,19 +196,41 @@ fn send_in_order(
     Ok(())
 }
 
-/// Sorts series, and puts those together that became equal when labels were removed.
-pub(crate) fn merge_equal(mut series: Vec<ReadSeries>) -> Vec<ReadSeries> {
+/// Sorts series, and puts those together that became equal when labels were removed. Long answers take long.
+pub(crate) fn merge_equal(series: Vec<ReadSeries>) -> Vec<ReadSeries> {
+    merge_runs(series, |chunks| {
+        chunks.sort_by_key(|chunk| (chunk.mint, chunk.maxt));
+        chunks.dedup();
+    })
+}
+
+/// The chunks of equal series are first collected, whole runs, and then given to `settle` once: there may be as many equal
+/// series as there are series.
+fn merge_runs(mut series: Vec<ReadSeries>, mut settle: impl FnMut(&mut Vec<ReadChunk>)) -> Vec<ReadSeries> {
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     let mut merged: Vec<ReadSeries> = Vec::with_capacity(series.len());
-    for next in series {
+    let mut is_run = false;
+    for mut next in series {
         match merged.last_mut() {
             Some(last) if last.labels == next.labels => {
-                last.chunks.extend(next.chunks);
-                last.chunks.sort_by_key(|chunk| (chunk.mint, chunk.maxt));
-                last.chunks.dedup();
+                last.chunks.append(&mut next.chunks);
+                is_run = true;
             }
-            _ => merged.push(next),
+            last => {
+                if let Some(last) = last
+                    && is_run
+                {
+                    settle(&mut last.chunks);
+                }
+                is_run = false;
+                merged.push(next);
+            }
         }
+    }
+    if let Some(last) = merged.last_mut()
+        && is_run
+    {
+        settle(&mut last.chunks);
     }
     merged
 }
@@ -278,7 +300,7 @@ mod tests {
         for part in parts {
             assembler.push(part, &mut emit).unwrap();
         }
-        assembler.finish(&mut emit).unwrap();
+        assembler.finish().unwrap().into_iter().for_each(emit);
         out
     }
 
@@ -332,7 +354,7 @@ mod tests {
         assembler
             .push(part(&[("a", "1"), ("c", "1")], 0), &mut emit)
             .unwrap();
-        let error = assembler.finish(&mut emit).unwrap_err();
+        let error = assembler.finish().unwrap_err();
         assert!(matches!(error, AssembleError::OutOfOrder { .. }), "{error}");
     }
 
@@ -343,5 +365,40 @@ mod tests {
         let mut assembler = Assembler::new(Relabeler::new(&Labels::default(), &[]), false);
         let error = assembler.push(odd, &mut |_| {}).unwrap_err().to_string();
         assert!(error.contains("XOR2") && error.contains(r#"{a="1"}"#), "{error}");
+    }
+
+    #[test]
+    fn chunks_of_equal_series_are_sorted_once_however_many_are_equal() {
+        let equal = |name: &str, count: i64| {
+            let labels = Labels::from_pairs([("a", name)]).unwrap();
+            let chunk = |mint| ReadChunk {
+                mint,
+                maxt: mint + 1,
+                encoding: Encoding::Xor,
+                data: Bytes::from_static(b"x"),
+            };
+            (0..count).map(move |n| ReadSeries {
+                labels: labels.clone(),
+                chunks: (0..10).map(|at| chunk(n * 7 % 100 * 10 + at)).collect(),
+            })
+        };
+        let series = || {
+            equal("1", 1)
+                .chain(equal("2", 2000))
+                .chain(equal("3", 3))
+                .collect()
+        };
+        let mut settled = Vec::new();
+        merge_runs(series(), |chunks| settled.push(chunks.len()));
+        assert_eq!(
+            settled,
+            [20_000, 30],
+            "each run once, and what is alone not at all"
+        );
+        let lengths: Vec<usize> = merge_equal(series())
+            .iter()
+            .map(|series| series.chunks.len())
+            .collect();
+        assert_eq!(lengths, [10, 1000, 30], "each chunk once");
     }
 }

@@ -12,7 +12,10 @@ use sabre_proto::{
     remote_read::{FrameDecoder, FrameError, decoded_bytes},
     thanos::{SeriesRequest, chunk::Encoding},
 };
-use sabre_runtime::budget::{Budget, Reservation};
+use sabre_runtime::{
+    budget::{Budget, Reservation},
+    cpu::run_cpu,
+};
 use sabre_tsdb::chunk::xor::XorAppender;
 use tonic::Status;
 
@@ -90,7 +93,7 @@ impl SeriesCall {
             .map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let mut writer = AnswerWriter::new(&self.request, self.limits);
         if self.request.skip_chunks {
-            self.labels_only(&mut writer).await?;
+            self.labels_only(&mut writer, &mut reservation).await?;
         } else {
             let response = self.client.remote_read(self.read_request());
             let response = not_silent(CALL, response).await.flatten().map_err(status_of)?;
@@ -212,9 +215,10 @@ impl SeriesCall {
             .finish()
             .map_err(|error| Status::unavailable(error.to_string()))?;
         self.metrics.received_frames.observe(frames as f64);
-        assembler
-            .finish(&mut |series| writer.push(series))
-            .map_err(assemble_status)?;
+        let rest = self.aside(reservation, move || assembler.finish()).await?;
+        rest.map_err(assemble_status)?
+            .into_iter()
+            .for_each(|series| writer.push(series));
         Ok(true)
     }
 
@@ -277,13 +281,18 @@ impl SeriesCall {
                 all.push(ReadSeries { labels, chunks });
             }
         }
-        merge_equal(all)
+        self.aside(reservation, move || merge_equal(all))
+            .await?
             .into_iter()
             .for_each(|series| writer.push(series));
         Ok(())
     }
 
-    async fn labels_only(&self, writer: &mut AnswerWriter) -> Result<(), Status> {
+    async fn labels_only(
+        &self,
+        writer: &mut AnswerWriter,
+        reservation: &mut Reservation,
+    ) -> Result<(), Status> {
         let text = selector(&self.matchers);
         let selection = Selection {
             selector: Some(&text),
@@ -297,10 +306,26 @@ impl SeriesCall {
             labels: relabeler.finish(&relabeler.stored(answered)),
             chunks: Vec::new(),
         });
-        merge_equal(series.collect())
+        let series = series.collect();
+        self.aside(reservation, move || merge_equal(series))
+            .await?
             .into_iter()
             .for_each(|series| writer.push(series));
         Ok(())
+    }
+
+    /// Computes where that holds nobody up. If the caller goes meanwhile, the memory stays charged until it is over.
+    async fn aside<T: Send + 'static>(
+        &self,
+        reservation: &mut Reservation,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let held = std::mem::replace(reservation, self.budget.nothing());
+        let (outcome, held) = run_cpu(move || (work(), held))
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?;
+        *reservation = held;
+        Ok(outcome)
     }
 
     fn relabeler(&self) -> Relabeler {
