@@ -76,11 +76,7 @@ impl AnswerWriter {
             self.error = Some(Status::resource_exhausted(violation.to_string()));
             return;
         }
-        self.batch_bytes += size_of::<ReadSeries>() + series.labels.heap_bytes();
-        let chunks = series.chunks.iter();
-        self.batch_bytes += chunks
-            .map(|chunk| chunk.data.len() + size_of::<ReadChunk>())
-            .sum::<usize>();
+        self.batch_bytes += series.held_bytes();
         self.batch.push(series);
         if self.batch.len() >= self.batch_size || self.batch_bytes >= MAX_BATCH_BYTES {
             self.write_batch();

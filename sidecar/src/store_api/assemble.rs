@@ -31,6 +31,17 @@ pub(crate) struct ReadSeries {
     pub(crate) chunks: Vec<ReadChunk>,
 }
 
+impl ReadSeries {
+    /// About how much memory it takes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let chunks = self.chunks.iter();
+        let chunks: usize = chunks
+            .map(|chunk| chunk.data.len() + size_of::<ReadChunk>())
+            .sum();
+        size_of::<ReadSeries>() + self.labels.heap_bytes() + chunks
+    }
+}
+
 /// Why an answer of Prometheus cannot be passed on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum AssembleError {

@@ -2,12 +2,15 @@
 
 mod answer;
 mod assemble;
+mod delivery;
 mod labels;
 mod limits;
 mod outlet;
 mod relabel;
 mod select;
 mod series;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

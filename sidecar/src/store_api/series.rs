@@ -12,16 +12,14 @@ use sabre_proto::{
     remote_read::{FrameDecoder, FrameError, decoded_bytes},
     thanos::{SeriesRequest, chunk::Encoding},
 };
-use sabre_runtime::{
-    budget::{Budget, Reservation},
-    cpu::run_cpu,
-};
+use sabre_runtime::budget::Budget;
 use sabre_tsdb::chunk::xor::XorAppender;
 use tonic::Status;
 
 use super::{
     answer::AnswerWriter,
     assemble::{AssembleError, Assembler, ReadChunk, ReadSeries, merge_equal},
+    delivery::{Delivery, Rest},
     limits::Limits,
     outlet::Outlet,
     relabel::Relabeler,
@@ -86,59 +84,62 @@ impl SeriesCall {
             true => None,
             false => Some(self.client.read_turn(self.range_ms()).await),
         };
-        let mut reservation = self
+        let charge = self
             .budget
             .reserve_within(WINDOW_BYTES, WINDOW_PATIENCE)
             .await
             .map_err(|error| Status::resource_exhausted(error.to_string()))?;
-        let mut writer = AnswerWriter::new(&self.request, self.limits);
-        if self.request.skip_chunks {
-            self.labels_only(&mut writer, &mut reservation).await?;
-        } else {
-            let response = self.client.remote_read(self.read_request());
-            let response = not_silent(CALL, response).await.flatten().map_err(status_of)?;
-            let content_type = content_type(&response);
-            if content_type
-                .starts_with("application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")
-            {
-                let outlet = Outlet {
-                    sender,
-                    turn: turn.as_ref(),
-                };
-                if !self
-                    .streamed(response, &mut writer, outlet, &mut reservation)
-                    .await?
-                {
-                    return Ok(());
-                }
-            } else if content_type.starts_with("application/x-protobuf") {
-                self.sampled(response, &mut writer, &mut reservation).await?;
-            } else {
-                return Err(Status::unknown(format!(
-                    "remote read answered content of type {content_type:?}, which is not known"
-                )));
-            }
+        let mut delivery = Delivery {
+            writer: AnswerWriter::new(&self.request, self.limits),
+            outlet: Outlet {
+                sender,
+                turn: turn.as_ref(),
+            },
+            budget: self.budget.clone(),
+            charge,
+            pages: Vec::new(),
+        };
+        let outcome = match self.deliver(&mut delivery).await {
+            Ok(true) => delivery.last(),
+            other => other.map(|_| None),
+        };
+        let writer = delivery.writer;
+        if let Some(reason) = writer.violated {
+            self.metrics.selects_dropped.with([reason]).inc();
         }
-        let last = writer.finish().inspect_err(|_| self.count_dropped(&writer))?;
+        let last = outcome?;
         self.metrics.series_requested.observe(writer.series as f64);
         self.metrics.chunks_requested.observe(writer.chunks as f64);
         // Prometheus has said all: the next one may ask while this caller still takes the end.
         drop(turn);
-        if !last.is_empty() {
+        if let Some(last) = last {
             // A caller that has gone is no failure.
             let _ = sender.send(last).await;
         }
         Ok(())
     }
 
-    fn range_ms(&self) -> u64 {
-        u64::try_from(self.request.max_time.saturating_sub(self.mint_ms)).unwrap_or(0)
+    /// Sends all but the last piece; false if the caller has gone.
+    async fn deliver(&self, delivery: &mut Delivery<'_>) -> Result<bool, Status> {
+        if self.request.skip_chunks {
+            return self.labels_only(delivery).await;
+        }
+        let response = self.client.remote_read(self.read_request());
+        let response = not_silent(CALL, response).await.flatten().map_err(status_of)?;
+        let content_type = content_type(&response);
+        if content_type.starts_with("application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse") {
+            self.streamed(response, delivery).await
+        } else if content_type.starts_with("application/x-protobuf") {
+            self.sampled(response, delivery).await
+        } else {
+            Err(Status::unknown(format!(
+                "remote read answered content of type {content_type:?}, which is not known"
+            )))
+        }
     }
 
-    fn count_dropped(&self, writer: &AnswerWriter) {
-        if let Some(reason) = writer.violated {
-            self.metrics.selects_dropped.with([reason]).inc();
-        }
+    fn range_ms(&self) -> u64 {
+        u64::try_from(self.request.max_time.saturating_sub(self.mint_ms)).unwrap_or(0)
     }
 
     fn read_request(&self) -> Vec<u8> {
@@ -161,13 +162,10 @@ impl SeriesCall {
             .unwrap_or_default()
     }
 
-    /// False if the caller has gone.
     async fn streamed(
         &self,
         response: reqwest::Response,
-        writer: &mut AnswerWriter,
-        outlet: Outlet<'_>,
-        reservation: &mut Reservation,
+        delivery: &mut Delivery<'_>,
     ) -> Result<bool, Status> {
         let relabeler = self.relabeler();
         let needs_sort = relabeler.needs_sort(&self.known.label_names);
@@ -180,10 +178,7 @@ impl SeriesCall {
                 piece.map_err(|error| Status::unavailable(format!("remote read broke off: {error}")))?;
             // A frame that comes in pieces is moved while its buffer grows.
             let coming_bytes = (decoder.held_bytes() + piece.len()) * 2;
-            keep_within(
-                reservation,
-                coming_bytes + assembler.held_bytes() + writer.held_bytes(),
-            )?;
+            delivery.keep_within(coming_bytes + assembler.held_bytes())?;
             decoder.push(piece);
             while let Some(frame) = decoder.next_frame().map_err(frame_status)? {
                 frames += 1;
@@ -192,21 +187,16 @@ impl SeriesCall {
                     let series = series.map_err(frame_status)?;
                     // An empty label or chunk is two bytes of the payload, and fifty in memory.
                     let decoded_bytes = series.decoded_bytes().map_err(frame_status)?;
-                    keep_within(
-                        reservation,
-                        frame_bytes + decoded_bytes + assembler.held_bytes() + writer.held_bytes(),
-                    )?;
+                    delivery.keep_within(frame_bytes + decoded_bytes + assembler.held_bytes())?;
                     let series = series.decode().map_err(frame_status)?;
                     assembler
-                        .push(series, &mut |series| writer.push(series))
+                        .push(series, &mut |series| delivery.writer.push(series))
                         .map_err(assemble_status)?;
                 }
-                if let Some(piece) = writer.ready().inspect_err(|_| self.count_dropped(writer))?
-                    && !outlet.send(piece).await?
-                {
+                if !delivery.send_ready().await? {
                     return Ok(false);
                 }
-                if writer.is_full() {
+                if delivery.writer.is_full() {
                     return Ok(true);
                 }
             }
@@ -215,26 +205,26 @@ impl SeriesCall {
             .finish()
             .map_err(|error| Status::unavailable(error.to_string()))?;
         self.metrics.received_frames.observe(frames as f64);
-        let rest = self.aside(reservation, move || assembler.finish()).await?;
-        rest.map_err(assemble_status)?
-            .into_iter()
-            .for_each(|series| writer.push(series));
-        Ok(true)
+        let rest = delivery
+            .aside(move || assembler.finish().map(|series| Rest::of(series, 0)))
+            .await?;
+        delivery.send_all(rest.map_err(assemble_status)?).await
     }
 
     /// Prometheus before 2.13, and others that only know samples.
     async fn sampled(
         &self,
         response: reqwest::Response,
-        writer: &mut AnswerWriter,
-        reservation: &mut Reservation,
-    ) -> Result<(), Status> {
+        delivery: &mut Delivery<'_>,
+    ) -> Result<bool, Status> {
         // What is to come is charged before it is held.
         let charge = |bytes| {
-            keep_within(reservation, bytes).map_err(|status| PrometheusError::Budget {
-                call: CALL,
-                reason: status.message().to_owned(),
-            })
+            delivery
+                .keep_within(bytes)
+                .map_err(|status| PrometheusError::Budget {
+                    call: CALL,
+                    reason: status.message().to_owned(),
+                })
         };
         let body = read_bounded(CALL, response, MAX_SAMPLED_BYTES, charge)
             .await
@@ -246,14 +236,14 @@ impl SeriesCall {
                 "remote read answered {size} bytes of samples, at most {MAX_SAMPLED_BYTES} are taken"
             )));
         }
-        keep_within(reservation, size.saturating_add(body.len()))?;
+        delivery.keep_within(size.saturating_add(body.len()))?;
         let bytes = snap::raw::Decoder::new()
             .decompress_vec(&body)
             .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
         drop(body);
         // Decoded, and once more as chunks.
         let decoded_bytes = decoded_bytes(&bytes).unwrap_or(0);
-        keep_within(reservation, size.saturating_mul(2).saturating_add(decoded_bytes))?;
+        delivery.keep_within(size.saturating_mul(2).saturating_add(decoded_bytes))?;
         let answer = ReadResponse::decode(&*bytes)
             .map_err(|error| Status::unknown(format!("remote read: {error}")))?;
         let relabeler = self.relabeler();
@@ -281,18 +271,11 @@ impl SeriesCall {
                 all.push(ReadSeries { labels, chunks });
             }
         }
-        self.aside(reservation, move || merge_equal(all))
-            .await?
-            .into_iter()
-            .for_each(|series| writer.push(series));
-        Ok(())
+        let rest = delivery.aside(move || Rest::of(merge_equal(all), 0)).await?;
+        delivery.send_all(rest).await
     }
 
-    async fn labels_only(
-        &self,
-        writer: &mut AnswerWriter,
-        reservation: &mut Reservation,
-    ) -> Result<(), Status> {
+    async fn labels_only(&self, delivery: &mut Delivery<'_>) -> Result<bool, Status> {
         let text = selector(&self.matchers);
         let selection = Selection {
             selector: Some(&text),
@@ -301,51 +284,27 @@ impl SeriesCall {
             limit: 0,
         };
         let relabeler = self.relabeler();
-        let series = self.client.series(&selection).await.map_err(status_of)?;
-        let series = series.value.iter().map(|answered| ReadSeries {
-            labels: relabeler.finish(&relabeler.stored(answered)),
-            chunks: Vec::new(),
-        });
-        let series = series.collect();
-        self.aside(reservation, move || merge_equal(series))
-            .await?
-            .into_iter()
-            .for_each(|series| writer.push(series));
-        Ok(())
-    }
-
-    /// Computes where that holds nobody up. If the caller goes meanwhile, the memory stays charged until it is over.
-    async fn aside<T: Send + 'static>(
-        &self,
-        reservation: &mut Reservation,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Status> {
-        let held = std::mem::replace(reservation, self.budget.nothing());
-        let (outcome, held) = run_cpu(move || (work(), held))
-            .await
-            .map_err(|error| Status::internal(error.to_string()))?;
-        *reservation = held;
-        Ok(outcome)
+        let found = self.client.series(&selection).await.map_err(status_of)?;
+        let (found, page) = found.into_parts();
+        let page_bytes = page.bytes();
+        delivery.pages.push(page);
+        // The page's charge covers labels as they came, and not what each series gets besides.
+        let added_bytes = 2 * size_of::<ReadSeries>() + self.known.external_labels.heap_bytes();
+        delivery.keep_within(found.len().saturating_mul(added_bytes))?;
+        let series = move || {
+            let series = found.into_iter().map(|answered| ReadSeries {
+                labels: relabeler.finish(&relabeler.stored(&answered)),
+                chunks: Vec::new(),
+            });
+            Rest::of(merge_equal(series.collect()), page_bytes)
+        };
+        let rest = delivery.aside(series).await?;
+        delivery.send_all(rest).await
     }
 
     fn relabeler(&self) -> Relabeler {
         Relabeler::new(&self.known.external_labels, &self.request.without_replica_labels)
     }
-}
-
-/// Grows the reservation to what is held; beyond the window that must be free.
-fn keep_within(reservation: &mut Reservation, held_bytes: usize) -> Result<(), Status> {
-    let held_bytes = held_bytes as u64;
-    if held_bytes <= reservation.bytes() {
-        return Ok(());
-    }
-    let more = (held_bytes - reservation.bytes()).max(1 << 20);
-    if reservation.try_grow(more) {
-        return Ok(());
-    }
-    Err(Status::resource_exhausted(format!(
-        "Series holds {held_bytes} bytes and needs more than the memory budget has free; ask for less at once, or raise --sabre.memory-budget"
-    )))
 }
 
 fn content_type(response: &reqwest::Response) -> String {
