@@ -57,7 +57,7 @@ const PROMETHEUS: &[FlagSpec] = &[
         "sabre.remote-read-concurrency",
         Kind::Int,
         "8",
-        "Remote reads that Prometheus is asked at once, others wait with short ranges first; keep it below its storage.remote.read-concurrent-limit, 0 for any number",
+        "Remote reads that Prometheus is asked at once, others wait with short ranges first, and as many questions for labels beside them; keep it below its storage.remote.read-concurrent-limit, 0 for any number",
     )
     .at_least(0),
 ];

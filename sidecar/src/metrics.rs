@@ -47,6 +47,10 @@ pub struct SidecarMetrics {
     pub reads_in_flight: Gauge,
     /// Remote reads that wait for their turn.
     pub reads_waiting: Gauge,
+    /// Questions for labels being answered by Prometheus.
+    pub label_calls_in_flight: Gauge,
+    /// Questions for labels that wait for their turn.
+    pub label_calls_waiting: Gauge,
 }
 
 impl SidecarMetrics {
@@ -137,6 +141,14 @@ impl SidecarMetrics {
             reads_waiting: registry.gauge(
                 "sabre_sidecar_remote_reads_waiting",
                 "Remote reads that wait for their turn",
+            ),
+            label_calls_in_flight: registry.gauge(
+                "sabre_sidecar_label_calls_in_flight",
+                "Questions for labels, or for series without chunks, being answered by Prometheus",
+            ),
+            label_calls_waiting: registry.gauge(
+                "sabre_sidecar_label_calls_waiting",
+                "Questions for labels, or for series without chunks, that wait for their turn",
             ),
         };
         for reason in ["deleted", "compacted"] {

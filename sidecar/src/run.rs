@@ -35,7 +35,7 @@ use crate::{
     reloader::{Reloader, ReloaderMetrics, Trigger},
     shipper::Shipper,
     shipping,
-    store_api::SidecarApi,
+    store_api::{Holding, SidecarApi},
 };
 
 /// Runs a sidecar until `stop`, or until it cannot go on. All flags are checked before a port is bound.
@@ -72,7 +72,16 @@ pub async fn run(
         metrics.reads_in_flight.clone(),
         metrics.reads_waiting.clone(),
     );
-    let callers_client = client.clone().charged_to(budget.clone()).queued_in(reads);
+    let label_calls = ReadQueue::new(
+        config.read_concurrency,
+        metrics.label_calls_in_flight.clone(),
+        metrics.label_calls_waiting.clone(),
+    );
+    let callers_client = client
+        .clone()
+        .charged_to(budget.clone())
+        .queued_in(reads)
+        .labels_queued_in(label_calls);
     let proxy = PrometheusProxy::new(callers_client.clone(), contact.clone());
     let api = SidecarApi::new(
         callers_client,
@@ -87,7 +96,7 @@ pub async fn run(
     let grpc = GrpcServer::new(grpc_options)
         .with_log(request_log)
         .descriptors(FILE_DESCRIPTOR_SET)
-        .service(StoreService::new(Arc::clone(&api)))
+        .service(Holding::new(StoreService::new(Arc::clone(&api))))
         .service(InfoServer::from_arc(api))
         .service(RulesServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))
         .service(TargetsServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))

@@ -32,6 +32,7 @@ pub struct PrometheusClient {
     timeout: Duration,
     budget: Budget,
     reads: ReadQueue,
+    label_calls: ReadQueue,
     metrics: ClientMetrics,
 }
 
@@ -102,6 +103,7 @@ impl PrometheusClient {
             timeout,
             budget: Budget::new(OWN_BUDGET_BYTES, "no flag"),
             reads: ReadQueue::new(0, Gauge::default(), Gauge::default()),
+            label_calls: ReadQueue::new(0, Gauge::default(), Gauge::default()),
             metrics: ClientMetrics::new(&Registry::new()),
         }
     }
@@ -116,6 +118,12 @@ impl PrometheusClient {
     #[must_use]
     pub fn queued_in(self, reads: ReadQueue) -> PrometheusClient {
         PrometheusClient { reads, ..self }
+    }
+
+    /// Has questions for labels wait in `label_calls` for theirs.
+    #[must_use]
+    pub fn labels_queued_in(self, label_calls: ReadQueue) -> PrometheusClient {
+        PrometheusClient { label_calls, ..self }
     }
 
     /// Charges the answers of JSON calls to `budget`.
@@ -236,6 +244,11 @@ impl PrometheusClient {
     /// Waits until a remote read over so many milliseconds may begin; it may go on as long as the turn is held.
     pub(crate) async fn read_turn(&self, range_ms: u64) -> Turn {
         self.reads.turn(range_ms).await
+    }
+
+    /// Waits until labels over so many milliseconds may be asked for. Such an answer is one page, held whole.
+    pub(crate) async fn label_turn(&self, range_ms: u64) -> Turn {
+        self.label_calls.turn(range_ms).await
     }
 
     /// Sends a remote read request: a snappy block holding a `prometheus.ReadRequest`. The caller reads the answer.

@@ -3,6 +3,7 @@
 //! Prometheus answers so many remote reads at once (`storage.remote.read-concurrent-limit`, 10 by default) and refuses the
 //! rest. Here they wait instead, below that limit. Short ranges go first, for they are over soon and someone looks at them;
 //! but every day of range only costs a minute and a half of priority, so that a long one is never overtaken for ever.
+//! Questions for labels have a queue of their own: a menu does not wait behind queries.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -3,6 +3,7 @@
 mod answer;
 mod assemble;
 mod delivery;
+mod held;
 mod labels;
 mod limits;
 mod outlet;
@@ -33,9 +34,10 @@ use sabre_runtime::{budget::Budget, clock};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-pub use self::limits::Limits;
 pub(crate) use self::series::status_of;
+pub use self::{held::Holding, limits::Limits};
 use self::{
+    held::holding,
     select::{Selected, select},
     series::SeriesCall,
 };
@@ -152,18 +154,16 @@ impl Store for SidecarApi {
         &self,
         request: Request<LabelNamesRequest>,
     ) -> Result<Response<LabelNamesResponse>, Status> {
-        labels::label_names(&self.client, &*self.known()?, request.get_ref())
-            .await
-            .map(Response::new)
+        let (answer, charge) = labels::label_names(&self.client, &*self.known()?, request.get_ref()).await?;
+        Ok(holding(answer, charge))
     }
 
     async fn label_values(
         &self,
         request: Request<LabelValuesRequest>,
     ) -> Result<Response<LabelValuesResponse>, Status> {
-        labels::label_values(&self.client, &*self.known()?, request.get_ref())
-            .await
-            .map(Response::new)
+        let (answer, charge) = labels::label_values(&self.client, &*self.known()?, request.get_ref()).await?;
+        Ok(holding(answer, charge))
     }
 
     async fn info(&self, _: Request<thanos::InfoRequest>) -> Result<Response<thanos::InfoResponse>, Status> {

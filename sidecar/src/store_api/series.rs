@@ -81,8 +81,8 @@ impl SeriesCall {
     async fn answer(&self, sender: &FrameSender) -> Result<(), Status> {
         // The turn before the memory: whoever waits for Prometheus holds none of it.
         let turn = match self.request.skip_chunks {
-            true => None,
-            false => Some(self.client.read_turn(self.range_ms()).await),
+            true => self.client.label_turn(self.range_ms()).await,
+            false => self.client.read_turn(self.range_ms()).await,
         };
         let charge = self
             .budget
@@ -93,7 +93,7 @@ impl SeriesCall {
             writer: AnswerWriter::new(&self.request, self.limits),
             outlet: Outlet {
                 sender,
-                turn: turn.as_ref(),
+                turn: Some(&turn),
             },
             budget: self.budget.clone(),
             charge,
@@ -101,7 +101,8 @@ impl SeriesCall {
         };
         let outcome = match self.deliver(&mut delivery).await {
             Ok(true) => delivery.last(),
-            other => other.map(|_| None),
+            Ok(false) => return Ok(()),
+            Err(status) => Err(status),
         };
         let writer = delivery.writer;
         if let Some(reason) = writer.violated {
