@@ -1,5 +1,7 @@
 //! When to say that blocks are not shipped: early, and ever more often as the time to their deletion runs out.
 
+use super::pause::has_passed;
+
 /// A bucket that is away for less than this is not worth a word of its own.
 const PATIENCE_MS: i64 = 10 * 60_000;
 
@@ -38,7 +40,11 @@ impl Alarm {
             *self = Alarm::default();
             return None;
         }
-        let since_ms = *self.failing_since_ms.get_or_insert(now_ms);
+        // A clock that was set back would have it fail from later on.
+        let since_ms = self
+            .failing_since_ms
+            .map_or(now_ms, |since_ms| since_ms.min(now_ms));
+        self.failing_since_ms = Some(since_ms);
         let is_urgent = left_ms.is_some_and(|left| left < URGENT_MS);
         if !is_urgent && now_ms.saturating_sub(since_ms) < PATIENCE_MS {
             return None;
@@ -48,7 +54,7 @@ impl Alarm {
             .clamp(*PAUSE_MS.start(), *PAUSE_MS.end());
         if self
             .said_ms
-            .is_some_and(|said_ms| now_ms.saturating_sub(said_ms) < pause_ms)
+            .is_some_and(|said_ms| !has_passed(said_ms, pause_ms, now_ms))
         {
             return None;
         }
@@ -106,5 +112,30 @@ mod tests {
         assert_eq!(alarm.after_sync(2 * HOUR, true, None), None);
         alarm.after_sync(2 * HOUR, false, None);
         assert_eq!(alarm.after_sync(3 * HOUR, true, None), None, "ten minutes anew");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_silence_it() {
+        let mut alarm = Alarm::default();
+        let now_ms = 1000 * HOUR;
+        let urgent = |said: Option<(Loudness, i64)>| said.map(|(loudness, _)| loudness);
+        assert_eq!(
+            urgent(alarm.after_sync(now_ms, true, Some(HOUR))),
+            Some(Loudness::Urgent)
+        );
+        let back_ms = now_ms - 10 * HOUR;
+        let said = alarm.after_sync(back_ms, true, Some(HOUR));
+        assert_eq!(said, Some((Loudness::Urgent, back_ms)), "at once");
+        assert_eq!(
+            alarm.after_sync(back_ms + MINUTE, true, Some(HOUR)),
+            None,
+            "and with the pause"
+        );
+        // Where there is time, ten minutes by the clock that counts now.
+        let mut alarm = Alarm::default();
+        alarm.after_sync(now_ms, true, None);
+        assert_eq!(alarm.after_sync(back_ms, true, None), None);
+        let said = alarm.after_sync(back_ms + 10 * MINUTE, true, None);
+        assert_eq!(said, Some((Loudness::Warning, back_ms)));
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod disk;
 mod foreign;
 mod lock;
 mod overlap;
+mod pause;
 mod plan;
 mod retention;
 mod scan;
@@ -107,10 +108,10 @@ struct Memory {
     retention: Retention,
     /// The local blocks of the last look.
     spans: Vec<(BlockId, Span)>,
-    /// Compacted blocks that have no place in the bucket, and when that is looked at again.
-    refused_until_ms: BTreeMap<BlockId, i64>,
-    /// When foreign blocks are looked for again.
-    look_for_foreign_ms: Option<i64>,
+    /// Compacted blocks that have no place in the bucket, and when that was looked at.
+    refused_ms: BTreeMap<BlockId, i64>,
+    /// When foreign blocks were looked for.
+    looked_for_foreign_ms: Option<i64>,
 }
 
 /// What a sync did.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     LocalBlock, Shipper, SyncError,
     overlap::{Place, place_of},
+    pause::has_passed,
     staging::{Identity, Staged},
 };
 
@@ -155,8 +156,8 @@ impl Shipper {
     /// Whether a compacted block overlaps what the bucket has of this Prometheus.
     async fn place(&self, block: &LocalBlock, external_labels: &Labels) -> Result<Place, SyncError> {
         let now_ms = (self.config.now_ms)();
-        let until = self.memory.lock().refused_until_ms.get(&block.id).copied();
-        if until.is_some_and(|until| now_ms < until) {
+        let refused_ms = self.memory.lock().refused_ms.get(&block.id).copied();
+        if refused_ms.is_some_and(|at_ms| !has_passed(at_ms, REFUSED_MS, now_ms)) {
             return Ok(Place::Taken(block.id));
         }
         let place = place_of(&self.bucket, external_labels, &block.meta).await?;
@@ -165,8 +166,7 @@ impl Shipper {
             if self.is_first_complaint(block.id) {
                 tracing::error!(block = %block.id, %other, "compacted block overlaps one in the bucket and is not shipped (--shipper.allow-out-of-order-uploads ships it all the same)");
             }
-            let until = now_ms.saturating_add(REFUSED_MS);
-            self.memory.lock().refused_until_ms.insert(block.id, until);
+            self.memory.lock().refused_ms.insert(block.id, now_ms);
         }
         Ok(place)
     }

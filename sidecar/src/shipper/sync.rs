@@ -10,7 +10,9 @@ use super::{
     LocalBlock, LocalBlocks, ReadState, Shipper, SkipReason, Step, SyncError, SyncReport,
     disk::Disk,
     foreign::{self, Own},
-    local, plan,
+    local,
+    pause::has_passed,
+    plan,
     retention::Span,
     scan::scan_on,
     ship::Outcome,
@@ -170,7 +172,7 @@ impl Shipper {
         let mut memory = self.memory.lock();
         memory.unrecorded.retain(|block| present.contains(block));
         memory.complained.retain(|block| present.contains(block));
-        memory.refused_until_ms.retain(|block, _| present.contains(block));
+        memory.refused_ms.retain(|block, _| present.contains(block));
     }
 
     /// Counts before it is written down that they wait no more: a crash between counts them once more, and none less.
@@ -258,8 +260,9 @@ impl Shipper {
         external_labels: &Labels,
     ) {
         let now_ms = (self.config.now_ms)();
-        let is_due = |due: Option<i64>| due.is_none_or(|due| now_ms >= due);
-        if local.blocks.is_empty() || !is_due(self.memory.lock().look_for_foreign_ms) {
+        let looked_ms = self.memory.lock().looked_for_foreign_ms;
+        let is_due = looked_ms.is_none_or(|at_ms| has_passed(at_ms, FOREIGN_INTERVAL_MS, now_ms));
+        if local.blocks.is_empty() || !is_due {
             return;
         }
         let own = Own::of(local, uploaded);
@@ -271,7 +274,7 @@ impl Shipper {
                 if let Some(block) = found.first() {
                     tracing::warn!(%block, blocks = found.len(), labels = %external_labels, "another Prometheus ships blocks of the same time under the same external labels; nothing is overwritten, but queries and compaction take both for one: give each a label of its own");
                 }
-                self.memory.lock().look_for_foreign_ms = Some(now_ms.saturating_add(FOREIGN_INTERVAL_MS));
+                self.memory.lock().looked_for_foreign_ms = Some(now_ms);
             }
             Err(error) => tracing::debug!(%error, "the bucket was not searched for blocks of others"),
         }

@@ -230,6 +230,29 @@ async fn a_block_that_cannot_be_sent_holds_up_the_next_unless_uploads_may_be_out
     }
 }
 
+/// The clock of a shipper that had to wait may be set back meanwhile.
+#[tokio::test]
+async fn a_clock_that_is_set_back_by_a_year_keeps_no_refused_block_at_home() {
+    static NOW_MS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1_767_225_600_000);
+    let (local, inner) = (Local::new(), memory());
+    local.block(A, (0, 100), 1, 1);
+    sync(&local, &inner).await;
+    local.block(B, (50, 200), 1, 2);
+    let shipper = local.shipper(&inner, |config| {
+        config.policy.upload_compacted = true;
+        config.now_ms = || NOW_MS.load(std::sync::atomic::Ordering::SeqCst);
+    });
+    let stop = CancellationToken::new();
+    assert_eq!(shipper.sync(&labels(), &stop).await.unwrap().failed, [id(B)]);
+    // Its place becomes free, and the clock is set.
+    let gone = inner.list_all(&format!("{A}/"), true, 1000).await.unwrap();
+    for entry in gone {
+        inner.delete(entry.key()).await.unwrap();
+    }
+    NOW_MS.fetch_sub(365 * 24 * 3_600_000, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(shipper.sync(&labels(), &stop).await.unwrap().shipped, [id(B)]);
+}
+
 /// A disk on which everything takes its time.
 #[derive(Debug, Default)]
 struct SlowDisk {
