@@ -1,11 +1,10 @@
 //! TLS: that of our own clients here, that of our own servers in the modules below.
 
 pub(crate) mod client_auth;
-mod itself;
-mod named;
 pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod server;
+mod server_verifier;
 mod signatures;
 mod subject;
 #[cfg(test)]
@@ -14,12 +13,12 @@ pub(crate) mod test_files;
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
+use server_verifier::{ServerVerifier, Trust};
 use signatures::Signatures;
 pub use subject::Subject;
 
@@ -47,14 +46,6 @@ pub struct ClientFilesError {
     what: String,
 }
 
-/// Accepts any certificate, because the settings say so.
-#[derive(Debug)]
-struct AcceptAll(Signatures);
-
-fn accept_any_certificate() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(AcceptAll(Signatures(Arc::new(aws_lc_rs::default_provider()))))
-}
-
 /// Reads the files.
 ///
 /// # Errors
@@ -77,11 +68,14 @@ pub fn client_config_for(files: &ClientFiles, name: &str) -> Result<ClientConfig
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| unusable("ca_file", format!("no TLS: {error}")))?;
-    let verifier = match files.insecure_skip_verify {
-        true => accept_any_certificate(),
-        false => named::verifier(trusted(&files.ca_file, &provider)?, name)?,
+    let verifier = ServerVerifier {
+        trust: trust(files, &provider)?,
+        name: server_name(name)?,
+        signatures: Signatures(provider),
     };
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
     if files.cert_file.is_empty() {
         return Ok(builder.with_no_client_auth());
     }
@@ -103,52 +97,39 @@ fn unreadable(key: &'static str, path: &str, error: &dyn std::fmt::Display) -> C
     unusable(key, format!("cannot read {path}: {error}"))
 }
 
-/// The authorities of the file, which as in Go replace those of the system.
-fn trusted(
-    ca_file: &str,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, ClientFilesError> {
-    if ca_file.is_empty() {
-        return Ok(itself::of_the_system(provider));
+/// Whom the files say to trust. As in Go the authorities of a file replace those of the system.
+fn trust(files: &ClientFiles, provider: &Arc<CryptoProvider>) -> Result<Trust, ClientFilesError> {
+    if files.insecure_skip_verify {
+        return Ok(Trust::Anybody);
     }
-    let certificates = CertificateDer::pem_file_iter(ca_file).and_then(Iterator::collect);
+    if files.ca_file.is_empty() {
+        return Ok(Trust::in_the_system(provider));
+    }
+    let certificates = CertificateDer::pem_file_iter(&files.ca_file).and_then(Iterator::collect);
     certificates
         .map_err(|error| error.to_string())
-        .and_then(|certificates| itself::verifier(certificates, provider))
-        .map_err(|error| unreadable("ca_file", ca_file, &error))
+        .and_then(|certificates| Trust::in_certificates(certificates, provider))
+        .map_err(|error| unreadable("ca_file", &files.ca_file, &error))
 }
 
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+/// What certificates must be for, if it is given.
+fn server_name(name: &str) -> Result<Option<ServerName<'static>>, ClientFilesError> {
+    if name.is_empty() {
+        return Ok(None);
     }
+    let parsed = ServerName::try_from(name.to_owned());
+    parsed
+        .map(Some)
+        .map_err(|error| unusable("server_name", format!("no name of a server: {error}")))
+}
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12(message, cert, dss)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.schemes()
+    #[test]
+    fn what_no_server_can_be_called_is_refused_under_its_key() {
+        let error = client_config_for(&ClientFiles::default(), "a b").unwrap_err();
+        assert_eq!(error.key, "server_name");
     }
 }
