@@ -15,7 +15,8 @@ use crate::{block_set::BlockSpan, ranges, segments::Segments};
 /// What is assumed of the largest series entry when the block does not say.
 const DEFAULT_SERIES_BYTES: u64 = 4 << 10;
 
-/// Most bytes that the statistics of a block may add to a read of its series.
+/// Most bytes that the statistics of a block, or the flag, may add to a read of its series: what a stream is sure to have
+/// room for.
 const MAX_SERIES_BYTES: u64 = 64 << 10;
 
 /// Reads of a block: which of the store's settings they follow.
@@ -23,16 +24,28 @@ const MAX_SERIES_BYTES: u64 = 64 << 10;
 pub(crate) struct ReadEstimates {
     /// Asked for when nothing tells how long a chunk is.
     pub(crate) chunk_bytes: u32,
-    /// Upper bound of what is asked for behind the start of the last series of a read.
-    pub(crate) series_bytes: u64,
+    /// Asked for behind the start of the last series of a read if the block does not say how long its series are, and at
+    /// most; `None` if nobody has said.
+    pub(crate) series_bytes: Option<u64>,
 }
 
 impl Default for ReadEstimates {
     fn default() -> Self {
         Self {
             chunk_bytes: ranges::DEFAULT_CHUNK_BYTES,
-            series_bytes: MAX_SERIES_BYTES,
+            series_bytes: None,
         }
+    }
+}
+
+impl ReadEstimates {
+    /// What to ask for behind the start of the last series of a read, of a block that says its longest has `longest` bytes.
+    fn series_bytes_of(self, longest: Option<u64>) -> u64 {
+        let most = self
+            .series_bytes
+            .map_or(MAX_SERIES_BYTES, |bytes| bytes.clamp(64, MAX_SERIES_BYTES));
+        let unknown = self.series_bytes.unwrap_or(DEFAULT_SERIES_BYTES);
+        longest.unwrap_or(unknown).min(most)
     }
 }
 
@@ -108,9 +121,7 @@ impl BlockFacts {
                 stats.map_or(0, |stats| stats.chunk_max_size),
                 estimates.chunk_bytes,
             ),
-            series_bytes: series_max
-                .unwrap_or(DEFAULT_SERIES_BYTES)
-                .min(estimates.series_bytes.max(64)),
+            series_bytes: estimates.series_bytes_of(series_max),
             segments,
             listed: Mutex::default(),
             buckets,

@@ -66,8 +66,9 @@ pub struct StoreConfig {
     pub warm_labels_bytes: u64,
     /// Asked for when the index does not tell how long a chunk is.
     pub estimated_chunk_bytes: u32,
-    /// Asked for behind the start of the last series of a read, at most.
-    pub estimated_series_bytes: u64,
+    /// Asked for behind the start of the last series of a read if the block does not say how long its series are, and at
+    /// most; `None` if nobody has said.
+    pub estimated_series_bytes: Option<u64>,
 }
 
 impl StoreConfig {
@@ -93,7 +94,7 @@ impl StoreConfig {
             page_cache_bytes: 16 << 20,
             warm_labels_bytes: 16 << 20,
             estimated_chunk_bytes: 16_000,
-            estimated_series_bytes: 64 << 10,
+            estimated_series_bytes: None,
         }
     }
 }

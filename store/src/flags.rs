@@ -171,7 +171,7 @@ const REQUESTS: &[FlagSpec] = &[
         "debug.estimated-max-series-size",
         Kind::Size,
         "64KB",
-        "Most bytes read for a series whose length is not known",
+        "Most bytes read for a series whose length is not known; more than 64KB count as 64KB",
     )
     .hidden(),
     FlagSpec::new(

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use sabre_model::MatchKind;
 use sabre_objstore::{MemoryBucket, Operation, SharedBucket};
 use sabre_runtime::{budget::Budget, metrics::Registry};
 use sabre_store::{StoreConfig, StoreGateway};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 
 use crate::{
-    common::{NOW_MS, start_with},
+    common::{NOW_MS, TestBlock, chunk, request, start_with},
     data::{block, everything, put, samples, truth},
 };
 
@@ -81,5 +82,53 @@ async fn index_headers_are_kept_on_disk_unless_the_flag_says_otherwise() {
         let blocks = std::fs::read_dir(store.data_dir.path()).unwrap();
         let headers = blocks.filter(|entry| entry.as_ref().unwrap().path().join("index-header").exists());
         assert_eq!(headers.count(), if kept { 2 } else { 0 });
+    }
+}
+
+/// A block of a series whose entry in the index has more than 10 kB, and whose last chunk 50 kB. No chunk behind it tells
+/// how long that is, and the block does not say either.
+fn long_ones() -> TestBlock {
+    let mut chunks: Vec<_> = (0..3000).map(|n| chunk(n * 10, n * 10 + 1, &[7; 20])).collect();
+    chunks.push(chunk(50_000, 50_001, &[1; 50_000]));
+    TestBlock::new(1, 0, 100_000, &[]).with(&[("a", "1")], &chunks)
+}
+
+/// Whether a store with these settings had to read on, for series and for chunks.
+async fn reads_on(change: impl FnOnce(&mut StoreConfig)) -> (bool, bool) {
+    let bucket = Arc::new(MemoryBucket::new("test"));
+    long_ones().put(&*bucket).await;
+    let budget = Budget::new(1 << 30, "--sabre.memory-budget");
+    let store = start_with(bucket, budget, change).await;
+    let mut last_chunk = request(&[(MatchKind::Re, "a", ".+")]);
+    (last_chunk.min_time, last_chunk.max_time) = (50_000, 50_001);
+    let answer = store.series(last_chunk).await.unwrap();
+    let chunks = &answer.series[0].1;
+    assert_eq!(
+        (chunks.len(), chunks[0].raw.as_ref().unwrap().data.len()),
+        (1, 50_000)
+    );
+    let text = store.registry.classic();
+    let counted = |name: &str| {
+        let start = format!("thanos_bucket_store_{name}_refetches_total");
+        text.lines()
+            .any(|line| line.starts_with(&start) && !line.ends_with(" 0"))
+    };
+    (counted("series"), counted("chunk"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_and_chunks_longer_than_the_flags_estimate_are_read_twice() {
+    for (series, chunk, is_read_on) in [
+        (Some(40_000), 100_000, (false, false)),
+        (Some(40_000), 1_000, (false, true)),
+        (Some(1_000), 100_000, (true, false)),
+        // Without the flag, and without a word of the block, entries are taken to be short.
+        (None, 100_000, (true, false)),
+    ] {
+        let seen = reads_on(|config| {
+            config.estimated_chunk_bytes = chunk;
+            config.estimated_series_bytes = series;
+        });
+        assert_eq!(seen.await, is_read_on, "{series:?}, {chunk}");
     }
 }
