@@ -7,7 +7,7 @@ use sabre_proto::{
     convert::{label_set, labels_to_wire, matchers_from_wire},
     raw_body::{FrameReceiver, frame_channel},
     thanos::{
-        InfoRequest, InfoResponse, LabelNamesRequest, LabelNamesResponse, LabelValuesRequest,
+        InfoRequest, InfoResponse, LabelMatcher, LabelNamesRequest, LabelNamesResponse, LabelValuesRequest,
         LabelValuesResponse, SeriesRequest, StoreType, store_server::Store,
     },
 };
@@ -92,17 +92,11 @@ impl Store for Services {
     ) -> Result<Response<LabelNamesResponse>, Status> {
         let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
+        let select = label_request(&request.matchers, (request.start, request.end), request.limit)?;
         let partial = wants_partial(
             request.partial_response_disabled,
             request.partial_response_strategy,
         );
-        let select = SelectRequest {
-            matchers: matchers_from_wire(&request.matchers)?,
-            mint: request.start,
-            maxt: request.end,
-            limit: u64::try_from(request.limit).unwrap_or(0),
-            ..SelectRequest::default()
-        };
         let budget = self.budget.child("a LabelNames call");
         let options = select_options(request.without_replica_labels, partial, metadata, None, budget);
         let answer = self.fanout.label_names(select, options).await;
@@ -120,17 +114,11 @@ impl Store for Services {
     ) -> Result<Response<LabelValuesResponse>, Status> {
         let metadata = forwarded(request.metadata())?;
         let request = request.into_inner();
+        let select = label_request(&request.matchers, (request.start, request.end), request.limit)?;
         let partial = wants_partial(
             request.partial_response_disabled,
             request.partial_response_strategy,
         );
-        let select = SelectRequest {
-            matchers: matchers_from_wire(&request.matchers)?,
-            mint: request.start,
-            maxt: request.end,
-            limit: u64::try_from(request.limit).unwrap_or(0),
-            ..SelectRequest::default()
-        };
         let budget = self.budget.child("a LabelValues call");
         let options = select_options(request.without_replica_labels, partial, metadata, None, budget);
         let answer = self.fanout.label_values(&request.label, select, options).await;
@@ -141,4 +129,19 @@ impl Store for Services {
             hints: None,
         }))
     }
+}
+
+/// What the calls for labels ask for; a `limit` below 0 is none.
+fn label_request(
+    matchers: &[LabelMatcher],
+    (mint, maxt): (i64, i64),
+    limit: i64,
+) -> Result<SelectRequest, Status> {
+    Ok(SelectRequest {
+        matchers: matchers_from_wire(matchers)?,
+        mint,
+        maxt,
+        limit: u64::try_from(limit).unwrap_or(0),
+        ..SelectRequest::default()
+    })
 }
