@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sabre_model::MatchKind;
 use sabre_objstore::{MemoryBucket, Operation, SharedBucket};
-use sabre_runtime::{budget::Budget, metrics::Registry};
+use sabre_runtime::{budget::Budget, flags::parse_groups, metrics::Registry};
 use sabre_store::{StoreConfig, StoreGateway};
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 
@@ -131,4 +131,51 @@ async fn entries_and_chunks_longer_than_the_flags_estimate_are_read_twice() {
         });
         assert_eq!(seen.await, is_read_on, "{series:?}, {chunk}");
     }
+}
+
+/// Lists left out of an answer, and bytes read of lists, by a store with these flags. Of its series one has `n="7"`, and
+/// all but one have `job="x"`, which is a list of more than 64 KiB.
+async fn postings_cost(more: &[&str]) -> (f64, f64) {
+    let mut block =
+        TestBlock::new(1, 0, 100_000, &[]).with(&[("job", "y"), ("n", "none")], &[chunk(0, 1, &[7; 20])]);
+    for n in 0..17_000 {
+        block = block.with(&[("job", "x"), ("n", &n.to_string())], &[chunk(0, 1, &[7; 20])]);
+    }
+    let bucket = Arc::new(MemoryBucket::new("test"));
+    block.put(&*bucket).await;
+    let arguments = [["--objstore.config=type: FILESYSTEM"].as_slice(), more].concat();
+    let flags = parse_groups(&sabre_store::flags::command().groups, &arguments).unwrap();
+    let budget = Budget::new(1 << 30, "--sabre.memory-budget");
+    let store = start_with(bucket, budget, |config| {
+        let data_dir = std::mem::take(&mut config.data_dir);
+        *config = StoreConfig {
+            data_dir,
+            ..StoreConfig::from_flags(&flags).unwrap()
+        };
+    })
+    .await;
+    let asked = request(&[(MatchKind::Eq, "n", "7"), (MatchKind::Eq, "job", "x")]);
+    assert_eq!(store.series(asked).await.unwrap().series.len(), 1);
+    let text = store.registry.classic();
+    let sum = |name: &str, labels: &str| -> f64 {
+        let start = format!("thanos_bucket_store_{name}");
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(&start) && line.contains(labels));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    };
+    (
+        sum("lazy_expanded_postings_total", ""),
+        sum("series_data_size_fetched_bytes_sum", "postings"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_are_left_out_where_the_flag_says_so() {
+    let (left_out, bytes) = postings_cost(&[]).await;
+    assert!(left_out == 0.0 && bytes > 68_000.0, "{left_out}, {bytes}");
+    let (left_out, bytes) = postings_cost(&["--store.enable-lazy-expanded-postings"]).await;
+    assert!(left_out == 1.0 && bytes < 1_000.0, "{left_out}, {bytes}");
 }
