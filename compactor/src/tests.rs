@@ -12,6 +12,7 @@ mod nameless;
 mod planning;
 mod proving;
 mod running;
+mod selection;
 mod serving;
 mod short;
 mod sizes;

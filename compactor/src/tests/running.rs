@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sabre_model::BlockId;
 use sabre_objstore::{Bucket, BucketExt, ListEntry, MemoryBucket, Operation};
 use sabre_testkit::fault::FaultBucket;
 
-use super::fixture::{Fixture, counters};
+use super::fixture::{Fixture, START_MS, counters};
 
-mod downsampling;
+mod at_once;
 
 pub(super) const CLUSTERS: [&str; 4] = ["eu1", "us1", "asia1", "africa1"];
 

@@ -119,20 +119,26 @@ fn retained_with(
 
 #[test]
 fn blocks_expire_strictly_after_their_time_by_resolution() {
-    let blocks = [block(1, 0, 2), at_resolution(block(2, 0, 2), RESOLUTION_5M_MS)];
-    assert_eq!(retained(&blocks, 48, 0, 0, 50), (vec![], vec![]));
-    let just_after = Policy {
-        retention: RetentionPolicy {
-            raw_ms: 48 * HOUR_MS,
-            ..RetentionPolicy::default()
-        },
-        ..Policy::default()
-    };
-    let raw = with_sources(block(1, 0, 2), &[2]);
-    let both = [raw, blocks[1].clone()];
-    let plan = plan_retention(&both, &Restraint::default(), &just_after, 50 * HOUR_MS + 1);
-    assert_eq!(numbers(plan.expired.iter().map(BlockInfo::id)), [1]);
-    assert_eq!(retained(&blocks, 0, 48, 48, 500), (vec![2], vec![]));
+    // All three are there, so none waits for another.
+    let made = |n, resolution_ms| at_resolution(with_sources(block(n, 0, 2), &[9]), resolution_ms);
+    let blocks = [made(1, 0), made(2, RESOLUTION_5M_MS), made(3, RESOLUTION_1H_MS)];
+    for (kept_h, order) in [
+        ((48, 60, 72), [1, 2, 3]),
+        ((72, 48, 60), [2, 3, 1]),
+        ((60, 72, 48), [3, 1, 2]),
+    ] {
+        let policy = keeping(kept_h.0, kept_h.1, kept_h.2);
+        let expired_at = |ms: i64| {
+            let plan = plan_retention(&blocks, &Restraint::default(), &policy, ms);
+            numbers(plan.expired.iter().map(BlockInfo::id))
+        };
+        for (count, hours) in (1..).zip([50, 62, 74]) {
+            let mut gone = order[..count].to_vec();
+            gone.sort_unstable();
+            assert_eq!(expired_at(hours * HOUR_MS + 1), gone, "{kept_h:?}");
+            assert_eq!(expired_at(hours * HOUR_MS).len(), count - 1, "{kept_h:?}");
+        }
+    }
     assert_eq!(retained(&blocks, 0, 0, 0, 1 << 30), (vec![], vec![]));
 }
 
