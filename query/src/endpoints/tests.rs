@@ -135,6 +135,15 @@ mod refresh {
     };
 
     fn refresher(pool: &Pool, fixed: Vec<Wanted>, registry: &Registry) -> Refresher {
+        forgetting_after(Duration::from_secs(300), pool, fixed, registry)
+    }
+
+    fn forgetting_after(
+        unhealthy_timeout: Duration,
+        pool: &Pool,
+        fixed: Vec<Wanted>,
+        registry: &Registry,
+    ) -> Refresher {
         let options = SourceOptions {
             fixed,
             ..SourceOptions::default()
@@ -142,7 +151,7 @@ mod refresh {
         let sources = Sources::new(options, DiscoveryMetrics::register(registry)).unwrap();
         let options = RefreshOptions {
             info_timeout: Duration::from_secs(5),
-            unhealthy_timeout: Duration::from_secs(300),
+            unhealthy_timeout,
         };
         Refresher::new(pool.clone(), sources, options, registry)
     }
@@ -202,6 +211,27 @@ mod refresh {
         assert!(!registry.classic().contains("store_type=\"rule\""));
         let kept = |endpoint: &Arc<Endpoint>| before.iter().any(|old| Arc::ptr_eq(old, endpoint));
         assert!(pool.endpoints().iter().all(kept), "connections are kept");
+    }
+
+    #[tokio::test]
+    async fn those_who_say_nothing_for_as_long_as_the_flag_says_are_forgotten() {
+        for (minutes, kept) in [(1, 0), (60, 1)] {
+            let (server, fake) = FakeStore::of(&[]).serve().await;
+            let (pool, registry) = (Pool::new(), Registry::new());
+            let fixed = vec![wanted(server.address, EndpointKind::default())];
+            let timeout = Duration::from_secs(minutes * 60);
+            let mut refresher = forgetting_after(timeout, &pool, fixed, &registry);
+            refresher.refresh().await;
+            assert!(pool.statuses()[0].healthy);
+            fake.mute.store(true, std::sync::atomic::Ordering::Relaxed);
+            refresher.refresh().await;
+            assert_eq!(pool.statuses().len(), 1, "it has answered a moment ago");
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(10 * 60)).await;
+            refresher.refresh().await;
+            tokio::time::resume();
+            assert_eq!(pool.statuses().len(), kept, "after ten minutes of {minutes}");
+        }
     }
 
     #[tokio::test]

@@ -228,23 +228,23 @@ async fn stores_are_told_what_a_selector_needs() {
 async fn a_tenant_sees_its_own_series_whatever_it_asks_for() {
     let source = Scripted::new([items(1)]);
     let engine = engine(&source, |config| {
-        config.enforced_tenant_label = Some("tenant_id".into());
+        config.enforced_tenant_label = Some("team".into());
     });
-    let mut request = instant(r#"up{tenant_id=~"a|b", job="x"}"#);
+    let mut request = instant(r#"up{team=~"a|b", job="x"}"#);
     let failure = engine.query(&request).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::BadData);
     request.context.tenant = Some("mine".into());
     engine.query(&request).await.unwrap();
     let (select, _) = source.seen.lock().pop().unwrap();
     let texts: Vec<String> = select.matchers.iter().map(Matcher::to_string).collect();
-    assert_eq!(texts, [r#"job="x""#, r#"__name__="up""#, r#"tenant_id="mine""#]);
+    assert_eq!(texts, [r#"job="x""#, r#"__name__="up""#, r#"team="mine""#]);
     let names = engine
         .label_names(&names_request(Vec::new(), &request.context))
         .await
         .unwrap();
     assert_eq!(names.values.len(), 3);
     let (select, _) = source.seen.lock().pop().unwrap();
-    assert_eq!(select.matchers, [Matcher::equal("tenant_id", "mine")]);
+    assert_eq!(select.matchers, [Matcher::equal("team", "mine")]);
 }
 
 #[tokio::test]

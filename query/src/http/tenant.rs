@@ -98,6 +98,7 @@ mod tests {
         }
         let options = TenancyOptions {
             header: header.to_owned(),
+            default_tenant: "nobody".to_owned(),
             ..TenancyOptions::default()
         };
         let tenant = Tenant::of(&map, &Extensions::new(), &options);
@@ -109,8 +110,8 @@ mod tests {
         let both = [("x-scope", "a"), ("thanos-tenant", "b")];
         assert_eq!(of(&both, "X-Scope"), Ok("a".to_owned()));
         assert_eq!(of(&both[1..], "X-Scope"), Ok("b".to_owned()));
-        assert_eq!(of(&[], "X-Scope"), Ok("default-tenant".to_owned()));
-        assert_eq!(of(&[("thanos-tenant", "")], "X"), Ok("default-tenant".to_owned()));
+        assert_eq!(of(&[], "X-Scope"), Ok("nobody".to_owned()));
+        assert_eq!(of(&[("thanos-tenant", "")], "X"), Ok("nobody".to_owned()));
     }
 
     #[test]

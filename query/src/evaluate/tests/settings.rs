@@ -84,3 +84,37 @@ async fn samples_stand_for_longer_where_they_are_rarer_unless_the_flag_says_othe
         assert!(!is_there(61, HOUR_MS, dynamic).await);
     }
 }
+
+#[tokio::test]
+async fn what_fails_costs_its_own_share_unless_the_flag_or_the_request_says_otherwise() {
+    for by_flag in [true, false] {
+        let source = Scripted::new([items(1)]);
+        let engine = engine(&source, |config| config.partial_response = by_flag);
+        for (asked, partial) in [(None, by_flag), (Some(true), true), (Some(false), false)] {
+            let mut request = instant("up");
+            request.context.partial_response = asked;
+            engine.query(&request).await.unwrap();
+            let matchers = vec![Matcher::equal("__name__", "up")];
+            let names = names_request(matchers, &request.context);
+            engine.label_names(&names).await.unwrap();
+            engine.series(&names).await.unwrap();
+            let seen = std::mem::take(&mut *source.seen.lock());
+            let options: Vec<bool> = seen.iter().map(|(_, options)| options.partial_response).collect();
+            assert_eq!(options, [partial; 3], "{asked:?} where the flag says {by_flag}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_takes_no_longer_than_the_flag_says_whatever_it_asks_for() {
+    for asked in [None, Some(Duration::from_secs(3600))] {
+        let source = Scripted::new([Play::Hang(vec![series(1)])]);
+        let engine = engine(&source, |config| config.timeout = Duration::from_millis(30));
+        let mut request = instant("up");
+        request.context.timeout = asked;
+        // Long enough for any machine, and an end to a test that waits for ever.
+        let outcome = tokio::time::timeout(Duration::from_secs(100), engine.query(&request)).await;
+        let failure = outcome.unwrap().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Timeout, "{asked:?}: {failure}");
+    }
+}
