@@ -180,6 +180,54 @@ async fn inspect_shows_a_table() {
     );
 }
 
+/// Blocks whose order is another one by each column.
+#[tokio::test(flavor = "multi_thread")]
+async fn inspect_sorts_by_the_columns_of_the_flag() {
+    let bucket = Bucket {
+        dir: tempfile::tempdir().unwrap(),
+        ids: Vec::new(),
+    };
+    let start_ms = START_MS as i64;
+    let mut names = std::collections::BTreeMap::new();
+    for (name, number, from_h, hours, series) in [
+        ('a', 1, 4, 2, 20),
+        ('b', 2, 0, 2, 3),
+        ('c', 3, 8, 1, 3),
+        ('d', 4, 2, 12, 100),
+    ] {
+        let from_ms = start_ms + from_h * HOUR_MS;
+        let range = from_ms..from_ms + hours * HOUR_MS;
+        let block = BlockBuilder::new(START_MS + number)
+            .ext_labels(&[("cluster", "eu1")])
+            .time_range(range.clone())
+            .counters(series, range, 600_000)
+            .build()
+            .unwrap();
+        block.write_to(bucket.dir.path()).unwrap();
+        names.insert(block.meta.ulid.to_string(), name);
+    }
+    for (columns, order) in [
+        ("ULID", "abcd"),
+        ("FROM", "bdac"),
+        ("RANGE,FROM", "cbad"),
+        // As a number: 3, 20, 100.
+        ("#SERIES,ULID", "bcad"),
+        ("#SERIES,FROM", "bcad"),
+        ("#SERIES,RANGE", "cbad"),
+    ] {
+        let flags: Vec<String> = columns
+            .split(',')
+            .map(|column| format!("--sort-by={column}"))
+            .collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--output=csv"]).collect();
+        let (text, error) = bucket.run("inspect", &flags).await;
+        assert_eq!(error, None);
+        let ids = text.lines().skip(1).map(|line| line.split(',').next().unwrap());
+        let seen: String = ids.map(|id| names[id]).collect();
+        assert_eq!(seen, order, "{columns}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_what_is_broken_and_what_overlaps() {
     let bucket = Bucket::new();

@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::testing::{ScriptedPrometheus, eventually};
 
+mod by_signal;
+
 struct World {
     dir: tempfile::TempDir,
     prometheus: Arc<ScriptedPrometheus>,
@@ -215,6 +217,29 @@ async fn without_a_watch_interval_the_file_is_rendered_and_prometheus_left_alone
     nothing.run(CancellationToken::new()).await.unwrap();
 }
 
+/// As where one file is mounted: the kernel tells nothing of what is behind a link.
+#[tokio::test]
+async fn what_the_kernel_says_nothing_of_is_found_after_the_watch_interval() {
+    let world = World::new().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("real.yml");
+    fs::write(&target, "one").unwrap();
+    fs::remove_file(world.path("in.yml")).unwrap();
+    std::os::unix::fs::symlink(&target, world.path("in.yml")).unwrap();
+    let task = world.start(|config| config.watch_interval = Duration::from_secs(1));
+    eventually("the first reload", async || {
+        world.metric("last_reload_successful") == 1.0
+    })
+    .await;
+    let reloads = world.reloads();
+    fs::write(&target, "two").unwrap();
+    eventually("the second reload", async || world.reloads() > reloads).await;
+    assert_eq!(fs::read_to_string(world.path("out.yml")).unwrap(), "two");
+    assert_eq!(world.metric("watch_events_total"), 0.0);
+    world.stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_prometheus_that_does_not_allow_reloads_is_named_with_its_flag() {
     let world = World::new().await;
@@ -223,21 +248,4 @@ async fn a_prometheus_that_does_not_allow_reloads_is_named_with_its_flag() {
         .answers("-/reload", 403, "Lifecycle API is not enabled.");
     let error = world.reloader(|_| {}).look().await.unwrap_err().to_string();
     assert!(error.contains("--web.enable-lifecycle"), "{error}");
-}
-
-#[tokio::test]
-async fn a_signal_without_a_process_fails_before_anything_is_sent() {
-    let world = World::new().await;
-    let data =
-        r#"{"reloadConfigSuccess":true,"lastConfigTime":"2025-12-31T23:59:00Z","storageRetention":"15d"}"#;
-    world.prometheus.answers_data("api/v1/status/runtimeinfo", data);
-    let trigger = Trigger::Signal {
-        process_name: "no-such-process".to_string(),
-        client: world.prometheus.client(),
-    };
-    let metrics = ReloaderMetrics::new(&world.registry);
-    let mut reloader = Reloader::new(world.config(), trigger, metrics, lookup, now_ms);
-    let error = reloader.look().await.unwrap_err().to_string();
-    assert!(error.contains("no-such-process"), "{error}");
-    assert_eq!(world.prometheus.asked(), ["GET api/v1/status/runtimeinfo"]);
 }

@@ -1,0 +1,109 @@
+//! Prometheus told by SIGHUP, which is a shell here, and its API, which says how that went.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use super::*;
+
+/// A process under a name that no other has, which tells of each SIGHUP that it gets.
+struct Process {
+    name: String,
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Process {
+    /// Runs until it is ended; it listens when this returns.
+    fn start(dir: &Path) -> Process {
+        // Longer than what the kernel keeps of a name, and the part that it keeps differs.
+        let name = format!("{}-a-prometheus", std::process::id());
+        let program = dir.join(&name);
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+        let script = "trap 'echo hung up' HUP; echo ready; while :; do sleep 0.02; done";
+        let mut child = Command::new(program)
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Process { name, child, said };
+        assert_eq!(process.says(), "ready");
+        process
+    }
+
+    /// Waits for the next line that it writes.
+    fn says(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+fn loaded(world: &World, well: bool, at: &str) {
+    let data =
+        format!(r#"{{"reloadConfigSuccess":{well},"lastConfigTime":"{at}","storageRetention":"15d"}}"#);
+    world.prometheus.answers_data("api/v1/status/runtimeinfo", &data);
+}
+
+fn reloader(world: &World, process_name: &str) -> Reloader {
+    let trigger = Trigger::Signal {
+        process_name: process_name.to_owned(),
+        client: world.prometheus.client(),
+    };
+    let metrics = ReloaderMetrics::new(&world.registry);
+    Reloader::new(world.config(), trigger, metrics, lookup, now_ms)
+}
+
+#[tokio::test]
+async fn a_process_is_sent_a_signal_and_asked_how_it_went() {
+    for (well, at) in [(true, "2026-01-01T00:00:01Z"), (false, "2025-12-31T23:59:00Z")] {
+        let world = World::new().await;
+        loaded(&world, true, "2025-12-31T23:59:00Z");
+        let mut process = Process::start(world.dir.path());
+        let mut reloader = reloader(&world, &process.name);
+        let look = tokio::spawn(async move { reloader.look().await });
+        let said = tokio::task::spawn_blocking(move || (process.says(), process));
+        let (said, process) = said.await.unwrap();
+        assert_eq!(said, "hung up");
+        assert!(!look.is_finished(), "Prometheus has not loaded anything yet");
+        loaded(&world, well, at);
+        let outcome = look.await.unwrap();
+        match outcome {
+            Ok(()) => assert!(well),
+            Err(ReloadError::Trigger(TriggerError::Failed)) => assert!(!well),
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(world.metric("last_reload_successful"), f64::from(u8::from(well)));
+        assert_eq!(world.reloads(), 0, "nobody is told over HTTP");
+        assert!(
+            world
+                .registry
+                .classic()
+                .contains("thanos_sidecar_reloader_info{method=\"signal\"} 1")
+        );
+        drop(process);
+    }
+}
+
+#[tokio::test]
+async fn a_signal_without_a_process_fails_before_anything_is_sent() {
+    let world = World::new().await;
+    loaded(&world, true, "2025-12-31T23:59:00Z");
+    let error = reloader(&world, "no-such-process")
+        .look()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no-such-process"), "{error}");
+    assert_eq!(world.prometheus.asked(), ["GET api/v1/status/runtimeinfo"]);
+}
