@@ -243,6 +243,33 @@ async fn http_2_is_spoken_under_tls_unless_the_file_says_no() {
 }
 
 #[tokio::test]
+async fn headers_that_are_too_long_for_http_2_are_refused() {
+    /// More than a client sends besides.
+    const OTHERS_BYTES: usize = 1_000;
+    let server = start(TLS).await;
+    for (bytes, status) in [
+        (super::super::MAX_HEAD_BYTES - OTHERS_BYTES, 200),
+        (super::super::MAX_HEAD_BYTES, 431),
+    ] {
+        let stream = connect(server.address, "store.test", &nobody(), &["h2"])
+            .await
+            .unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get("https://store.test/-/ready")
+            .header("x", "a".repeat(bytes))
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{bytes}");
+        connection.abort();
+    }
+}
+
+#[tokio::test]
 async fn clients_show_a_certificate_of_the_authority_with_a_name_that_is_allowed() {
     let folder = format!(
         "tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n  client_auth_type: RequireAndVerifyClientCert\n  \
