@@ -3,8 +3,12 @@
 use std::{fs, path::Path};
 
 use sabre_testkit::{prometheus::FakePrometheus, s3::S3Server};
+use tonic::transport::Channel;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::support::{Component, Refusing, binary, command, get};
+use super::support::{Component, Refusing, binary, command};
+
+mod environment;
 
 const CANARY: &str = "k4n4ri3nv0g3l";
 /// `me:` and the canary as basic authentication sends them.
@@ -29,6 +33,10 @@ const PAGES: &[&str] = &[
     "/api/v1/targets",
     "/api/v1/query?query=up",
 ];
+
+/// Requests are logged as they begin and as they end, which is the most that there is.
+const LOGGING_REQUESTS: &str =
+    "--request.logging-config={options: {level: DEBUG, decision: {log_start: true, log_end: true}}}";
 
 /// A command line.
 struct Row {
@@ -113,7 +121,12 @@ fn accepted(around: &Around, dir: &Path) -> Vec<Row> {
         .replacen("http://", &format!("http://me:{CANARY}@"), 1);
     let traces = format!("--tracing.config={}", tracing(&closed));
     let redis = format!("{{type: REDIS, config: {{addr: '{closed}', username: me, password: {CANARY}}}}}");
-    let servers = ["--http-address=127.0.0.1:0", "--grpc-address=127.0.0.1:0"].map(str::to_owned);
+    let servers = [
+        "--http-address=127.0.0.1:0",
+        "--grpc-address=127.0.0.1:0",
+        LOGGING_REQUESTS,
+    ]
+    .map(str::to_owned);
     let with = |more: Vec<String>| [servers.to_vec(), more].concat();
     vec![
         row(
@@ -191,19 +204,22 @@ fn accepted(around: &Around, dir: &Path) -> Vec<Row> {
     ]
 }
 
+/// The flags of es-retention that has this access to a cluster.
+fn retention_config(dir: &Path, name: &str, endpoint: &str, access: &str) -> Vec<String> {
+    let path = dir.join(name);
+    let text = format!(
+        "es_endpoint: {endpoint}\nregion: eu-central-1\nes_repo_name: repo\nes_index_prefix: logs\n\
+         bucket_name: b\nindex_retention: 7\nsnapshot_retention: 30\nes_retention:\n  timeouts: {{attempts: 1}}\n  \
+         access: {access}\n"
+    );
+    fs::write(&path, text).unwrap();
+    vec![format!("--config-file={}", path.display())]
+}
+
 /// Jobs of es-retention, whose cluster is away.
 fn retention(around: &Around, dir: &Path) -> Vec<Row> {
     let closed = around.refusing.address();
-    let config = |name: &str, access: &str| {
-        let path = dir.join(name);
-        let text = format!(
-            "es_endpoint: http://{closed}\nregion: eu-central-1\nes_repo_name: repo\nes_index_prefix: logs\n\
-             bucket_name: b\nindex_retention: 7\nsnapshot_retention: 30\nes_retention:\n  timeouts: {{attempts: 1}}\n  \
-             access: {access}\n"
-        );
-        fs::write(&path, text).unwrap();
-        vec![format!("--config-file={}", path.display())]
-    };
+    let config = |name: &str, access: &str| retention_config(dir, name, &format!("http://{closed}"), access);
     let job: &'static [&'static str] = &["es-retention", "plan"];
     let basic = format!("{{basic: {{username: me, password: {CANARY}}}}}");
     let keys = format!("{{aws: {{access_key_id: a, secret_access_key: {CANARY}, session_token: {CANARY}}}}}");
@@ -295,6 +311,29 @@ fn by_files(row: &mut Row, dir: &Path) {
     }
 }
 
+/// The body of an answer to a client who shows the secret; `None` if there is none.
+async fn ask(address: &str, page: &str) -> Option<String> {
+    let request = reqwest::Client::new().get(format!("http://{address}{page}"));
+    let request = request.header("authorization", format!("Bearer {CANARY}"));
+    let response = request.header("cookie", CANARY).send().await.ok()?;
+    response.text().await.ok()
+}
+
+/// Calls it as a client who shows the secret; what it answers is its own affair.
+async fn call(component: &mut Component) {
+    let Some(address) = component.grpc_address().await else {
+        return;
+    };
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+    let Ok(channel) = endpoint.connect().await else {
+        return;
+    };
+    let mut request = tonic::Request::new(HealthCheckRequest::default());
+    let authorization = format!("Basic {ENCODED}").parse().unwrap();
+    request.metadata_mut().insert("authorization", authorization);
+    let _ = HealthClient::new(channel).check(request).await;
+}
+
 /// Runs it until it is ready, in trouble or at its end, looks at all pages, and stops it. Returns its exit code.
 async fn observe(row: &Row, dir: &Path) -> Option<i32> {
     let mut command = command(binary());
@@ -308,13 +347,25 @@ async fn observe(row: &Row, dir: &Path) -> Option<i32> {
         let in_trouble = |log: &str| log.contains("level=warn") || log.contains("level=error");
         component.settle(&address, in_trouble).await;
         for page in PAGES {
-            if let Some((_, body)) = get(&address, page).await {
+            if let Some(body) = ask(&address, page).await {
                 assert_silent(&format!("{}: {page}", row.what), &body);
             }
+        }
+        if row.flags.iter().any(|flag| flag.starts_with("--grpc-address=")) {
+            call(&mut component).await;
         }
         component.stop().await;
     }
     let code = component.end().await.code();
+    let logs_requests = row.flags.iter().any(|flag| flag == LOGGING_REQUESTS);
+    assert!(
+        !logs_requests || component.stderr().contains("started gRPC call"),
+        "{}",
+        row.what
+    );
+    // Others have pages of their own only.
+    let is_querier = logs_requests && row.words == ["query"];
+    assert!(!is_querier || component.stderr().contains("started HTTP request"));
     assert_silent(&format!("{}: standard output", row.what), &component.stdout());
     assert_silent(&format!("{}: log", row.what), &component.stderr());
     assert!(!component.stderr().is_empty(), "{}", row.what);
