@@ -1,67 +1,28 @@
 //! What the environment decides, keys and proxies, tried in a process of its own, as the environment belongs to all of a
 //! process.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use sabre_es_retention::cluster::transport::{Method, Transport};
-use sabre_testkit::s3::{Answer, Recorded, ScriptedServer};
+use sabre_testkit::{
+    aws,
+    s3::{Answer, Recorded, ScriptedServer},
+};
 
 use crate::{request, transport};
 
-const WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
-
-/// What STS answers to an action.
-fn sts(action: &str, key: &str) -> Answer {
-    let body = format!(
-        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials>\
-         <AccessKeyId>{key}</AccessKeyId><SecretAccessKey>canary-secret</SecretAccessKey>\
-         <SessionToken>token-of-{key}</SessionToken><Expiration>2126-01-01T00:00:00Z</Expiration></Credentials>\
-         </{action}Result></{action}Response>"
-    );
-    Answer::new(200).header("content-type", "text/xml").body(body)
-}
-
 /// A cluster, STS and the agent of a node in one.
 async fn server() -> ScriptedServer {
-    ScriptedServer::start_with(|request| {
-        let body = String::from_utf8_lossy(&request.body);
-        if request.target.starts_with("/v1/credentials") {
-            Answer::new(200).body(
-                "{\"AccessKeyId\":\"OF-POD\",\"SecretAccessKey\":\"canary-secret\",\"Token\":\"token-of-OF-POD\",\
-                 \"Expiration\":\"2126-01-01T00:00:00Z\"}",
-            )
-        } else if body.contains("WebIdentityToken=refused") {
-            Answer::new(403).body(
-                "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized to perform \
-                 sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>",
-            )
-        } else if body.contains("Action=AssumeRoleWithWebIdentity") {
-            sts(WEB_IDENTITY, "OF-WEB")
-        } else if body.contains("Action=AssumeRole&") {
-            sts("AssumeRole", "OF-ROLE")
-        } else {
-            Answer::new(200)
-        }
-    })
-    .await
-    .unwrap()
+    ScriptedServer::start_with(|request| aws::keys(request).unwrap_or_else(|| Answer::new(200)))
+        .await
+        .unwrap()
 }
 
 /// Runs [`child`] with this environment and nothing else of ours.
-async fn run(endpoint: &str, access: &str, env: Vec<(&'static str, String)>) -> Output {
-    let home = tempfile::tempdir().unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "environment::child", "--ignored", "--nocapture"])
-        .env_clear()
-        .env("HOME", home.path())
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("SABRE_TEST_ENDPOINT", endpoint)
-        .env("SABRE_TEST_ACCESS", access)
-        .envs(env);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
+async fn run(endpoint: &str, access: &str, mut env: Vec<(&'static str, String)>) -> Output {
+    env.push(("SABRE_TEST_ENDPOINT", endpoint.to_owned()));
+    env.push(("SABRE_TEST_ACCESS", access.to_owned()));
+    aws::run_alone("environment::child", env).await.unwrap()
 }
 
 /// Asks twice as the environment says, and prints what came of it.
@@ -84,16 +45,10 @@ fn text(output: &Output) -> String {
 
 /// The requests that came to the cluster; each has the key and the token.
 fn asked(server: &ScriptedServer) -> Vec<(String, Option<String>)> {
-    let of = |request: &Recorded| {
-        let authorization = request.header("authorization").unwrap();
-        let (_, rest) = authorization.split_once("Credential=").unwrap();
-        let key = rest.split_once('/').unwrap().0.to_owned();
-        (key, request.header("x-amz-security-token").map(str::to_owned))
-    };
     let all = server.requests();
-    all.iter()
-        .filter(|request| request.method == "HEAD")
-        .map(of)
+    let of_cluster = all.iter().filter(|request| request.method == "HEAD");
+    of_cluster
+        .map(|request| aws::signed_with(request).unwrap())
         .collect()
 }
 
@@ -101,13 +56,6 @@ fn exchanges(server: &ScriptedServer) -> Vec<Recorded> {
     let mut all = server.requests();
     all.retain(|request| request.method != "HEAD");
     all
-}
-
-fn file(content: &str) -> (tempfile::NamedTempFile, String) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), content).unwrap();
-    let path = file.path().display().to_string();
-    (file, path)
 }
 
 fn twice(key: &str, token: Option<&str>) -> Vec<(String, Option<String>)> {
@@ -129,10 +77,10 @@ async fn keys_of_the_environment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile() {
     let server = server().await;
-    let (_file, path) = file(
+    let (_file, path) = aws::file(
         "[default]\naws_access_key_id = NO\naws_secret_access_key = no\n\
          [logs]\naws_access_key_id = OF-PROFILE\naws_secret_access_key = canary-secret\naws_session_token = t\n",
-    );
+    ).unwrap();
     let env = vec![("AWS_SHARED_CREDENTIALS_FILE", path)];
     let output = run(
         &format!("http://{}", server.endpoint()),
@@ -147,7 +95,7 @@ async fn a_profile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_of_the_service_account_asks_sts_once() {
     let server = server().await;
-    let (_file, path) = file("the-web-identity-token");
+    let (_file, path) = aws::file("the-web-identity-token").unwrap();
     let env = vec![
         ("AWS_WEB_IDENTITY_TOKEN_FILE", path),
         (
@@ -168,7 +116,7 @@ async fn a_role_of_the_service_account_asks_sts_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_of_the_pod_asks_its_agent_once() {
     let server = server().await;
-    let (_file, path) = file("the-pod-token");
+    let (_file, path) = aws::file("the-pod-token").unwrap();
     let env = vec![
         (
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -210,7 +158,7 @@ async fn no_keys_at_all_and_refused_ones_say_so_without_them() {
     let endpoint = format!("http://{}", server.endpoint());
     let output = text(&run(&endpoint, "aws: {}", Vec::new()).await);
     assert!(output.contains("error: no credentials: "), "{output}");
-    let (_file, path) = file("refused");
+    let (_file, path) = aws::file("refused").unwrap();
     let env = vec![
         ("AWS_WEB_IDENTITY_TOKEN_FILE", path),
         (

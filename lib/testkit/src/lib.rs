@@ -3,6 +3,8 @@
 #[cfg(feature = "answers")]
 pub mod answers;
 #[cfg(feature = "full")]
+pub mod aws;
+#[cfg(feature = "full")]
 pub mod blocks;
 #[cfg(feature = "full")]
 pub mod cache_server;

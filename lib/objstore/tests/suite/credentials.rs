@@ -1,32 +1,25 @@
 //! What the environment decides, credentials and proxies, tried in a process of its own, as the environment belongs to
 //! all of a process.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use sabre_objstore::{Bucket, config};
-use sabre_testkit::s3::{Answer, ScriptedServer};
-
-const STS_ANSWER: &str = "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-    <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>KEY-OF-STS</AccessKeyId>\
-    <SecretAccessKey>secret</SecretAccessKey><SessionToken>token-of-sts</SessionToken>\
-    <Expiration>2126-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
-    </AssumeRoleWithWebIdentityResponse>";
-
-const CONTAINER_ANSWER: &str = "{\"AccessKeyId\":\"KEY-OF-POD\",\"SecretAccessKey\":\"secret\",\
-    \"Token\":\"token-of-pod\",\"Expiration\":\"2126-01-01T00:00:00Z\"}";
+use sabre_testkit::{
+    aws,
+    s3::{Answer, ScriptedServer},
+};
 
 const MACHINE_PATH: &str = "/latest/meta-data/iam/security-credentials/";
 
 const MACHINE_ANSWER: &str = "{\"Code\":\"Success\",\"LastUpdated\":\"2026-01-01T00:00:00Z\",\"Type\":\"AWS-HMAC\",\
-    \"AccessKeyId\":\"KEY-OF-NODE\",\"SecretAccessKey\":\"secret\",\"Token\":\"token-of-node\",\
+    \"AccessKeyId\":\"OF-NODE\",\"SecretAccessKey\":\"secret\",\"Token\":\"token-of-OF-NODE\",\
     \"Expiration\":\"2126-01-01T00:00:00Z\"}";
 
 /// S3, STS, the agent of a node and the metadata of a machine in one.
 async fn server() -> ScriptedServer {
     ScriptedServer::start_with(|request| {
-        let body = String::from_utf8_lossy(&request.body);
-        if request.target.starts_with("/v1/credentials") {
-            Answer::new(200).body(CONTAINER_ANSWER)
+        if let Some(answer) = aws::keys(request) {
+            answer
         } else if request.target == "/latest/api/token" && request.method == "PUT" {
             Answer::new(200)
                 .header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
@@ -38,15 +31,6 @@ async fn server() -> ScriptedServer {
                 (Some("the-session"), _) => Answer::new(404),
                 _ => Answer::new(401),
             }
-        } else if body.contains("WebIdentityToken=refused") {
-            Answer::new(403).body(
-                "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized to perform \
-                 sts:AssumeRoleWithWebIdentity</Message></Error></ErrorResponse>",
-            )
-        } else if body.contains("Action=AssumeRoleWithWebIdentity") {
-            Answer::new(200)
-                .header("content-type", "text/xml")
-                .body(STS_ANSWER)
         } else {
             Answer::new(404)
         }
@@ -65,19 +49,9 @@ async fn run(server: &ScriptedServer, env: Vec<(&'static str, String)>) -> Outpu
     run_child(config, env).await
 }
 
-async fn run_child(config: String, env: Vec<(&'static str, String)>) -> Output {
-    let home = tempfile::tempdir().unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "credentials::child", "--ignored", "--nocapture"])
-        .env_clear()
-        .env("HOME", home.path())
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("SABRE_TEST_CONFIG", config)
-        .envs(env);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
+async fn run_child(config: String, mut env: Vec<(&'static str, String)>) -> Output {
+    env.push(("SABRE_TEST_CONFIG", config));
+    aws::run_alone("credentials::child", env).await.unwrap()
 }
 
 /// Asks for an object as the environment says, and prints what came of it.
@@ -94,34 +68,15 @@ async fn child() {
 
 /// The key and the token that S3 was asked with.
 fn asked_with(server: &ScriptedServer) -> (String, Option<String>) {
-    let request = server
-        .requests()
-        .into_iter()
-        .find(|request| request.method == "HEAD")
-        .unwrap();
-    let authorization = request.header("authorization").unwrap();
-    let key = authorization
-        .split_once("Credential=")
-        .and_then(|(_, rest)| rest.split_once('/'))
-        .unwrap()
-        .0;
-    (
-        key.to_owned(),
-        request.header("x-amz-security-token").map(str::to_owned),
-    )
-}
-
-fn token_file(content: &str) -> (tempfile::NamedTempFile, String) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), content).unwrap();
-    let path = file.path().display().to_string();
-    (file, path)
+    let requests = server.requests();
+    let asked = requests.iter().find(|request| request.method == "HEAD").unwrap();
+    aws::signed_with(asked).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_of_a_service_account() {
     let server = server().await;
-    let (_file, path) = token_file("the-web-identity-token\n");
+    let (_file, path) = aws::file("the-web-identity-token\n").unwrap();
     let env = vec![
         ("AWS_WEB_IDENTITY_TOKEN_FILE", path),
         ("AWS_ROLE_ARN", "arn:aws:iam::1:role/sabre".to_owned()),
@@ -144,14 +99,14 @@ async fn a_role_of_a_service_account() {
     );
     assert_eq!(
         asked_with(&server),
-        ("KEY-OF-STS".to_owned(), Some("token-of-sts".to_owned()))
+        ("OF-WEB".to_owned(), Some("token-of-OF-WEB".to_owned()))
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_is_refused() {
     let server = server().await;
-    let (_file, path) = token_file("refused");
+    let (_file, path) = aws::file("refused").unwrap();
     let env = vec![
         ("AWS_WEB_IDENTITY_TOKEN_FILE", path),
         ("AWS_ROLE_ARN", "arn:aws:iam::1:role/sabre".to_owned()),
@@ -171,7 +126,7 @@ async fn a_role_that_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_of_pod_identity() {
     let server = server().await;
-    let (_file, path) = token_file("the-pod-token");
+    let (_file, path) = aws::file("the-pod-token").unwrap();
     let uri = format!("http://{}/v1/credentials", server.endpoint());
     let env = vec![
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri),
@@ -188,7 +143,7 @@ async fn the_agent_of_pod_identity() {
     );
     assert_eq!(
         asked_with(&server),
-        ("KEY-OF-POD".to_owned(), Some("token-of-pod".to_owned()))
+        ("OF-POD".to_owned(), Some("token-of-OF-POD".to_owned()))
     );
 }
 
@@ -208,7 +163,7 @@ async fn the_role_of_a_machine() {
     assert_eq!(server.requests().remove(0).method, "PUT", "a session comes first");
     assert_eq!(
         asked_with(&server),
-        ("KEY-OF-NODE".to_owned(), Some("token-of-node".to_owned()))
+        ("OF-NODE".to_owned(), Some("token-of-OF-NODE".to_owned()))
     );
 }
 
@@ -216,13 +171,13 @@ async fn the_role_of_a_machine() {
 async fn a_profile() {
     let server = server().await;
     let (_file, path) =
-        token_file("[default]\naws_access_key_id = KEY-OF-PROFILE\naws_secret_access_key = s\n");
+        aws::file("[default]\naws_access_key_id = OF-PROFILE\naws_secret_access_key = s\n").unwrap();
     let output = run(&server, vec![("AWS_SHARED_CREDENTIALS_FILE", path)]).await;
     assert!(
         String::from_utf8_lossy(&output.stdout).contains("found: false"),
         "{output:?}"
     );
-    assert_eq!(asked_with(&server), ("KEY-OF-PROFILE".to_owned(), None));
+    assert_eq!(asked_with(&server), ("OF-PROFILE".to_owned(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
