@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sabre_block::Cause;
-use sabre_proto::flat::{ChunkParts, MessageTooLong, SeriesFrameBuilder, SeriesParts, encode_label};
+use sabre_proto::flat::{ChunkParts, MessageTooLong, SeriesFrameBuilder, SeriesParts};
 use sabre_tsdb::{
     chunk::{Encoding, aggregate::AggregateChunk},
     segment::{Record, RecordError, read_record},
@@ -13,9 +13,9 @@ use sabre_tsdb::{
 use crate::{
     aggregates::{Wanted, of_raw},
     block::ServedBlock,
+    encoded_labels::EncodedLabels,
     error::RequestError,
     fetch::FetchedBatch,
-    key,
     merged::MergedPick,
     ranges,
 };
@@ -66,6 +66,8 @@ struct Begin {
 /// The message that is being put together.
 struct Message<'a> {
     labels: Vec<u8>,
+    /// Those of the last series.
+    of_series: EncodedLabels<'a>,
     chunks: Vec<ChunkParts<'a>>,
     begins: Vec<Begin>,
     data_bytes: usize,
@@ -211,25 +213,19 @@ impl<'a> Message<'a> {
     fn new() -> Self {
         Self {
             labels: Vec::new(),
+            of_series: EncodedLabels::default(),
             chunks: Vec::new(),
             begins: Vec::new(),
             data_bytes: 0,
         }
     }
 
-    fn begin(&mut self, series_key: &[u8]) {
+    fn begin(&mut self, series_key: &'a [u8]) {
         self.begins.push(Begin {
             label: self.labels.len(),
             chunk: self.chunks.len(),
         });
-        match key::text_labels(series_key) {
-            Some(labels) => labels.for_each(|(name, value)| encode_label(name, value, &mut self.labels)),
-            // Texts with control characters take the slow way.
-            None => key::labels(series_key).for_each(|(name, value)| {
-                let (name, value) = (String::from_utf8_lossy(&name), String::from_utf8_lossy(&value));
-                encode_label(&name, &value, &mut self.labels);
-            }),
-        }
+        self.labels.extend_from_slice(self.of_series.of(series_key));
     }
 
     /// Writes what there is and starts anew.

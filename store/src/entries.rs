@@ -53,6 +53,8 @@ struct Entry {
     next: u64,
     pairs_end: usize,
     chunks_end: usize,
+    /// How many labels it begins with that are those of the entry before, at the same places.
+    shared: usize,
 }
 
 impl Entries {
@@ -99,6 +101,7 @@ impl Entries {
                     .unwrap_or(end),
                 pairs_end: self.pairs.len(),
                 chunks_end: self.chunks.len(),
+                shared: 0,
             });
             self.look_up(table);
         }
@@ -113,12 +116,26 @@ impl Entries {
             Some(before) => self.pair_range(before),
             None => own.start..own.start,
         };
-        for (at, same) in own.clone().zip(before.map(Some).chain(std::iter::repeat(None))) {
+        let shared = self.shared_pairs(&own, &before);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.shared = shared;
+        }
+        for (at, slot) in (own.start..).zip(before.start..).take(shared) {
+            let slot = self.slots.get(slot).copied().unwrap_or(Slot::UNKNOWN);
+            if slot.is_unknown() {
+                self.unknown.push(at);
+            }
+            self.slots.push(slot);
+        }
+        let same = (before.start..before.end)
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        for (at, same) in own.zip(same).skip(shared) {
             let pair = self.pairs.get(at);
-            let shared = same
+            let known = same
                 .filter(|same| self.pairs.get(*same) == pair)
                 .and_then(|same| self.slots.get(same));
-            let slot = match shared {
+            let slot = match known {
                 Some(slot) => Some(*slot),
                 None => pair.and_then(|pair| table.slot(*pair)),
             };
@@ -127,6 +144,12 @@ impl Entries {
             }
             self.slots.push(slot.unwrap_or(Slot::UNKNOWN));
         }
+    }
+
+    /// How many pairs two ranges begin with that are the same.
+    fn shared_pairs(&self, own: &Range<usize>, before: &Range<usize>) -> usize {
+        let pairs = |range: &Range<usize>| self.pairs.get(range.clone()).unwrap_or_default().iter();
+        pairs(own).zip(pairs(before)).take_while(|(a, b)| a == b).count()
     }
 
     /// Whether some pairs are not in the table yet.
@@ -177,6 +200,17 @@ impl Entries {
         let range = self.pair_range(number);
         let slots = self.slots.get(range.clone()).unwrap_or_default();
         (self.pairs.get(range).unwrap_or_default(), slots)
+    }
+
+    /// How many labels an entry begins with that are those of the entry before.
+    pub(crate) fn shared(&self, number: usize) -> usize {
+        self.entries.get(number).map_or(0, |entry| entry.shared)
+    }
+
+    /// Whether the entry behind this one may begin with all of its labels; so it is if that is not decoded yet.
+    pub(crate) fn may_go_on(&self, number: usize) -> bool {
+        let next = number.checked_add(1).and_then(|next| self.entries.get(next));
+        next.is_none_or(|next| next.shared >= self.pair_range(number).len())
     }
 
     /// The chunks of an entry.

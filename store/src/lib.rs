@@ -10,11 +10,11 @@
 //! | which of them answer a request | `block_set`, `view` |
 //! | which series match | `postings_plan` (what to read), `postings_cost` (what not to), `postings` (reading it), `refs` |
 //! | which labels and chunks do these have | `series_part`, `series_stream`, `series_decode`, `entries`, `label_table`, `warm` |
-//! | what is the answer's order | `key`, `overlay`, `arrange`, `merge`, `merged` |
+//! | what is the answer's order | `key`, `key_writer`, `overlay`, `arrange`, `merge`, `merged` |
 //! | what did earlier requests read of indexes | `index_cache` |
 //! | what if a block vanishes meanwhile | `gateway`, `progress` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
-//! | how do they go out | `aggregates`, `encode`, `series` |
+//! | how do they go out | `aggregates`, `encode`, `encoded_labels`, `series` |
 //! | who may, and how much | `gateway`, `admission`, `limits` |
 //! | which blocks are there, for a viewer | `blocks_api` |
 //! | how does it start | [`flags`], [`run`] |
@@ -32,6 +32,7 @@ mod config_flags;
 mod context;
 mod cpu;
 mod encode;
+mod encoded_labels;
 mod entries;
 mod entry;
 mod error;
@@ -42,6 +43,7 @@ mod handle;
 mod header_room;
 mod index_cache;
 mod key;
+mod key_writer;
 mod label_calls;
 mod label_table;
 mod limits;

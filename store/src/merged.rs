@@ -56,10 +56,19 @@ pub(crate) enum Stop {
     End,
 }
 
+/// Up to so many streams are looked through for all that have the smallest series: where they have it in common, as
+/// blocks of the same targets do, that takes a comparison for each, and a tree several.
+const FEW_STREAMS: usize = 8;
+
 /// Merges sorted streams; equal series become one.
 #[derive(Debug)]
 pub(crate) struct Merger {
     heads: Vec<Head>,
+    /// Which of few streams have the smallest series, one bit for each; none if that is to be found out.
+    smallest: u8,
+    /// Whether the series that is being put together is that one.
+    is_current: bool,
+    /// Finds the smallest of many streams.
     tree: Option<LoserTree>,
     /// The stream whose head changed since the tree was last right.
     stale: Option<usize>,
@@ -92,6 +101,8 @@ impl Merger {
     pub(crate) fn new(streams: usize, limit: u64) -> Self {
         Self {
             heads: std::iter::repeat_with(Head::default).take(streams).collect(),
+            smallest: 0,
+            is_current: false,
             tree: None,
             stale: None,
             current: Current::default(),
@@ -119,7 +130,7 @@ impl Merger {
             if self.current.is_whole && !self.current.move_into(out, limits) {
                 return Stop::Full;
             }
-            let winner = self.tree.as_ref().and_then(LoserTree::winner);
+            let winner = self.winner();
             let next = winner.and_then(|stream| Some((stream, self.heads.get(stream)?)));
             let Some((stream, head)) = next.filter(|(_, head)| !head.has_ended) else {
                 match self.current.is_open {
@@ -128,7 +139,7 @@ impl Merger {
                 }
                 continue;
             };
-            if self.current.is_open && self.current.key != head.key() {
+            if self.current.is_open && !self.is_current && self.current.key != head.key() {
                 self.current.is_whole = true;
                 continue;
             }
@@ -143,6 +154,7 @@ impl Merger {
                 self.current.open(head.key());
             }
             self.current.add(stream, head.picks());
+            self.is_current = self.smallest != 0;
             if self.advance(stream) {
                 return Stop::Need(stream);
             }
@@ -153,9 +165,23 @@ impl Merger {
         }
     }
 
+    /// The stream with the smallest series, the first of them if several have it; it may have ended.
+    fn winner(&mut self) -> Option<usize> {
+        if let Some(tree) = &self.tree {
+            return tree.winner();
+        }
+        if self.smallest == 0 {
+            self.smallest = smallest(&self.heads);
+            self.is_current = false;
+        }
+        (self.smallest != 0).then(|| self.smallest.trailing_zeros() as usize)
+    }
+
     /// Goes to the next series of a stream; true if that has to be supplied.
     fn advance(&mut self, stream: usize) -> bool {
         self.stale = Some(stream);
+        // It is the first of those that have the smallest one.
+        self.smallest &= self.smallest.wrapping_sub(1);
         let Some(head) = self.heads.get_mut(stream) else {
             return false;
         };
@@ -167,9 +193,12 @@ impl Merger {
         false
     }
 
-    /// Makes the tree right.
+    /// Makes the tree right, if there is one.
     fn mend(&mut self) {
         let heads = &self.heads;
+        if heads.len() <= FEW_STREAMS {
+            return;
+        }
         let less = |a: usize, b: usize| match (heads.get(a), heads.get(b)) {
             (Some(head_a), Some(head_b)) => match head_a.compare(head_b) {
                 // Streams come in the order of time, so their chunks need not be sorted mostly.
@@ -185,6 +214,24 @@ impl Merger {
         }
         self.stale = None;
     }
+}
+
+/// Which of a few streams have the smallest series, one bit for each.
+fn smallest(heads: &[Head]) -> u8 {
+    let mut found: Option<&[u8]> = None;
+    let mut bits = 0u8;
+    for (bit, head) in (0..FEW_STREAMS).map(|stream| 1 << stream).zip(heads) {
+        if head.has_ended {
+            continue;
+        }
+        let key = head.key();
+        match found.map_or(Ordering::Less, |found| key.cmp(found)) {
+            Ordering::Less => (found, bits) = (Some(key), bit),
+            Ordering::Equal => bits |= bit,
+            Ordering::Greater => {}
+        }
+    }
+    bits
 }
 
 impl Head {

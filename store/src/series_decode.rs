@@ -8,12 +8,13 @@ use std::sync::Arc;
 use sabre_model::{Matcher, shard::Shard};
 
 use crate::{
-    arrange::{Arranger, Held},
+    arrange::{Arranger, Arriving},
     block::ServedBlock,
     entries::{DecodeError, Entries, RunLimits},
     entry::Wanted,
     error::RequestError,
     key,
+    key_writer::KeyWriter,
     label_table::{LabelTable, Slot},
     limits::RequestLimits,
     picks::{Pick, SeriesBatch},
@@ -46,6 +47,9 @@ pub(crate) struct SeriesDecoder {
     table: LabelTable,
     entries: Entries,
     arranger: Arranger,
+    keys: KeyWriter,
+    /// The chunks of the series that is put together.
+    picks: Vec<Pick>,
     /// Matchers that postings have not been asked about.
     deferred: Arc<[Matcher]>,
     /// For the hash of a shard.
@@ -79,6 +83,8 @@ impl SeriesDecoder {
             table,
             entries: Entries::default(),
             arranger,
+            keys: KeyWriter::default(),
+            picks: Vec::new(),
             deferred: Arc::default(),
             scratch: Vec::new(),
         }
@@ -152,22 +158,37 @@ impl SeriesDecoder {
             self.entries.chunk_count()
         };
         let mut out = SeriesBatch::with_capacity(series, key_bytes, picks);
-        for number in 0..self.entries.len() {
-            let mut held = self.arranger.spare();
-            if !self.fill(&mut held, number, part)? {
-                self.arranger.give_back(held);
-                continue;
+        self.keys.clear();
+        // How many labels the next entry shares with the one whose key was written last.
+        let mut shared = 0;
+        for number in 0..series {
+            shared = self.entries.shared(number).min(shared);
+            match self.fill(shared, number, part)? {
+                Filled::No => continue,
+                Filled::KeyOnly => {}
+                Filled::Whole => self.arrange(number, &mut out),
             }
-            let (_, slots) = self.entries.labels(number);
-            let overlay = self.table.overlay();
-            let adds_behind = |label: usize| {
-                slots
-                    .get(label)
-                    .is_some_and(|slot| overlay.adds_behind(slot.place))
-            };
-            self.arranger.put(held, adds_behind, &mut out);
+            shared = usize::MAX;
         }
         Ok(out)
+    }
+
+    /// Sends a series on its way.
+    fn arrange(&mut self, number: usize, out: &mut SeriesBatch) {
+        let (pairs, slots) = self.entries.labels(number);
+        let overlay = self.table.overlay();
+        let adds_behind = |label: usize| {
+            slots
+                .get(label)
+                .is_some_and(|slot| overlay.adds_behind(slot.place))
+        };
+        let series = Arriving {
+            pairs,
+            key: self.keys.key(),
+            picks: &self.picks,
+            may_go_on: self.entries.may_go_on(number),
+        };
+        self.arranger.put(series, adds_behind, out);
     }
 
     /// Hands out what waited, after the last series of the block.
@@ -180,8 +201,8 @@ impl SeriesDecoder {
         self.arranger.sorting_bytes()
     }
 
-    /// Fills in an entry; false if it does not belong to the answer.
-    fn fill(&mut self, held: &mut Held, number: usize, part: &RawPart) -> Result<bool, RequestError> {
+    /// Puts an entry together, which shares so many labels with the one before of which that was done.
+    fn fill(&mut self, shared: usize, number: usize, part: &RawPart) -> Result<Filled, RequestError> {
         let SeriesFilter {
             mint_ms,
             maxt_ms,
@@ -191,35 +212,27 @@ impl SeriesDecoder {
         let overlaps = |chunk: &Pick| chunk.mint_ms <= maxt_ms && chunk.maxt_ms >= mint_ms;
         let chunks = self.entries.chunks(number);
         if !chunks.iter().any(overlaps) {
-            return Ok(false);
+            return Ok(Filled::No);
         }
-        let (pairs, slots) = self.entries.labels(number);
+        let (_, slots) = self.entries.labels(number);
         if !self.deferred.is_empty() {
             if !self.passes(slots) {
-                return Ok(false);
+                return Ok(Filled::No);
             }
             self.filter.limits.series(1)?;
         }
-        held.pairs.clear();
-        held.pairs.extend_from_slice(pairs);
-        held.key.clear();
-        write_key(&self.table, slots, &mut held.key);
-        if self
-            .filter
-            .after
-            .as_deref()
-            .is_some_and(|after| held.key.as_slice() <= after)
-        {
-            return Ok(false);
+        let key = self.keys.write(shared, &self.table, slots);
+        if self.filter.after.as_deref().is_some_and(|after| key <= after) {
+            return Ok(Filled::KeyOnly);
         }
         if let Some(shard) = &self.filter.shard
-            && !shard.holds(key::labels(&held.key), &mut self.scratch)
+            && !shard.holds(key::labels(key), &mut self.scratch)
         {
-            return Ok(false);
+            return Ok(Filled::KeyOnly);
         }
-        held.picks.clear();
+        self.picks.clear();
         if skip_chunks {
-            return Ok(true);
+            return Ok(Filled::Whole);
         }
         for (n, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| overlaps(chunk)) {
             let next = match chunks.get(n + 1) {
@@ -227,31 +240,23 @@ impl SeriesDecoder {
                 None => self.entries.first_ref_behind(number, part),
             };
             let exact = ranges::exact_bytes(chunk.chunk_ref, next);
-            held.picks.push(Pick {
+            self.picks.push(Pick {
                 len_bytes: exact.unwrap_or(self.block.chunk_bytes),
                 ..*chunk
             });
         }
-        self.filter.limits.chunks(held.picks.len() as u64)?;
-        Ok(true)
+        self.filter.limits.chunks(self.picks.len() as u64)?;
+        Ok(Filled::Whole)
     }
 }
 
-/// Puts the labels of a series and those that are added in order.
-fn write_key(table: &LabelTable, slots: &[Slot], key: &mut Vec<u8>) {
-    let added = table.overlay().pieces();
-    let mut done = 0;
-    for &slot in slots {
-        let until = usize::from(slot.place.added_before);
-        while let Some((_, piece)) = added.get(done).filter(|_| done < until) {
-            key.extend_from_slice(piece);
-            done += 1;
-        }
-        if !slot.place.is_dropped {
-            key.extend_from_slice(table.piece(slot));
-        }
-    }
-    for (_, piece) in added.get(done..).unwrap_or_default() {
-        key.extend_from_slice(piece);
-    }
+/// What was put together of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// Nothing: it does not belong to the answer.
+    No,
+    /// Its key, and it does not belong to the answer.
+    KeyOnly,
+    /// All of it.
+    Whole,
 }

@@ -148,7 +148,7 @@ fn gaps_that_will_be_read_over_count() {
 proptest! {
     #[test]
     fn merging_collects_every_series_once_and_in_order(
-        streams in proptest::collection::vec(proptest::collection::vec((0u8..20, 0i64..9), 0..12), 0..5),
+        streams in proptest::collection::vec(proptest::collection::vec((0u8..20, 0i64..9), 0..12), 0..12),
         step in 1usize..4, steps in 1usize..9, series in 1usize..5, fetch_bytes in 1u64..60, limit in 0u64..8,
     ) {
         let mut number = 0;
