@@ -8,6 +8,7 @@ use crate::{
     block::ServedBlock,
     index_cache::IndexCache,
     label_table::LabelTable,
+    late_memory::LateMemory,
     limits::RequestLimits,
     overlay::Overlay,
     postings_cost::CostRule,
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) struct CallContext {
     /// Memory of the call.
     pub(crate) budget: Budget,
+    /// Memory for what it did not reckon with.
+    pub(crate) late: LateMemory,
     /// What it may touch.
     pub(crate) limits: Arc<RequestLimits>,
     /// What it touched.

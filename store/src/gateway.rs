@@ -34,6 +34,7 @@ use crate::{
     error::{Call, RequestError},
     index_cache::IndexCache,
     label_calls::{self, Ask, LabelAnswer, LabelCall},
+    late_memory::LateTurn,
     limits::RequestLimits,
     metrics::StoreMetrics,
     outlet::Outlet,
@@ -63,6 +64,7 @@ struct Inner {
     cache: Arc<IndexCache>,
     warm: Arc<WarmLabels>,
     gate: Arc<Semaphore>,
+    late: LateTurn,
     /// A served block turned out to be gone: a sync is due.
     resync: Notify,
     /// Held while a request looks for the successor of a block: others wait for it instead of looking as well.
@@ -120,6 +122,7 @@ impl StoreGateway {
                 cache: Arc::new(cache),
                 warm,
                 gate: Arc::new(Semaphore::new(permits)),
+                late: LateTurn::default(),
                 resync: Notify::new(),
                 resyncing: Arc::default(),
                 failed_looks: AtomicU64::new(0),
@@ -384,8 +387,10 @@ impl StoreGateway {
 
     /// For one attempt.
     fn context(&self, asker: &str, limits: &RequestLimits, removed_labels: &Arc<[String]>) -> CallContext {
+        let budget = self.inner.budget.child(asker);
         CallContext {
-            budget: self.inner.budget.child(asker),
+            late: self.inner.late.of_request(&budget),
+            budget,
             limits: Arc::new(limits.again()),
             stats: Arc::default(),
             cache: Arc::clone(&self.inner.cache),

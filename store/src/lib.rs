@@ -15,7 +15,7 @@
 //! | what if a block vanishes meanwhile | `gateway`, `progress` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `encoded_labels`, `series` |
-//! | who may, and how much | `gateway`, `admission`, `limits` |
+//! | who may, and how much | `gateway`, `admission`, `late_memory`, `limits` |
 //! | which blocks are there, for a viewer | `blocks_api` |
 //! | how does it start | [`flags`], [`run`] |
 
@@ -46,6 +46,7 @@ mod key;
 mod key_writer;
 mod label_calls;
 mod label_table;
+mod late_memory;
 mod limits;
 mod merge;
 mod merged;

@@ -183,18 +183,13 @@ impl ChunkSource {
         bytes: Option<u64>,
     ) -> Result<(), RequestError> {
         let CallContext {
-            budget,
-            limits,
-            stats,
-            ..
+            late, limits, stats, ..
         } = &self.context;
         let room = match bytes {
             None => None,
             Some(bytes) => {
-                let room = budget.try_reserve(bytes).ok_or_else(|| RequestError::NoMemory {
-                    what: format!("a chunk of {bytes} bytes"),
-                })?;
-                Some((bytes, room))
+                let what = || format!("a chunk of {bytes} bytes");
+                Some((bytes, late.reserve(bytes, what).await?))
             }
         };
         stats.chunk_refetches.inc();
@@ -209,6 +204,7 @@ mod tests {
     use super::*;
     use crate::{
         index_cache::IndexCache,
+        late_memory::LateTurn,
         limits::{LimitSettings, RequestLimits},
         merged::{MergeLimits, Merger, Stop},
         picks::SeriesBatch,
@@ -233,6 +229,7 @@ mod tests {
     async fn limits_after(asked: usize, spare_bytes: u64) -> MergeLimits {
         let budget = Budget::new(spare_bytes.max(1), "--flag");
         let context = CallContext {
+            late: LateTurn::default().of_request(&budget),
             budget: budget.clone(),
             limits: Arc::new(RequestLimits::new(LimitSettings::default())),
             stats: Arc::new(RequestStats::default()),

@@ -285,13 +285,8 @@ impl BlockSeries {
         let Some(start) = part.next_start() else {
             return Ok(());
         };
-        let room = self
-            .context
-            .budget
-            .try_reserve(bytes)
-            .ok_or_else(|| RequestError::NoMemory {
-                what: format!("a series entry of {bytes} bytes in block {}", self.block.id()),
-            })?;
+        let what = || format!("a series entry of {bytes} bytes in block {}", self.block.id());
+        let room = self.context.late.reserve(bytes, what).await?;
         self.context.limits.bytes(Fetching::Series, bytes)?;
         let stats = &self.context.stats;
         stats.series_refetches.inc();
