@@ -15,6 +15,7 @@ use crate::{
     postings::{PostingsWork, expand},
     postings_cost::CostRule,
     refs::SeriesRefs,
+    small_lane::SMALL_SERIES,
     view::Selected,
 };
 
@@ -39,26 +40,49 @@ pub(crate) struct Opened {
     pub(crate) deferred: Arc<[Matcher]>,
 }
 
-/// Finds the matching series of all blocks, and reserves `fixed_bytes`, `stream_bytes` for each block that has any,
-/// and what the references take. What is returned is the whole memory of the request. `most_series` is how many of a
-/// block the answer can have, 0 for any number.
+/// Memory that a request holds while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    /// However many blocks have a part in it.
+    pub(crate) fixed_bytes: u64,
+    /// The least of that with which a request for few series can do.
+    pub(crate) slim_bytes: u64,
+    /// For each block with series.
+    pub(crate) stream_bytes: u64,
+}
+
+/// What a request holds while it runs.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// As long as this lives.
+    pub(crate) memory: Reservation,
+    /// Whether it has to do with the least.
+    pub(crate) is_slim: bool,
+}
+
+/// Finds the matching series of all blocks, and reserves what the request needs and what the references take. What is
+/// returned is the whole memory of the request. `most_series` is how many of a block the answer can have, 0 for any
+/// number.
 pub(crate) async fn open(
     selected: Vec<Selected>,
-    (fixed_bytes, stream_bytes): (u64, u64),
+    needs: Needs,
     most_series: u64,
     context: &CallContext,
-) -> Result<(Vec<Opened>, Reservation), RequestError> {
+) -> Result<(Vec<Opened>, Held), RequestError> {
     let CallContext { budget, limits, .. } = context;
     let planned = plan_all(selected, context).await?;
     let refs_bytes: u64 = planned.iter().map(|(_, work)| work.most_ref_bytes()).sum();
     let mut expansions: Vec<u64> = planned.iter().map(|(_, work)| work.memory_bytes()).collect();
     expansions.sort_unstable_by(|a, b| b.cmp(a));
-    let held_bytes = fixed_bytes + refs_bytes + stream_bytes.saturating_mul(planned.len() as u64);
+    let streams_bytes = needs.stream_bytes.saturating_mul(planned.len() as u64);
+    let others_bytes = refs_bytes.saturating_add(streams_bytes);
+    let held_bytes = needs.fixed_bytes.saturating_add(others_bytes);
     let parallel = parallel_expansions(&expansions, budget.limit_bytes().saturating_sub(held_bytes));
     let work_bytes: u64 = expansions.iter().take(parallel).sum();
-    let mut memory = budget
-        .reserve_within(held_bytes.saturating_add(work_bytes), PATIENCE)
-        .await?;
+    let series = planned.iter().map(|(_, work)| work.most_series());
+    let is_small = series.fold(0, u64::saturating_add) <= SMALL_SERIES;
+    let others_bytes = others_bytes.saturating_add(work_bytes);
+    let (mut memory, is_slim) = reserve(needs, others_bytes, is_small, context).await?;
     let opened: Vec<Option<Opened>> = stream::iter(planned)
         .map(|(selected, work)| async move {
             let deferred: Arc<[Matcher]> = match &work {
@@ -94,8 +118,38 @@ pub(crate) async fn open(
         .await?;
     let opened: Vec<Opened> = opened.into_iter().flatten().collect();
     let refs_bytes: u64 = opened.iter().map(|block| block.refs.size_bytes() as u64).sum();
-    memory.shrink_to(fixed_bytes + refs_bytes + stream_bytes.saturating_mul(opened.len() as u64));
-    Ok((opened, memory))
+    let fixed_bytes = if is_slim {
+        needs.slim_bytes
+    } else {
+        needs.fixed_bytes
+    };
+    memory.shrink_to(fixed_bytes + refs_bytes + needs.stream_bytes.saturating_mul(opened.len() as u64));
+    let held = Held { memory, is_slim };
+    Ok((opened, held))
+}
+
+/// Reserves what a request needs, and `others_bytes`; true if that is the least. Where others wait for memory already,
+/// a small request takes that which is kept for small ones.
+async fn reserve(
+    needs: Needs,
+    others_bytes: u64,
+    is_small: bool,
+    context: &CallContext,
+) -> Result<(Reservation, bool), RequestError> {
+    let CallContext {
+        budget, small_lane, ..
+    } = context;
+    let bytes = needs.fixed_bytes.saturating_add(others_bytes);
+    let slim_bytes = needs.slim_bytes.saturating_add(others_bytes);
+    if is_small && small_lane.has(slim_bytes) {
+        if let Some(memory) = budget.try_reserve(bytes) {
+            return Ok((memory, false));
+        }
+        let memory = small_lane.reserve_within(slim_bytes, PATIENCE).await?;
+        return Ok((memory, true));
+    }
+    let memory = budget.reserve_within(bytes, PATIENCE).await?;
+    Ok((memory, false))
 }
 
 /// Plans the lookups of all blocks; those where nothing can match are left out.
@@ -169,6 +223,14 @@ impl Work {
         match self {
             Self::Known(refs) => refs.size_bytes() as u64,
             Self::Planned(work) => work.most_series().saturating_mul(4).saturating_add(16),
+        }
+    }
+
+    /// Upper bound of how many series of the block match.
+    fn most_series(&self) -> u64 {
+        match self {
+            Self::Known(refs) => refs.len() as u64,
+            Self::Planned(work) => work.most_series(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     limits::RequestLimits,
     overlay::Overlay,
     postings_cost::CostRule,
+    small_lane::SmallLane,
     stats::RequestStats,
     warm::{WarmKey, WarmLabels},
 };
@@ -21,6 +22,8 @@ use crate::{
 pub(crate) struct CallContext {
     /// Memory of the call.
     pub(crate) budget: Budget,
+    /// Memory kept for calls of few series.
+    pub(crate) small_lane: SmallLane,
     /// Memory for what it did not reckon with.
     pub(crate) late: LateMemory,
     /// What it may touch.

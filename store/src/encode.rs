@@ -20,9 +20,6 @@ use crate::{
     ranges,
 };
 
-/// A buffer of messages goes out once it has so many bytes: the fewer buffers, the fewer system calls and wake-ups.
-const FRAME_BYTES: usize = 1 << 20;
-
 /// Room behind that for the message that makes a buffer full, so that it is not moved for its sake.
 const LAST_MESSAGE_BYTES: usize = 64 << 10;
 
@@ -43,6 +40,8 @@ pub(crate) struct EncodeOptions {
     pub(crate) wanted: Wanted,
     /// Most series in a message; more than one only in batches.
     pub(crate) series_per_message: usize,
+    /// A buffer of messages goes out once it has so many bytes.
+    pub(crate) frame_bytes: usize,
 }
 
 /// Why a batch was not written.
@@ -120,15 +119,16 @@ impl Encoder {
         batch: &FetchedBatch,
     ) -> Result<Turn, EncodeError> {
         let merged = batch.merged();
+        let frame_bytes = self.options.frame_bytes;
         if self.builder.is_empty() {
-            let work_bytes = work_bytes(batch, self.next, FRAME_BYTES);
+            let work_bytes = work_bytes(batch, self.next, frame_bytes);
             // Buffers of one size can take the place of each other.
-            self.builder.reserve(match work_bytes < FRAME_BYTES / 4 {
+            self.builder.reserve(match work_bytes < frame_bytes / 4 {
                 true => work_bytes,
-                false => FRAME_BYTES + LAST_MESSAGE_BYTES,
+                false => frame_bytes + LAST_MESSAGE_BYTES,
             });
         }
-        let turn_end = FRAME_BYTES.min(self.builder.len() + TURN_BYTES);
+        let turn_end = frame_bytes.min(self.builder.len() + TURN_BYTES);
         let mut message = Message::new();
         // Records of messages that are not written yet, and their bytes.
         let mut used = (0, 0);
@@ -180,7 +180,7 @@ impl Encoder {
             self.next = 0;
             return Ok(Turn::End(self.builder.take()));
         }
-        match self.builder.len() < FRAME_BYTES {
+        match self.builder.len() < frame_bytes {
             true => Ok(Turn::Again),
             false => Ok(Turn::Frame(self.builder.take())),
         }

@@ -23,7 +23,7 @@ use sabre_runtime::{
     metrics::{InFlight, Registry},
     trace::carried,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use self::recovery::{Attempt, Lost, tell};
 use crate::{
@@ -31,18 +31,22 @@ use crate::{
     blocks_api::{self, BlocksApiOptions},
     config::StoreConfig,
     context::CallContext,
+    cpu,
     error::{Call, RequestError},
+    gate::Gate,
     index_cache::IndexCache,
     label_calls::{self, Ask, LabelAnswer, LabelCall},
     late_memory::LateTurn,
     limits::RequestLimits,
     metrics::StoreMetrics,
     outlet::Outlet,
+    postings::has_few_series,
     progress::Progress,
     request::{LabelQuery, SeriesQuery},
     series::{SeriesCall, answer},
+    small_lane::{SMALL_SERIES, SmallLane},
     sync::{SyncOutcome, Syncer},
-    view::{Advertised, Chosen, View},
+    view::{Advertised, Chosen, Selected, View},
     warm::WarmLabels,
 };
 
@@ -63,7 +67,8 @@ struct Inner {
     metrics: StoreMetrics,
     cache: Arc<IndexCache>,
     warm: Arc<WarmLabels>,
-    gate: Arc<Semaphore>,
+    gate: Gate,
+    small_lane: SmallLane,
     late: LateTurn,
     /// A served block turned out to be gone: a sync is due.
     resync: Notify,
@@ -108,20 +113,16 @@ impl StoreGateway {
         // Warm labels are worth less than a request: of a small budget they get a small part.
         let warm_bytes = config.warm_labels_bytes.min(budget.limit_bytes() / 16);
         let warm = Arc::new(WarmLabels::new(budget.try_reserve(warm_bytes)));
-        // No limit is a limit that nobody reaches.
-        let permits = match config.series_concurrency {
-            0 => Semaphore::MAX_PERMITS,
-            permits => permits.min(Semaphore::MAX_PERMITS),
-        };
         Self {
             inner: Arc::new(Inner {
                 syncer,
+                gate: Gate::new(config.series_concurrency),
+                small_lane: SmallLane::of(&budget),
                 config,
                 budget,
                 metrics,
                 cache: Arc::new(cache),
                 warm,
-                gate: Arc::new(Semaphore::new(permits)),
                 late: LateTurn::default(),
                 resync: Notify::new(),
                 resyncing: Arc::default(),
@@ -309,28 +310,22 @@ impl StoreGateway {
             sender,
             waiting: &metrics.gate_waiting,
             budget: &self.inner.budget,
+            small_lane: &self.inner.small_lane,
         };
         let started = Instant::now();
+        (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let waiting = InFlight::new(&metrics.gate_waiting);
-        // The semaphore is never closed.
-        let turn = self.inner.gate.acquire().await;
-        let _turn = turn.map_err(|_| RequestError::Cancelled)?;
+        let turn = self.inner.gate.enter(self.is_small(&query)).await;
+        let _turn = turn.ok_or(RequestError::Cancelled)?;
         drop(waiting);
         metrics.gate_duration.observe(started.elapsed().as_secs_f64());
         let _in_flight = InFlight::new(&metrics.gate_in_flight);
-        (query.mint_ms, query.maxt_ms) = self.clip(query.mint_ms, query.maxt_ms, now_ms);
         let mut progress = Progress::default();
         let mut lost = Lost::new(query.is_partial_ok);
         let limits = RequestLimits::new(self.inner.config.limits);
         let mut told = 0;
         while let Some(rest) = progress.rest_of(&query) {
-            let mut chosen = self.view().select_series(
-                query.mint_ms,
-                query.maxt_ms,
-                query.max_resolution_ms,
-                &query.matchers,
-                &query.block_matchers,
-            );
+            let mut chosen = self.chosen(&query);
             self.leave_out(&mut chosen, &mut lost, now_ms)?;
             if !tell(&lost.warnings, &mut told, outlet).await? {
                 return Ok(());
@@ -351,6 +346,31 @@ impl StoreGateway {
         }
         // Where the limit is reached, what is missing is told nonetheless.
         tell(&lost.warnings, &mut told, outlet).await.map(drop)
+    }
+
+    /// The blocks that answer a query.
+    fn chosen(&self, query: &SeriesQuery) -> Vec<Chosen> {
+        self.view().select_series(
+            query.mint_ms,
+            query.maxt_ms,
+            query.max_resolution_ms,
+            &query.matchers,
+            &query.block_matchers,
+        )
+    }
+
+    /// Whether the answer has few series, as far as index-headers that are open tell at a glance.
+    async fn is_small(&self, query: &SeriesQuery) -> bool {
+        let selected = self.chosen(query).into_iter().map(|chosen| {
+            let block = chosen.block.opened()?;
+            let matchers = chosen.matchers;
+            Some(Selected { block, matchers })
+        });
+        let Some(selected) = selected.collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let few = cpu::run_blocking(move || has_few_series(&selected, SMALL_SERIES)).await;
+        matches!(few, Ok(Ok(true)))
     }
 
     /// Answers with these blocks, as far as it goes.
@@ -389,6 +409,7 @@ impl StoreGateway {
     fn context(&self, asker: &str, limits: &RequestLimits, removed_labels: &Arc<[String]>) -> CallContext {
         let budget = self.inner.budget.child(asker);
         CallContext {
+            small_lane: self.inner.small_lane.clone(),
             late: self.inner.late.of_request(&budget),
             budget,
             limits: Arc::new(limits.again()),

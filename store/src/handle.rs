@@ -187,6 +187,11 @@ impl BlockHandle {
         self.shared.open.lock().block.is_some()
     }
 
+    /// The block if its index-header is open, which does not count as a use of it.
+    pub(crate) fn opened(&self) -> Option<Arc<ServedBlock>> {
+        self.shared.open.lock().block.clone()
+    }
+
     /// The block with its index-header, which is opened, or built, if it is not open. If that failed a while ago it is not
     /// tried again before its time.
     pub(crate) async fn open(

@@ -11,7 +11,7 @@ use sabre_runtime::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    admission::{self, Opened},
+    admission::{self, Needs, Opened},
     block::ServedBlock,
     context::CallContext,
     cpu,
@@ -84,8 +84,13 @@ pub(crate) async fn answer(call: LabelCall, ask: Ask) -> Result<LabelAnswer, Req
         .map(|selected| with_label_present(selected, &ask))
         .collect();
     // All that has to be waited for comes before anything is held.
-    let needs = (PARALLEL_BLOCKS as u64 * STREAM_MIN_BYTES, 0);
-    let (opened, _memory) = admission::open(by_series, needs, 0, &call.context).await?;
+    let fixed_bytes = PARALLEL_BLOCKS as u64 * STREAM_MIN_BYTES;
+    let needs = Needs {
+        fixed_bytes,
+        slim_bytes: fixed_bytes,
+        stream_bytes: 0,
+    };
+    let (opened, _held) = admission::open(by_series, needs, 0, &call.context).await?;
     let call = Arc::new(call);
     let from_headers = by_header.into_iter().map(|selected| {
         let (call, ask) = (Arc::clone(&call), ask.clone());

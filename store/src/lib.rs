@@ -15,7 +15,7 @@
 //! | what if a block vanishes meanwhile | `gateway`, `progress` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `encoded_labels`, `series` |
-//! | who may, and how much | `gateway`, `admission`, `late_memory`, `limits` |
+//! | who may, and how much | `gateway`, `gate`, `admission`, `small_lane`, `late_memory`, `limits` |
 //! | which blocks are there, for a viewer | `blocks_api` |
 //! | how does it start | [`flags`], [`run`] |
 
@@ -38,6 +38,7 @@ mod entry;
 mod error;
 mod fetch;
 pub mod flags;
+mod gate;
 mod gateway;
 mod handle;
 mod header_room;
@@ -71,6 +72,7 @@ mod series_decode;
 mod series_part;
 mod series_stream;
 mod service;
+mod small_lane;
 mod stats;
 mod sync;
 mod view;

@@ -13,7 +13,7 @@ use sabre_runtime::{
     metrics::Gauge,
 };
 
-use crate::error::RequestError;
+use crate::{error::RequestError, small_lane::SmallLane};
 
 /// How long a caller may take nothing while others wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,6 +29,7 @@ pub(crate) struct Outlet<'a> {
     pub(crate) waiting: &'a Gauge,
     /// The memory that others may wait for.
     pub(crate) budget: &'a Budget,
+    pub(crate) small_lane: &'a SmallLane,
 }
 
 /// The memory of an answer. Frames that are still on their way when the answer is done keep what they take.
@@ -56,7 +57,7 @@ impl Outlet<'_> {
             if let Ok(sent) = tokio::time::timeout(PATIENCE, &mut sending).await {
                 return Ok(sent.is_ok());
             }
-            if self.waiting.get() > 0 || self.budget.usage().waiting > 0 {
+            if self.waiting.get() > 0 || self.budget.usage().waiting > 0 || self.small_lane.is_wanted() {
                 return Err(RequestError::Stalled);
             }
         }
@@ -108,10 +109,12 @@ mod tests {
         const FRAME: &[u8] = b"frame";
         let (sender, receiver) = frame_channel(1);
         let (waiting, budget) = (Registry::new().gauge("waiting", "."), Budget::new(10, "--flag"));
+        let small_lane = SmallLane::of(&budget);
         let outlet = Outlet {
             sender: &sender,
             waiting: &waiting,
             budget: &budget,
+            small_lane: &small_lane,
         };
         assert!(outlet.send(Bytes::from_static(FRAME)).await.unwrap());
         // Nobody waits, and it is left in peace.

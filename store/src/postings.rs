@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use sabre_block::{BlockError, index_header::IndexHeader};
-use sabre_model::Matcher;
+use sabre_model::{MatchKind, Matcher};
 use sabre_tsdb::{Corruption, index::PostingsList, postings};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     postings_plan::{LabelIndex, Plan, plan},
     refs::SeriesRefs,
     stats::RequestStats,
+    view::Selected,
 };
 
 /// Lists closer than this are read together.
@@ -94,6 +95,30 @@ impl LabelIndex for Lists<'_> {
         let range = self.header.all_postings_range()?;
         Ok(range.map(|range| self.named("", "", range)))
     }
+}
+
+/// Whether at most `few` series of all blocks together match, as far as the lists of single values tell; may read the
+/// disk.
+pub(crate) fn has_few_series(selected: &[Selected], few: u64) -> Result<bool, BlockError> {
+    let mut series = 0u64;
+    for Selected { block, matchers } in selected {
+        let lists = Lists {
+            header: &block.header,
+            with_names: false,
+        };
+        let mut most = u64::MAX;
+        for matcher in matchers.iter() {
+            if matcher.kind() == MatchKind::Eq && !matcher.value().is_empty() {
+                let list = lists.list(matcher.name(), matcher.value())?;
+                most = most.min(list.as_ref().map_or(0, List::count));
+            }
+        }
+        series = series.saturating_add(most);
+        if series > few {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The lists to read of one block.

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    batch_width::{BATCHES_WIDE_BYTES, BatchWidth, WIDE_BATCH_BYTES},
+    batch_width::{BatchWidth, WIDE_BATCH_BYTES},
     block::ServedBlock,
     context::CallContext,
     error::RequestError,
@@ -31,8 +31,8 @@ const MAX_SLOTS: usize = 4;
 /// Batches of the usual size that are asked for before an answer is taken for a large one.
 const NARROW_BATCHES: usize = 2;
 
-/// What must be free for batches to become wide.
-const PLENTY_BYTES: u64 = 4 * BATCHES_WIDE_BYTES;
+/// How often what batches take to become wide must be free for it.
+const PLENTY: u64 = 4;
 
 /// Where the chunks of a request come from.
 #[derive(Clone, Debug)]
@@ -147,8 +147,9 @@ impl Prefetched {
     /// The answer is a large one: lets batches be so as well if there is plenty of memory. Where there is not, what is
     /// left is for requests that have not begun yet.
     fn make_wide(&mut self) {
-        if let Some(mut memory) = self.budget.try_reserve(PLENTY_BYTES) {
-            memory.shrink_to(BATCHES_WIDE_BYTES);
+        let missing_bytes = self.width.missing_bytes();
+        if let Some(mut memory) = self.budget.try_reserve(PLENTY * missing_bytes) {
+            memory.shrink_to(missing_bytes);
             self.wide = Some(memory);
             self.width.widen();
         }
@@ -208,6 +209,7 @@ mod tests {
         limits::{LimitSettings, RequestLimits},
         merged::{MergeLimits, Merger, Stop},
         picks::SeriesBatch,
+        small_lane::SmallLane,
         stats::RequestStats,
         warm::WarmLabels,
     };
@@ -229,6 +231,7 @@ mod tests {
     async fn limits_after(asked: usize, spare_bytes: u64) -> MergeLimits {
         let budget = Budget::new(spare_bytes.max(1), "--flag");
         let context = CallContext {
+            small_lane: SmallLane::of(&Budget::new(0, "--flag")),
             late: LateTurn::default().of_request(&budget),
             budget: budget.clone(),
             limits: Arc::new(RequestLimits::new(LimitSettings::default())),
@@ -267,7 +270,10 @@ mod tests {
         let many = limits_after(NARROW_BATCHES + 1, plenty).await;
         assert_eq!(many.fetch_bytes, WIDE_BATCH_BYTES);
         assert!(many.memory_bytes > narrow.memory_bytes);
-        let short = limits_after(NARROW_BATCHES + 1, PLENTY_BYTES - 1).await;
+        let enough = PLENTY * BatchWidth::default().missing_bytes();
+        let short = limits_after(NARROW_BATCHES + 1, enough - 1).await;
         assert_eq!(short.fetch_bytes, narrow.fetch_bytes);
+        let just_enough = limits_after(NARROW_BATCHES + 1, enough).await;
+        assert_eq!(just_enough.fetch_bytes, WIDE_BATCH_BYTES);
     }
 }

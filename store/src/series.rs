@@ -14,8 +14,8 @@ use sabre_runtime::trace::carried;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    admission::{self, Opened},
-    batch_width::{BATCHES_MIN_BYTES, BatchWidth},
+    admission::{self, Needs, Opened},
+    batch_width::{BATCHES_MIN_BYTES, BATCHES_SLIM_BYTES, BatchWidth},
     block::ServedBlock,
     context::CallContext,
     cpu,
@@ -63,20 +63,28 @@ pub(crate) async fn answer(
         metrics,
     } = call;
     let started = Instant::now();
-    let needs = (REQUEST_MIN_BYTES, STREAM_MIN_BYTES);
-    let (opened, memory) = admission::open(selected, needs, query.limit, &context).await?;
-    let mut memory = FrameMemory::new(memory);
+    let needs = Needs {
+        fixed_bytes: REQUEST_MIN_BYTES,
+        slim_bytes: BATCHES_SLIM_BYTES,
+        stream_bytes: STREAM_MIN_BYTES,
+    };
+    let (opened, held) = admission::open(selected, needs, query.limit, &context).await?;
+    let mut memory = FrameMemory::new(held.memory);
     let opened_after = started.elapsed();
     let blocks: Arc<[Arc<ServedBlock>]> = opened
         .iter()
         .map(|opened| Arc::clone(&opened.selected.block))
         .collect();
+    let width = match held.is_slim {
+        true => BatchWidth::slim(),
+        false => BatchWidth::default(),
+    };
     let options = EncodeOptions {
         wanted: query.wanted,
         series_per_message: query.series_per_message,
+        frame_bytes: width.frame_bytes(),
     };
     let mut tasks = JoinSet::new();
-    let width = BatchWidth::default();
     let batches = start_merge(&mut tasks, (opened, &width), &query, &context);
     let source = ChunkSource {
         blocks,

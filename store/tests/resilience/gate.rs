@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sabre_model::MatchKind::{Eq, Re};
 use sabre_objstore::{MemoryBucket, Operation, SharedBucket};
+use sabre_proto::thanos::SeriesRequest;
 use sabre_runtime::budget::Budget;
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 
 use crate::{
-    common::{TestStore, start_with},
-    data::{block, everything, put, samples, truth},
+    common::{TestStore, request, start_with},
+    data::{Truth, block, everything, put, samples, truth},
 };
 
 const SERIES: usize = 20;
@@ -75,6 +77,90 @@ async fn calls_beyond_the_limit_wait_for_one_that_ends() {
     assert!(samples(&answer).unwrap() == truth(1, SERIES));
     running.pop().unwrap().abort();
     eventually("the end of all", || in_flight(&store, 0)).await;
+}
+
+/// A few of the series, by a matcher that says how many there are at most.
+fn few() -> SeriesRequest {
+    SeriesRequest {
+        matchers: request(&[(Eq, "pod", "pod-00007")]).matchers,
+        ..everything()
+    }
+}
+
+/// All of them, by a matcher that does not.
+fn any_number() -> SeriesRequest {
+    SeriesRequest {
+        matchers: request(&[(Re, "__name__", "requests_.+")]).matchers,
+        ..everything()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_call_does_not_wait_for_large_ones_to_end() {
+    let (bucket, store) = store(5).await;
+    // An index-header that is open tells what is small.
+    store.series(few()).await.unwrap();
+    bucket.add(
+        Rule::next(Operation::GetRange, Fault::Hang)
+            .on("chunks/")
+            .times(4),
+    );
+    let mut large = Vec::new();
+    for calls in 1..=5 {
+        let its_store = Arc::clone(&store);
+        large.push(tokio::spawn(async move { its_store.series(any_number()).await }));
+        eventually("a call under way", || in_flight(&store, calls.min(4))).await;
+    }
+    eventually("four stalled reads", || bucket.triggered() == 4).await;
+    let answer = store.series(few()).await.unwrap();
+    assert!(samples(&answer).unwrap() == truth_of(1, SERIES, |pod| pod == "pod-00007"));
+    let fifth = large.pop().unwrap();
+    eventually("the end of the small one", || in_flight(&store, 4)).await;
+    assert!(!fifth.is_finished());
+    large.iter().for_each(|call| call.abort());
+    assert!(samples(&fifth.await.unwrap().unwrap()).unwrap() == truth(1, SERIES));
+    eventually("the end of all", || in_flight(&store, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_call_has_memory_while_large_ones_wait_for_theirs() {
+    const LIMIT_BYTES: u64 = 128 << 20;
+    // More series than a small call may have, and of a hundred of them more chunks than go into one small batch.
+    let (slots, series) = (4, 300);
+    let memory = Arc::new(MemoryBucket::new("test"));
+    put(&*memory, block(1, 0, slots, series)).await;
+    let budget = Budget::new(LIMIT_BYTES, "--sabre.memory-budget");
+    let store = Arc::new(start_with(memory, budget, |_| {}).await);
+    let hundred = SeriesRequest {
+        matchers: request(&[(Re, "pod", "pod-000.+")]).matchers,
+        ..everything()
+    };
+    let free_bytes = |store: &TestStore| LIMIT_BYTES - store.budget.usage().used_bytes;
+    store.series(hundred.clone()).await.unwrap();
+    eventually("all that is free", || {
+        store.budget.try_reserve(free_bytes(&store)).is_some()
+    })
+    .await;
+    let held = store.budget.try_reserve(free_bytes(&store)).unwrap();
+    let large = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.series(everything()).await }
+    });
+    eventually("a large call that waits", || store.budget.usage().waiting == 1).await;
+    let answer = store.series(hundred).await.unwrap();
+    let of_hundred = truth_of(slots, series, |pod| pod < "pod-00100");
+    assert!(of_hundred.len() == 100 && samples(&answer).unwrap() == of_hundred);
+    assert!(store.budget.usage().waiting == 1 && !large.is_finished());
+    drop(held);
+    let answer = large.await.unwrap().unwrap();
+    assert!(samples(&answer).unwrap() == truth(slots, series));
+    assert!(store.budget.usage().high_water_bytes <= LIMIT_BYTES);
+}
+
+fn truth_of(slots: i64, series: usize, is_wanted: impl Fn(&str) -> bool) -> Truth {
+    let mut wanted = truth(slots, series);
+    wanted.retain(|lset, _| lset.get("pod").is_some_and(&is_wanted));
+    wanted
 }
 
 #[tokio::test(flavor = "multi_thread")]
