@@ -120,7 +120,7 @@ impl Shipper {
             self.config.tsdb_dir.clone(),
             block.clone(),
         );
-        self.on_disk(move || Staged::create(disk, &tsdb_dir, &block, &identity))
+        self.on_disk(move || Staged::create(&disk, &tsdb_dir, &block, &identity))
             .await
     }
 

@@ -52,21 +52,21 @@ impl Staged {
     /// Links `chunks/*` and `index`, if that can be, and checks what can be checked at a glance. What an earlier attempt
     /// left is removed first.
     pub(crate) fn create(
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         tsdb_dir: &Path,
         block: &LocalBlock,
         identity: &Identity,
     ) -> io::Result<Staged> {
         let num_chunks = block.meta.stats.num_chunks;
-        let (place, segments) = match Links::create(Arc::clone(&disk), tsdb_dir, block) {
+        let (place, segments) = match Links::create(Arc::clone(disk), tsdb_dir, block) {
             Ok((links, segments)) => {
-                check::block(&*disk, &links.dir, &segments, num_chunks)?;
+                check::block(&**disk, &links.dir, &segments, num_chunks)?;
                 (Place::Links(links), segments)
             }
             Err(why) => {
                 // If it was the block that could not be read, it cannot be read here either.
-                let segments = segment_names(&*disk, &block.dir)?;
-                check::block(&*disk, &block.dir, &segments, num_chunks)?;
+                let segments = segment_names(&**disk, &block.dir)?;
+                check::block(&**disk, &block.dir, &segments, num_chunks)?;
                 let dir = block.dir.clone();
                 (Place::Original { dir, why }, segments)
             }
