@@ -365,12 +365,15 @@ mod odd {
 
     use super::*;
 
+    /// What happens to a directory.
+    pub(super) type Change = fn(&Path);
+
     /// Keeps less than it is sent, or has something happen while it is sent the index.
     #[derive(Debug)]
     pub(super) struct OddBucket {
         pub(super) inner: Arc<MemoryBucket>,
         pub(super) is_lossy: bool,
-        pub(super) meanwhile: Option<(PathBuf, fn(&Path))>,
+        pub(super) meanwhile: Option<(PathBuf, Change)>,
     }
 
     #[async_trait]
@@ -484,8 +487,7 @@ async fn a_meta_from_elsewhere_needs_none_in_the_directory() {
 
 #[tokio::test]
 async fn a_file_that_is_replaced_meanwhile_holds_the_meta_back() {
-    type Change = fn(&Path);
-    let changes: [(&str, Change); 3] = [
+    let changes: [(&str, odd::Change); 3] = [
         ("another of the same size", |dir| {
             let file = fs::File::options()
                 .write(true)
@@ -494,7 +496,7 @@ async fn a_file_that_is_replaced_meanwhile_holds_the_meta_back() {
             file.set_modified(std::time::UNIX_EPOCH).unwrap();
         }),
         ("a longer one", |dir| {
-            fs::write(dir.join("chunks/000002"), vec![9; 201]).unwrap()
+            fs::write(dir.join("chunks/000002"), vec![9; 201]).unwrap();
         }),
         ("none", |dir| fs::remove_file(dir.join("chunks/000002")).unwrap()),
     ];
