@@ -14,6 +14,7 @@ use crate::raw_body::{FrameBody, FrameReceiver, compressed, deadline_exceeded, w
 use crate::thanos::SeriesRequest;
 use crate::thanos::store_server::{SERVICE_NAME, Store, StoreServer};
 use crate::weight::{LABEL_NAMES_REQUEST, LABEL_VALUES_REQUEST, SERIES_REQUEST, Shape};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use prost::Message as _;
 use std::any::Any;
@@ -25,7 +26,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Body, BoxFuture, Service, StdError};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 /// Longest answer message: gRPC libraries count in an `i32`.
 const MAX_ANSWER_BYTES: usize = i32::MAX as usize;
@@ -73,10 +74,31 @@ pub trait RawSeries: Store {
 #[derive(Clone, Default)]
 pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
 
+/// Bytes of an answer, with what they hold until the network has taken them.
+struct HeldPiece {
+    piece: Bytes,
+    _held: Held,
+}
+
 impl Held {
     /// Holds something.
     pub fn new(what: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(what)))
+    }
+
+    /// An answer to a call for labels that holds something, mostly memory, until it has been sent.
+    pub fn until_sent<T>(answer: T, what: Option<impl Any + Send + Sync>) -> Response<T> {
+        let mut response = Response::new(answer);
+        if let Some(what) = what {
+            response.extensions_mut().insert(Self::new(what));
+        }
+        response
+    }
+}
+
+impl AsRef<[u8]> for HeldPiece {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
     }
 }
 
@@ -256,8 +278,10 @@ where
     };
     Ok(response.map(|body| {
         tonic::body::Body::new(body.map_frame(move |frame| {
-            let _held = &held;
-            frame
+            frame.map_data(|piece| {
+                let _held = held.clone();
+                Bytes::from_owner(HeldPiece { piece, _held })
+            })
         }))
     }))
 }

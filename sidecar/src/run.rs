@@ -35,7 +35,7 @@ use crate::{
     reloader::{Reloader, ReloaderMetrics, Trigger},
     shipper::Shipper,
     shipping,
-    store_api::{Holding, SidecarApi},
+    store_api::SidecarApi,
 };
 
 /// Runs a sidecar until `stop`, or until it cannot go on. All flags are checked before a port is bound.
@@ -96,7 +96,7 @@ pub async fn run(
     let grpc = GrpcServer::new(grpc_options)
         .with_log(request_log)
         .descriptors(FILE_DESCRIPTOR_SET)
-        .service(Holding::new(StoreService::new(Arc::clone(&api))))
+        .service(StoreService::new(Arc::clone(&api)))
         .service(InfoServer::from_arc(api))
         .service(RulesServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))
         .service(TargetsServer::new(proxy.clone()).max_encoding_message_size(MAX_MESSAGE_BYTES))

@@ -18,7 +18,7 @@ use sabre_proto::{
         store_server::Store,
     },
 };
-use sabre_runtime::{budget::Reservation, clock};
+use sabre_runtime::clock;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::{
@@ -113,7 +113,7 @@ impl Store for StoreGateway {
             warnings,
             hints: Some(hints::pack(&hints)),
         };
-        Ok(charged(answer, memory))
+        Ok(Held::until_sent(answer, memory))
     }
 
     async fn label_values(
@@ -139,7 +139,7 @@ impl Store for StoreGateway {
             warnings,
             hints: Some(hints::pack(&hints)),
         };
-        Ok(charged(answer, memory))
+        Ok(Held::until_sent(answer, memory))
     }
 }
 
@@ -173,15 +173,6 @@ impl Info for StoreGateway {
             ..info::InfoResponse::default()
         }))
     }
-}
-
-/// An answer whose memory is given back once it has been sent.
-fn charged<T>(answer: T, memory: Option<Reservation>) -> Response<T> {
-    let mut response = Response::new(answer);
-    if let Some(memory) = memory {
-        response.extensions_mut().insert(Held::new(memory));
-    }
-    response
 }
 
 fn label_status(error: &RequestError) -> Status {

@@ -3,7 +3,6 @@
 mod answer;
 mod assemble;
 mod delivery;
-mod held;
 mod labels;
 mod limits;
 mod outlet;
@@ -17,7 +16,7 @@ use std::sync::Arc;
 
 use sabre_model::time::TimeOrDuration;
 use sabre_proto::{
-    RawSeries,
+    Held, RawSeries,
     convert::{label_set, matchers_from_wire},
     raw_body::{FrameReceiver, frame_channel},
     thanos::{
@@ -34,10 +33,9 @@ use sabre_runtime::{budget::Budget, clock};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+pub use self::limits::Limits;
 pub(crate) use self::series::status_of;
-pub use self::{held::Holding, limits::Limits};
 use self::{
-    held::holding,
     select::{Selected, select},
     series::SeriesCall,
 };
@@ -155,7 +153,7 @@ impl Store for SidecarApi {
         request: Request<LabelNamesRequest>,
     ) -> Result<Response<LabelNamesResponse>, Status> {
         let (answer, charge) = labels::label_names(&self.client, &*self.known()?, request.get_ref()).await?;
-        Ok(holding(answer, charge))
+        Ok(Held::until_sent(answer, charge))
     }
 
     async fn label_values(
@@ -163,7 +161,7 @@ impl Store for SidecarApi {
         request: Request<LabelValuesRequest>,
     ) -> Result<Response<LabelValuesResponse>, Status> {
         let (answer, charge) = labels::label_values(&self.client, &*self.known()?, request.get_ref()).await?;
-        Ok(holding(answer, charge))
+        Ok(Held::until_sent(answer, charge))
     }
 
     async fn info(&self, _: Request<thanos::InfoRequest>) -> Result<Response<thanos::InfoResponse>, Status> {
