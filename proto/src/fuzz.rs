@@ -92,6 +92,12 @@ mod tests {
             store_request(&[field << 3 | 2, 0].repeat(10_000));
             store_request(&[field << 3 | 2, 4, 0x0a, 0, 0x12, 0].repeat(10_000));
         }
+        // Bytes within hints that are no message.
+        for field in [9u8, 5, 6] {
+            let hints = [field << 3 | 2, 3, 0x12, 1, 0xff];
+            store_request(&hints);
+            store_request(&[hints.as_slice(), &[3 << 3 | 2, 0].repeat(10_000)].concat());
+        }
         store_request(&[[13 << 3 | 2, 100].as_slice(), &[4 << 3 | 2, 0].repeat(50)].concat());
     }
 

@@ -59,13 +59,10 @@ pub trait RawSeries: Store {
     ) -> Result<FrameReceiver, Status>;
 
     /// Charges a request that will take so many bytes once it is decoded. What is held goes with the request as an
-    /// extension until the call is answered.
-    ///
-    /// # Errors
-    /// There is no memory for it.
-    fn admit(&self, bytes: u64) -> Result<Held, Status> {
+    /// extension until the call is answered; `None` if there is no memory for it.
+    fn admit(&self, bytes: u64) -> Option<Held> {
         let _ = bytes;
-        Ok(Held::default())
+        Some(Held::default())
     }
 }
 
@@ -255,7 +252,11 @@ fn weighed(inner: &impl RawSeries, shape: &Shape, message: &[u8]) -> Result<Held
     if bytes <= LIGHT_BYTES {
         return Ok(Held::default());
     }
-    inner.admit(bytes as u64)
+    inner.admit(bytes as u64).ok_or_else(|| {
+        Status::resource_exhausted(format!(
+            "no memory is free for a request of {bytes} bytes; try again, or raise --sabre.memory-budget"
+        ))
+    })
 }
 
 /// Has the generated server answer a call for labels; what the answer holds is given back once it has been sent.

@@ -26,6 +26,8 @@ const MODEL_MATCHER_BYTES: usize = size_of::<sabre_model::Matcher>();
 pub(crate) struct Shape {
     /// What one takes in memory by itself.
     bytes: usize,
+    /// Whether it is `google.protobuf.Any`, whose bytes need be no message.
+    is_any: bool,
     /// Which of its fields are messages, by their numbers.
     nested: &'static [(u32, &'static Shape)],
     /// What a byte of a field takes that is no message: more than one in lists of numbers.
@@ -39,6 +41,7 @@ pub(crate) struct Shape {
 const fn message(bytes: usize, nested: &'static [(u32, &'static Shape)]) -> Shape {
     Shape {
         bytes: bytes * GROWTH,
+        is_any: false,
         nested,
         per_byte: 1,
         per_number: 0,
@@ -83,7 +86,10 @@ pub(crate) const READ_RESPONSE: Shape = message(0, &[(1, &QUERY_RESULT)]);
 const MATCHER: Shape = message(size_of::<LabelMatcher>() + MODEL_MATCHER_BYTES, &[]);
 /// Each call's has matchers of blocks in it.
 const HINTS: Shape = message(0, &[(1, &MATCHER)]);
-const ANY: Shape = message(0, &[(2, &HINTS)]);
+const ANY: Shape = Shape {
+    is_any: true,
+    ..message(0, &[(2, &HINTS)])
+};
 const QUERY_HINTS: Shape = with_texts(&[(4, &with_texts(&[]))]);
 
 /// [`crate::thanos::SeriesRequest`].
@@ -121,7 +127,11 @@ impl Shape {
             message = rest;
             let more = match self.nested.iter().find(|(of, _)| *of == number) {
                 // As deep as shapes are, which do not hold themselves.
-                Some((_, shape)) => shape.weigh(field)?,
+                Some((_, shape)) => match shape.weigh(field) {
+                    // Nobody can make a message of them then.
+                    None if self.is_any => len,
+                    more => more?,
+                },
                 None => len.saturating_mul(self.per_byte).saturating_add(self.text_bytes),
             };
             bytes = bytes.saturating_add(more);
