@@ -141,12 +141,18 @@ async fn reserve(
     } = context;
     let bytes = needs.fixed_bytes.saturating_add(others_bytes);
     let slim_bytes = needs.slim_bytes.saturating_add(others_bytes);
-    if is_small && small_lane.has(slim_bytes) {
+    // A call for labels cannot do with less, and asks for more later, of what all have: it waits with all.
+    let can_be_slim = is_small && needs.slim_bytes < needs.fixed_bytes;
+    if can_be_slim && small_lane.has(slim_bytes) {
         if let Some(memory) = budget.try_reserve(bytes) {
             return Ok((memory, false));
         }
-        let memory = small_lane.reserve_within(slim_bytes, PATIENCE).await?;
-        return Ok((memory, true));
+        // What comes first: other small ones may have taken all that is kept for them.
+        return tokio::select! {
+            biased;
+            memory = small_lane.reserve_within(slim_bytes, PATIENCE) => Ok((memory?, true)),
+            memory = budget.reserve_within(bytes, PATIENCE), if bytes <= budget.limit_bytes() => Ok((memory?, false)),
+        };
     }
     let memory = budget.reserve_within(bytes, PATIENCE).await?;
     Ok((memory, false))

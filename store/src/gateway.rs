@@ -18,7 +18,7 @@ use sabre_proto::{
     thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest},
 };
 use sabre_runtime::{
-    budget::{Budget, Reservation},
+    budget::{Budget, Reservation, requests_budget},
     http_server::HttpMetrics,
     metrics::{InFlight, Registry},
     trace::carried,
@@ -70,6 +70,8 @@ struct Inner {
     gate: Gate,
     small_lane: SmallLane,
     late: LateTurn,
+    /// Of requests that are large themselves, while they wait and run.
+    requests: Budget,
     /// A served block turned out to be gone: a sync is due.
     resync: Notify,
     /// Held while a request looks for the successor of a block: others wait for it instead of looking as well.
@@ -103,6 +105,10 @@ impl StoreGateway {
             .gate_max
             .set(i64::try_from(config.series_concurrency).unwrap_or(i64::MAX));
         let fetching = FetcherMetrics::register(registry);
+        // Warm labels are worth less than a request: of a small budget they get a small part.
+        let warm_bytes = config.warm_labels_bytes.min(budget.limit_bytes() / 16);
+        let warm = Arc::new(WarmLabels::new(budget.try_reserve(warm_bytes)));
+        let small_lane = SmallLane::of(&budget);
         let syncer = Syncer::new(
             Buckets { bucket, origin },
             &config,
@@ -110,14 +116,12 @@ impl StoreGateway {
             fetching,
             &budget,
         );
-        // Warm labels are worth less than a request: of a small budget they get a small part.
-        let warm_bytes = config.warm_labels_bytes.min(budget.limit_bytes() / 16);
-        let warm = Arc::new(WarmLabels::new(budget.try_reserve(warm_bytes)));
         Self {
             inner: Arc::new(Inner {
                 syncer,
                 gate: Gate::new(config.series_concurrency),
-                small_lane: SmallLane::of(&budget),
+                small_lane,
+                requests: requests_budget(&budget),
                 config,
                 budget,
                 metrics,
@@ -204,11 +208,8 @@ impl StoreGateway {
     }
 
     /// Memory for a request that takes much of it.
-    pub(crate) fn memory_for_request(&self, bytes: u64) -> Result<Reservation, RequestError> {
-        let memory = self.inner.budget.try_reserve(bytes);
-        memory.ok_or_else(|| RequestError::NoMemory {
-            what: format!("a request of {bytes} bytes"),
-        })
+    pub(crate) fn memory_for_request(&self, bytes: u64) -> Option<Reservation> {
+        self.inner.requests.try_reserve(bytes)
     }
 
     /// `LabelNames`.

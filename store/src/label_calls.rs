@@ -236,7 +236,8 @@ impl Texts {
     }
 
     fn add(&mut self, text: String) -> Result<(), RequestError> {
-        let bytes = text.len() as u64 + ENTRY_BYTES;
+        // It is there once more when it is encoded.
+        let bytes = 2 * text.len() as u64 + ENTRY_BYTES;
         if !self.all.insert(text) {
             return Ok(());
         }

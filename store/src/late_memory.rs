@@ -2,7 +2,8 @@
 //!
 //! Whoever waits for memory must hold none, or two requests might wait for each other. Here one waits that holds all it
 //! began with, so only one request may do so at a time: no other that holds anything waits for memory, so all of them
-//! come to an end, and what they held goes to the one that waits. The second is refused at once.
+//! come to an end, and what they held goes to the one that waits, before those that wait to begin: they may be waiting for
+//! what it holds. The second is refused at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,7 +74,7 @@ impl LateMemory {
             return None;
         }
         let _turn = self.turn.try_acquire().ok()?;
-        self.budget.reserve(bytes).await.ok()
+        self.budget.reserve_first(bytes).await.ok()
     }
 }
 
@@ -149,6 +150,22 @@ mod tests {
         };
         let (a, b, ()) = tokio::join!(ask(&late, 300), ask(&part, 300), gone);
         assert_eq!((a, b), (Ok(300), Ok(300)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_to_begin_lets_it_pass() {
+        let (process, turn) = (Budget::new(1000, "--x"), LateTurn::default());
+        let (late, held) = request(&process, &turn, 500);
+        let (_, other) = request(&process, &turn, 500);
+        let begins = process.child("a request that waits to begin");
+        let begins = tokio::spawn(async move { begins.reserve(600).await.map(drop) });
+        tokio::task::yield_now().await;
+        assert_eq!(process.usage().waiting, 1);
+        let gone = async { drop(other) };
+        assert_eq!(tokio::join!(ask(&late, 100), gone).0, Ok(100));
+        assert!(!begins.is_finished());
+        drop(held);
+        begins.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

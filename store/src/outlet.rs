@@ -18,6 +18,9 @@ use crate::{error::RequestError, small_lane::SmallLane};
 /// How long a caller may take nothing while others wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// After that it goes as soon as somebody waits.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Frames that may be on their way at the end of an answer: in the channel, at the connection, and in its buffer.
 const LAST_FRAMES: usize = 3;
 
@@ -53,10 +56,12 @@ impl Outlet<'_> {
     /// The caller takes nothing while others wait.
     pub(crate) async fn send(&self, frames: Bytes) -> Result<bool, RequestError> {
         let mut sending = pin!(self.sender.send(frames));
+        let mut patience = PATIENCE;
         loop {
-            if let Ok(sent) = tokio::time::timeout(PATIENCE, &mut sending).await {
+            if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
                 return Ok(sent.is_ok());
             }
+            patience = LOOK_AGAIN;
             if self.waiting.get() > 0 || self.budget.usage().waiting > 0 || self.small_lane.is_wanted() {
                 return Err(RequestError::Stalled);
             }

@@ -400,6 +400,9 @@ async fn learnt(mut decoder: SeriesDecoder) -> Result<SeriesDecoder, RequestErro
     cpu::run_blocking(move || decoder.learn().map(|()| decoder)).await?
 }
 
+/// So much for sorting is in what a stream has in any case.
+const SORT_IN_MIN_BYTES: u64 = 128 << 10;
+
 /// Pays for series that must all be held before the first can be sent.
 fn charge_sort(
     decoder: &SeriesDecoder,
@@ -408,7 +411,8 @@ fn charge_sort(
     paid: &mut Option<Reservation>,
 ) -> Result<(), RequestError> {
     let held = decoder.sorting_bytes() as u64;
-    let missing = held.saturating_sub(paid.as_ref().map_or(0, Reservation::bytes));
+    let paid_bytes = paid.as_ref().map_or(0, Reservation::bytes);
+    let missing = held.saturating_sub(SORT_IN_MIN_BYTES.saturating_add(paid_bytes));
     if missing == 0 {
         return Ok(());
     }

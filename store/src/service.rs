@@ -64,9 +64,8 @@ impl RawSeries for StoreGateway {
             .map_err(|error| error.status(Call::Series))
     }
 
-    fn admit(&self, bytes: u64) -> Result<Held, Status> {
-        let memory = self.memory_for_request(bytes);
-        memory.map(Held::new).map_err(|error| error.status(Call::Series))
+    fn admit(&self, bytes: u64) -> Option<Held> {
+        self.memory_for_request(bytes).map(Held::new)
     }
 }
 

@@ -38,7 +38,7 @@ use crate::{
 /// How many index-headers of one request are opened at once.
 const PARALLEL_OPENS: usize = 16;
 
-/// The part of the memory budget that index-headers get: with all of it no request could run.
+/// The part that index-headers get of what caches leave of the memory budget: with all of it no request could run.
 const HEADERS_PART: (u64, u64) = (3, 4);
 
 /// Brings blocks up and drops them.
@@ -117,6 +117,8 @@ impl Syncer {
         // A page is worth less than a request: of a small budget pages get a small part.
         let page_bytes = config.page_cache_bytes.min(budget.limit_bytes() / 8);
         let pages_memory = budget.try_reserve(page_bytes);
+        // Caches, and what is kept for small requests, are taken already.
+        let left_bytes = budget.limit_bytes().saturating_sub(budget.usage().used_bytes);
         let options = FetcherOptions {
             strategy: config.discovery,
             concurrency: config.meta_fetch_concurrency,
@@ -146,8 +148,8 @@ impl Syncer {
                 loader,
                 budget: budget.limited_child(
                     "the index-headers of the served blocks",
-                    budget.limit_bytes() / HEADERS_PART.1 * HEADERS_PART.0,
-                    "--sabre.memory-budget (three quarters of it)",
+                    left_bytes / HEADERS_PART.1 * HEADERS_PART.0,
+                    "--sabre.memory-budget (three quarters of what caches leave of it)",
                 ),
                 unopened: Quarantine::new(metrics.blocks_unopened.clone()),
                 metrics: metrics.clone(),

@@ -11,7 +11,7 @@
 //!
 //! # Fairness
 //! Waiters are served first come, first served. Nothing overtakes a waiter, not even what would fit, so neither a
-//! large nor a small request starves.
+//! large nor a small request starves; [`Budget::reserve_first`] alone does, of which there is one at a time.
 
 mod level;
 mod reservation;
@@ -173,11 +173,24 @@ impl Budget {
     /// # Errors
     /// At once when `bytes` exceeds a limit.
     pub async fn reserve(&self, bytes: u64) -> Result<Reservation, BudgetError> {
+        self.reserve_at(bytes, false).await
+    }
+
+    /// As [`Budget::reserve`], before all others that wait: for the one at most that waits although it holds bytes, which
+    /// those in front of it may be waiting for.
+    ///
+    /// # Errors
+    /// At once when `bytes` exceeds a limit.
+    pub async fn reserve_first(&self, bytes: u64) -> Result<Reservation, BudgetError> {
+        self.reserve_at(bytes, true).await
+    }
+
+    async fn reserve_at(&self, bytes: u64, goes_first: bool) -> Result<Reservation, BudgetError> {
         self.refuse_too_large(bytes)?;
         // From the request up to the process: bytes of the process are not held while waiting for the own limit.
         let mut grants = Vec::new();
         for level in self.levels() {
-            grants.push(level.acquire(bytes).await);
+            grants.push(level.acquire(bytes, goes_first).await);
         }
         Ok(self.keep(grants, bytes))
     }
@@ -257,6 +270,16 @@ impl Budget {
             waited_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// What requests that are large themselves may take of `budget` together: they hold it while they wait for what they need
+/// to run, so it is a small part.
+pub fn requests_budget(budget: &Budget) -> Budget {
+    budget.limited_child(
+        "requests before they run",
+        budget.limit_bytes() / 8,
+        "--sabre.memory-budget (an eighth of it)",
+    )
 }
 
 #[derive(Debug)]

@@ -21,7 +21,10 @@ use sabre_proto::{
         targets_server::TargetsServer,
     },
 };
-use sabre_runtime::{budget::Budget, grpc_server::MAX_MESSAGE_BYTES};
+use sabre_runtime::{
+    budget::{Budget, requests_budget},
+    grpc_server::MAX_MESSAGE_BYTES,
+};
 use tonic::Status;
 
 use crate::{
@@ -50,6 +53,8 @@ pub struct Services {
     queries: Arc<dyn Queries>,
     pool: Pool,
     budget: Budget,
+    /// Of requests that are large themselves.
+    requests: Budget,
     options: Arc<ServiceOptions>,
     peers: PeerLimits,
 }
@@ -68,6 +73,7 @@ impl Services {
             fanout,
             queries,
             pool,
+            requests: requests_budget(&budget),
             budget,
             options: Arc::new(options),
             peers,

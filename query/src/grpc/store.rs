@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sabre_proto::{
-    RawSeries,
+    Held, RawSeries,
     convert::{label_set, labels_to_wire, matchers_from_wire},
     raw_body::{FrameReceiver, frame_channel},
     thanos::{
@@ -29,10 +29,11 @@ const FRAMES_AHEAD: usize = 2;
 impl RawSeries for Services {
     async fn series_raw(
         &self,
-        request: Request<SeriesRequest>,
+        mut request: Request<SeriesRequest>,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<FrameReceiver, Status> {
         let metadata = forwarded(request.metadata())?;
+        let held = request.extensions_mut().remove::<Held>();
         let request = request.into_inner();
         let partial = wants_partial(
             request.partial_response_disabled,
@@ -54,13 +55,21 @@ impl RawSeries for Services {
         let items = self.fanout.select(select, options).await;
         let items = items.map_err(|failure| source_status(&failure))?;
         let (sender, receiver) = frame_channel(FRAMES_AHEAD);
-        tokio::spawn(carried(send(
+        let sent = send(
             items,
             sender,
             request.response_batch_size,
             Arc::clone(&self.options),
-        )));
+        );
+        tokio::spawn(carried(async move {
+            let _request = held;
+            sent.await;
+        }));
         Ok(receiver)
+    }
+
+    fn admit(&self, bytes: u64) -> Option<Held> {
+        self.requests.try_reserve(bytes).map(Held::new)
     }
 }
 

@@ -29,7 +29,10 @@ use sabre_proto::{
         store_server::Store,
     },
 };
-use sabre_runtime::{budget::Budget, clock};
+use sabre_runtime::{
+    budget::{Budget, requests_budget},
+    clock,
+};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -55,6 +58,8 @@ pub struct SidecarApi {
     contact: ContactReader,
     min_time: TimeOrDuration,
     budget: Budget,
+    /// Of requests that are large themselves.
+    requests: Budget,
     limits: Limits,
     metrics: SidecarMetrics,
 }
@@ -72,6 +77,7 @@ impl SidecarApi {
             client,
             contact,
             min_time,
+            requests: requests_budget(&budget),
             budget,
             limits: Limits::default(),
             metrics,
@@ -108,9 +114,10 @@ impl SidecarApi {
 impl RawSeries for SidecarApi {
     async fn series_raw(
         &self,
-        request: Request<SeriesRequest>,
+        mut request: Request<SeriesRequest>,
         _deadline: Option<Instant>,
     ) -> Result<FrameReceiver, Status> {
+        let held = request.extensions_mut().remove::<Held>();
         let request = request.into_inner();
         let known = self.known()?;
         let (sender, receiver) = frame_channel(FRAMES_IN_FLIGHT);
@@ -141,8 +148,15 @@ impl RawSeries for SidecarApi {
             limits: self.limits,
             metrics: self.metrics.clone(),
         };
-        tokio::spawn(call.run(sender));
+        tokio::spawn(async move {
+            let _request = held;
+            call.run(sender).await;
+        });
         Ok(receiver)
+    }
+
+    fn admit(&self, bytes: u64) -> Option<Held> {
+        self.requests.try_reserve(bytes).map(Held::new)
     }
 }
 

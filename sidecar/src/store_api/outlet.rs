@@ -14,6 +14,9 @@ use crate::prometheus::Turn;
 /// How long a caller may take nothing while others wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// After that it goes as soon as somebody waits.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The way to one caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outlet<'a> {
@@ -26,10 +29,12 @@ impl Outlet<'_> {
     /// Sends a piece; false if the caller has gone. Fails if it takes nothing while others wait.
     pub(crate) async fn send(&self, piece: Bytes) -> Result<bool, Status> {
         let mut sending = pin!(self.sender.send(piece));
+        let mut patience = PATIENCE;
         loop {
-            if let Ok(sent) = tokio::time::timeout(PATIENCE, &mut sending).await {
+            if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
                 return Ok(sent.is_ok());
             }
+            patience = LOOK_AGAIN;
             if self.turn.is_some_and(Turn::is_wanted) {
                 return Err(Status::deadline_exceeded(format!(
                     "the caller took nothing of the answer for {} s while other reads wait for their turn at Prometheus \

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sabre_model::MatchKind::{Eq, Re};
 use sabre_objstore::{MemoryBucket, Operation, SharedBucket};
-use sabre_proto::thanos::SeriesRequest;
+use sabre_proto::thanos::{LabelNamesRequest, LabelValuesRequest, SeriesRequest};
 use sabre_runtime::budget::Budget;
 use sabre_testkit::fault::{Fault, FaultBucket, Rule};
 
@@ -151,10 +151,39 @@ async fn a_small_call_has_memory_while_large_ones_wait_for_theirs() {
     let of_hundred = truth_of(slots, series, |pod| pod < "pod-00100");
     assert!(of_hundred.len() == 100 && samples(&answer).unwrap() == of_hundred);
     assert!(store.budget.usage().waiting == 1 && !large.is_finished());
+    // Calls for labels wait with all, and are not refused.
+    let labels = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { labels(&store).await }
+    });
+    eventually("a call for labels that waits", || {
+        store.budget.usage().waiting == 2
+    })
+    .await;
     drop(held);
+    assert_eq!(labels.await.unwrap(), (3, 1));
     let answer = large.await.unwrap().unwrap();
     assert!(samples(&answer).unwrap() == truth(slots, series));
     assert!(store.budget.usage().high_water_bytes <= LIMIT_BYTES);
+}
+
+/// How many names one series has, and how many values of a label.
+async fn labels(store: &TestStore) -> (usize, usize) {
+    let matchers = request(&[(Eq, "pod", "pod-00001")]).matchers;
+    let names = LabelNamesRequest {
+        end: i64::MAX,
+        matchers: matchers.clone(),
+        ..LabelNamesRequest::default()
+    };
+    let values = LabelValuesRequest {
+        label: "pod".to_owned(),
+        end: i64::MAX,
+        matchers,
+        ..LabelValuesRequest::default()
+    };
+    let names = store.client().label_names(names).await.unwrap();
+    let values = store.client().label_values(values).await.unwrap();
+    (names.into_inner().names.len(), values.into_inner().values.len())
 }
 
 fn truth_of(slots: i64, series: usize, is_wanted: impl Fn(&str) -> bool) -> Truth {

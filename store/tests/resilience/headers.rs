@@ -246,7 +246,7 @@ async fn memory_for_one_is_reserved_before_it_is_read_or_refused_with_figures() 
             let text = status.message();
             assert!(
                 text.contains(&bucket_block(1))
-                    && text.contains("12288")
+                    && text.contains("11520")
                     && text.contains("--sabre.memory-budget"),
                 "{text}"
             );

@@ -57,9 +57,9 @@ impl Level {
     }
 
     /// Takes `bytes` in turn. The caller has checked them against the limit.
-    pub(super) async fn acquire(self: &Arc<Self>, bytes: u64) -> Grant {
+    pub(super) async fn acquire(self: &Arc<Self>, bytes: u64, goes_first: bool) -> Grant {
         loop {
-            let mut waiting = match self.take_or_queue(bytes) {
+            let mut waiting = match self.take_or_queue(bytes, goes_first) {
                 Ok(grant) => return grant,
                 Err(waiting) => waiting,
             };
@@ -113,10 +113,10 @@ impl Level {
         }
     }
 
-    fn take_or_queue(self: &Arc<Self>, bytes: u64) -> Result<Grant, Waiting> {
+    fn take_or_queue(self: &Arc<Self>, bytes: u64, goes_first: bool) -> Result<Grant, Waiting> {
         let mut state = self.state.lock();
         state.forget_cancelled();
-        if state.waiters.is_empty() && state.take(bytes, self.limit_bytes) {
+        if (goes_first || state.waiters.is_empty()) && state.take(bytes, self.limit_bytes) {
             return Ok(Grant {
                 level: Arc::clone(self),
                 bytes,
@@ -124,7 +124,11 @@ impl Level {
         }
         let (sender, receiver) = oneshot::channel();
         state.waits_total += 1;
-        state.waiters.push_back(Waiter { bytes, ready: sender });
+        let waiter = Waiter { bytes, ready: sender };
+        match goes_first {
+            true => state.waiters.push_front(waiter),
+            false => state.waiters.push_back(waiter),
+        }
         Err(Waiting {
             level: Arc::clone(self),
             ready: receiver,

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use super::*;
@@ -22,23 +22,25 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// It listens when this returns, and ends by itself if nobody ends it: then it says nothing more.
-    fn start(dir: &Path) -> Process {
+    /// It listens when this returns, and ends when its standard input does: then it says nothing more. It starts no other
+    /// process, which would have its name for a moment.
+    fn start(dir: &Path) -> (Process, ChildStdin) {
         // Longer than what the kernel keeps of a name, and the part that it keeps differs.
         let name = format!("{}-a-prometheus", std::process::id());
         let program = dir.join(&name);
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
-        let script = "trap 'echo hung up' HUP; echo ready; n=0; while [ $n -lt 3000 ]; do n=$((n+1)); sleep 0.02; done";
+        let script = "trap 'echo hung up' HUP; echo ready; read line";
         let mut child = Command::new(program)
             .args(["-c", script])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let stdin = child.stdin.take().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         let mut process = Process { name, child, said };
         assert_eq!(process.says(), "ready");
-        process
+        (process, stdin)
     }
 
     /// Waits for the next line that it writes.
@@ -69,11 +71,18 @@ async fn a_process_is_sent_a_signal_and_asked_how_it_went() {
     for (well, at) in [(true, "2026-01-01T00:00:01Z"), (false, "2025-12-31T23:59:00Z")] {
         let world = World::new().await;
         loaded(&world, true, "2025-12-31T23:59:00Z");
-        let mut process = Process::start(world.dir.path());
+        let (mut process, stdin) = Process::start(world.dir.path());
         let mut reloader = reloader(&world, &process.name);
-        let look = tokio::spawn(async move { reloader.look().await });
+        let mut look = tokio::spawn(async move { reloader.look().await });
         let said = tokio::task::spawn_blocking(move || (process.says(), process));
-        let (said, process) = said.await.unwrap();
+        let (said, process) = tokio::select! {
+            said = said => said.unwrap(),
+            early = &mut look => {
+                // The process must end, or the test does not.
+                drop(stdin);
+                panic!("nothing was signalled: {early:?}");
+            }
+        };
         assert_eq!(said, "hung up");
         assert!(!look.is_finished(), "Prometheus has not loaded anything yet");
         loaded(&world, well, at);
