@@ -45,7 +45,7 @@ fn ten_years_of_everything() -> SeriesRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_answers_ten_years_within_its_budget_or_says_what_it_would_take() {
     let memory = ten_years().await;
-    let (enough, too_little) = (160_u64 << 20, 32_u64 << 20);
+    let (enough, too_little) = (192_u64 << 20, 32_u64 << 20);
     let store = Store::with(&memory, Budget::new(enough, BUDGET_FLAG), |_| {}).await;
     store.gateway.sync(NOW_MS).await.unwrap();
     let idle_bytes = store.held_bytes();

@@ -30,7 +30,10 @@ impl Process {
         let program = dir.join(&name);
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
         let script = "trap 'echo hung up' HUP; echo ready; read line";
-        let mut child = Command::new(program)
+        // Who runs the tests may ignore the signal, as nohup does, and a shell cannot trap what is ignored when it begins.
+        let mut child = Command::new("env")
+            .arg("--default-signal=HUP")
+            .arg(program)
             .args(["-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
