@@ -65,10 +65,17 @@ def lay_out(folder):
     return count
 
 
+def host():
+    """What this machine builds for: cargo has fetched the packages for that, and those for others perhaps not."""
+    said = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    return re.search(r"^host: (.*)$", said, re.M)[1]
+
+
 def packages(folder):
     """{name: its targets with their sources} of the workspace that cargo finds in the folder."""
     done = subprocess.run(
-        ["cargo", "metadata", "--offline", "--locked", "--format-version=1"], cwd=folder, capture_output=True, text=True, check=False
+        ["cargo", "metadata", "--offline", "--locked", "--format-version=1", f"--filter-platform={host()}"],
+        cwd=folder, capture_output=True, text=True, check=False,
     )
     if done.returncode != 0:
         raise SystemExit(f"cargo does not take what the image is built of:\n{done.stderr}")
