@@ -15,8 +15,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status};
@@ -24,10 +25,21 @@ use tonic::{Code, Status};
 /// More of a message than this does not fit into the trailers that clients take.
 const MAX_STATUS_MESSAGE_BYTES: usize = 4096;
 
+/// How long a caller may take nothing of an answer while others wait for what it holds.
+pub const STALL_PATIENCE: Duration = Duration::from_secs(120);
+
+/// After that it is given up as soon as somebody waits.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The caller has gone: nobody reads what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the caller has gone")]
 pub struct Cancelled;
+
+/// The caller took nothing for [`STALL_PATIENCE`], and others wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the caller takes nothing of the answer while others wait")]
+pub struct Stalled;
 
 /// The producer's end of an answer.
 #[derive(Debug)]
@@ -74,6 +86,28 @@ impl FrameSender {
     /// A buffer lives until the network has taken it: `Bytes::from_owner` lets it carry its memory reservation.
     pub async fn send(&self, frames: Bytes) -> Result<(), Cancelled> {
         self.frames.send(frames).await.map_err(|_| Cancelled)
+    }
+
+    /// Like [`Self::send`], for a producer that holds what others may wait for; false if the caller has gone.
+    ///
+    /// # Errors
+    /// The caller took nothing for [`STALL_PATIENCE`] or longer, and `others_wait`.
+    pub async fn send_unless_stalled(
+        &self,
+        frames: Bytes,
+        others_wait: impl Fn() -> bool,
+    ) -> Result<bool, Stalled> {
+        let mut sending = pin!(self.send(frames));
+        let mut patience = STALL_PATIENCE;
+        loop {
+            if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
+                return Ok(sent.is_ok());
+            }
+            patience = LOOK_AGAIN;
+            if others_wait() {
+                return Err(Stalled);
+            }
+        }
     }
 
     /// Like [`Self::send`], from a thread that may block.

@@ -83,6 +83,12 @@ impl Held {
         Self(Some(Arc::new(what)))
     }
 
+    /// The bytes, which hold it too until the network has taken them.
+    pub fn attach(&self, piece: Bytes) -> Bytes {
+        let _held = self.clone();
+        Bytes::from_owner(HeldPiece { piece, _held })
+    }
+
     /// An answer to a call for labels that holds something, mostly memory, until it has been sent.
     pub fn until_sent<T>(answer: T, what: Option<impl Any + Send + Sync>) -> Response<T> {
         let mut response = Response::new(answer);
@@ -278,12 +284,7 @@ where
         return Ok(response);
     };
     Ok(response.map(|body| {
-        tonic::body::Body::new(body.map_frame(move |frame| {
-            frame.map_data(|piece| {
-                let _held = held.clone();
-                Bytes::from_owner(HeldPiece { piece, _held })
-            })
-        }))
+        tonic::body::Body::new(body.map_frame(move |frame| frame.map_data(|piece| held.attach(piece))))
     }))
 }
 

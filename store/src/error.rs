@@ -52,7 +52,7 @@ pub enum RequestError {
     #[error(
         "the caller took nothing of the answer for {} s while other requests wait for a place \
          (--store.grpc.series-max-concurrency) or for memory (--sabre.memory-budget); ask again, and read faster",
-        crate::outlet::PATIENCE.as_secs()
+        sabre_proto::raw_body::STALL_PATIENCE.as_secs()
     )]
     Stalled,
     /// The server stops, or a part of the request was cancelled by another's failure.

@@ -3,23 +3,20 @@
 //! A caller that takes nothing would keep its place, and its memory, for as long as it likes, and a few of them would keep
 //! everybody from asking. So whoever takes nothing for a while loses the place if others wait for one.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sabre_proto::raw_body::FrameSender;
+use sabre_proto::{
+    Held,
+    raw_body::{FrameSender, Stalled},
+};
 use sabre_runtime::{
     budget::{Budget, Reservation},
     metrics::Gauge,
 };
 
 use crate::{error::RequestError, small_lane::SmallLane};
-
-/// How long a caller may take nothing while others wait.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// After that it goes as soon as somebody waits.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Frames that may be on their way at the end of an answer: in the channel, at the connection, and in its buffer.
 const LAST_FRAMES: usize = 3;
@@ -38,15 +35,11 @@ pub(crate) struct Outlet<'a> {
 /// The memory of an answer. Frames that are still on their way when the answer is done keep what they take.
 #[derive(Debug)]
 pub(crate) struct FrameMemory {
-    held: Arc<Mutex<Reservation>>,
+    memory: Arc<Mutex<Reservation>>,
+    /// The same, for frames.
+    held: Held,
     /// Lengths of the frames that were sent last.
     last: VecDeque<u64>,
-}
-
-/// A frame, and the memory that it keeps.
-struct HeldFrame {
-    frame: Bytes,
-    _held: Arc<Mutex<Reservation>>,
 }
 
 impl Outlet<'_> {
@@ -55,24 +48,19 @@ impl Outlet<'_> {
     /// # Errors
     /// The caller takes nothing while others wait.
     pub(crate) async fn send(&self, frames: Bytes) -> Result<bool, RequestError> {
-        let mut sending = pin!(self.sender.send(frames));
-        let mut patience = PATIENCE;
-        loop {
-            if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
-                return Ok(sent.is_ok());
-            }
-            patience = LOOK_AGAIN;
-            if self.waiting.get() > 0 || self.budget.usage().waiting > 0 || self.small_lane.is_wanted() {
-                return Err(RequestError::Stalled);
-            }
-        }
+        let others_wait =
+            || self.waiting.get() > 0 || self.budget.usage().waiting > 0 || self.small_lane.is_wanted();
+        let sent = self.sender.send_unless_stalled(frames, others_wait).await;
+        sent.map_err(|Stalled| RequestError::Stalled)
     }
 }
 
 impl FrameMemory {
     pub(crate) fn new(memory: Reservation) -> Self {
+        let memory = Arc::new(Mutex::new(memory));
         Self {
-            held: Arc::new(Mutex::new(memory)),
+            held: Held::new(Arc::clone(&memory)),
+            memory,
             last: VecDeque::with_capacity(LAST_FRAMES + 1),
         }
     }
@@ -83,28 +71,21 @@ impl FrameMemory {
         if self.last.len() > LAST_FRAMES {
             self.last.pop_front();
         }
-        Bytes::from_owner(HeldFrame {
-            frame,
-            _held: Arc::clone(&self.held),
-        })
+        self.held.attach(frame)
     }
 }
 
 impl Drop for FrameMemory {
     fn drop(&mut self) {
-        self.held.lock().shrink_to(self.last.iter().sum());
-    }
-}
-
-impl AsRef<[u8]> for HeldFrame {
-    fn as_ref(&self) -> &[u8] {
-        &self.frame
+        self.memory.lock().shrink_to(self.last.iter().sum());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sabre_proto::raw_body::frame_channel;
+    use std::time::Duration;
+
+    use sabre_proto::raw_body::{STALL_PATIENCE, frame_channel};
     use sabre_runtime::metrics::Registry;
 
     use super::*;
@@ -127,7 +108,7 @@ mod tests {
         let alone = tokio::time::timeout(hour, outlet.send(Bytes::from_static(FRAME)));
         assert!(alone.await.is_err());
         waiting.inc();
-        let before = tokio::time::timeout(PATIENCE / 2, outlet.send(Bytes::from_static(FRAME)));
+        let before = tokio::time::timeout(STALL_PATIENCE / 2, outlet.send(Bytes::from_static(FRAME)));
         assert!(before.await.is_err(), "it has some time");
         let error = outlet.send(Bytes::from_static(FRAME)).await.unwrap_err();
         assert!(matches!(error, RequestError::Stalled), "{error}");

@@ -1,6 +1,11 @@
 //! What the shipper does to a data directory and a bucket, crashes included.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sabre_block::{layout, upload::HashFunc};
 use sabre_model::{BlockId, Labels};
@@ -130,6 +135,18 @@ pub(super) fn memory() -> SharedBucket {
 pub(super) async fn keys(bucket: &SharedBucket) -> Vec<String> {
     let entries = bucket.list_all("", true, 1000).await.unwrap();
     entries.iter().map(|entry| entry.key().to_string()).collect()
+}
+
+/// Deletes a block's directory once its first segment is on its way.
+pub(super) async fn delete_while_sent(gate: &FaultBucket, dir: PathBuf) {
+    while !gate
+        .requests()
+        .iter()
+        .any(|request| request.key.ends_with("000001"))
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    fs::remove_dir_all(dir).unwrap();
 }
 
 #[tokio::test]

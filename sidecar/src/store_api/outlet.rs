@@ -3,19 +3,11 @@
 //! A caller that takes nothing would keep its turn for as long as it likes, and a few of them would keep everybody from
 //! reading. So whoever takes nothing for a while loses the turn if others wait for one.
 
-use std::{pin::pin, time::Duration};
-
 use bytes::Bytes;
-use sabre_proto::raw_body::FrameSender;
+use sabre_proto::raw_body::{FrameSender, STALL_PATIENCE, Stalled};
 use tonic::Status;
 
 use crate::prometheus::Turn;
-
-/// How long a caller may take nothing while others wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// After that it goes as soon as somebody waits.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The way to one caller.
 #[derive(Clone, Copy, Debug)]
@@ -28,26 +20,22 @@ pub(crate) struct Outlet<'a> {
 impl Outlet<'_> {
     /// Sends a piece; false if the caller has gone. Fails if it takes nothing while others wait.
     pub(crate) async fn send(&self, piece: Bytes) -> Result<bool, Status> {
-        let mut sending = pin!(self.sender.send(piece));
-        let mut patience = PATIENCE;
-        loop {
-            if let Ok(sent) = tokio::time::timeout(patience, &mut sending).await {
-                return Ok(sent.is_ok());
-            }
-            patience = LOOK_AGAIN;
-            if self.turn.is_some_and(Turn::is_wanted) {
-                return Err(Status::deadline_exceeded(format!(
-                    "the caller took nothing of the answer for {} s while other reads wait for their turn at Prometheus \
-                     (--sabre.remote-read-concurrency); ask again, and read faster",
-                    PATIENCE.as_secs()
-                )));
-            }
-        }
+        let others_wait = || self.turn.is_some_and(Turn::is_wanted);
+        let sent = self.sender.send_unless_stalled(piece, others_wait).await;
+        sent.map_err(|Stalled| {
+            Status::deadline_exceeded(format!(
+                "the caller took nothing of the answer for {} s while other reads wait for their turn at Prometheus \
+                 (--sabre.remote-read-concurrency); ask again, and read faster",
+                STALL_PATIENCE.as_secs()
+            ))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use sabre_proto::raw_body::{FrameReceiver, frame_channel};
     use sabre_runtime::metrics::Gauge;
     use tokio::{task::JoinSet, time::Instant};
@@ -89,7 +77,7 @@ mod tests {
         assert!(answers.try_join_next().is_none());
         let waited = Instant::now();
         let ninth = queue.turn(1).await;
-        assert!(waited.elapsed() <= PATIENCE, "{:?}", waited.elapsed());
+        assert!(waited.elapsed() <= STALL_PATIENCE, "{:?}", waited.elapsed());
         let status = answers.join_next().await.unwrap().unwrap();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert!(

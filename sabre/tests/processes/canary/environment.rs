@@ -73,7 +73,26 @@ fn environments(server: &ScriptedServer, token: &Path) -> Vec<(&'static str, Var
     ]
 }
 
-/// Whether the secret came as far as it should.
+/// Who gives credentials, and one of the environments in which it is asked: what that is called, and its variables.
+async fn environment(number: usize, dir: &Path) -> (ScriptedServer, &'static str, Variables) {
+    let token = dir.join("token");
+    fs::write(&token, CANARY).unwrap();
+    let server = server().await;
+    let (name, mut variables) = environments(&server, &token).swap_remove(number);
+    variables.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+    (server, name, variables)
+}
+
+/// That the secret came as far as it should.
+fn check_shown(server: &ScriptedServer, number: usize, name: &str) {
+    assert_eq!(
+        was_shown(server),
+        number != HALF,
+        "{name}: half of the keys is none"
+    );
+}
+
+/// Whether the secret came to the server.
 fn was_shown(server: &ScriptedServer) -> bool {
     let requests = server.requests();
     requests.iter().any(|request| {
@@ -88,12 +107,8 @@ fn was_shown(server: &ScriptedServer) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_component_shows_a_secret_of_the_environment() {
     let dir = tempfile::tempdir().unwrap();
-    let token = dir.path().join("token");
-    fs::write(&token, CANARY).unwrap();
     for number in 0..ENVIRONMENTS {
-        let server = server().await;
-        let (name, mut variables) = environments(&server, &token).swap_remove(number);
-        variables.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+        let (server, name, variables) = environment(number, dir.path()).await;
         let bucket = format!(
             "--objstore.config={{type: S3, config: {{bucket: b, endpoint: '{0}', insecure: true, sts_endpoint: \
              'http://{0}', max_retries: 1}}}}",
@@ -111,33 +126,21 @@ async fn no_component_shows_a_secret_of_the_environment() {
             row.variables = variables.clone();
             observe(&row, dir.path()).await;
         }
-        assert_eq!(
-            was_shown(&server),
-            number != HALF,
-            "{name}: half of the keys is none"
-        );
+        check_shown(&server, number, name);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn es_retention_shows_no_secret_of_the_environment() {
     let dir = tempfile::tempdir().unwrap();
-    let token = dir.path().join("token");
-    fs::write(&token, CANARY).unwrap();
     for number in 0..ENVIRONMENTS {
-        let server = server().await;
-        let (name, mut variables) = environments(&server, &token).swap_remove(number);
-        variables.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+        let (server, name, variables) = environment(number, dir.path()).await;
         let endpoint = format!("http://{}", server.endpoint());
         let flags = retention_config(dir.path(), "environment.yml", &endpoint, "{aws: {}}");
         let mut row = row(name, &["es-retention", "plan"], flags);
         row.variables = variables;
         let code = observe(&row, dir.path()).await;
         assert_ne!(code, Some(0), "{name}: its cluster refuses");
-        assert_eq!(
-            was_shown(&server),
-            number != HALF,
-            "{name}: half of the keys is none"
-        );
+        check_shown(&server, number, name);
     }
 }

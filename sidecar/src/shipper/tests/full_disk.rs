@@ -140,18 +140,8 @@ async fn a_block_that_goes_while_it_is_sent_without_links_holds_up_no_other() {
     gate.set_latency(std::time::Duration::from_millis(20));
     let bucket: SharedBucket = Arc::new(gate.clone());
     let shipper = local.shipper_on(Arc::new(FullDisk::default()), &bucket, |_| {});
-    let dir = local.path().join(A);
-    let delete = async {
-        while !gate
-            .requests()
-            .iter()
-            .any(|request| request.key.ends_with("000001"))
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        fs::remove_dir_all(&dir).unwrap();
-    };
     let (stop, labels) = (CancellationToken::new(), labels());
+    let delete = delete_while_sent(&gate, local.path().join(A));
     let (report, ()) = tokio::join!(shipper.sync(&labels, &stop), delete);
     let report = report.unwrap();
     assert_eq!((report.shipped, report.failed), (vec![id(B)], vec![id(A)]));

@@ -5,10 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{Router, http::Extensions, routing::get};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinHandle,
 };
@@ -209,6 +210,16 @@ async fn probes_and_metrics_answer_under_tls_to_whom_trusts_the_authority() {
     server.task.await.unwrap();
 }
 
+/// Speaks HTTP/2 on the stream.
+async fn http_2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> (SendRequest<Empty<Bytes>>, JoinHandle<hyper::Result<()>>) {
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_under_tls_unless_the_file_says_no() {
     let server = start(TLS).await;
@@ -216,11 +227,7 @@ async fn http_2_is_spoken_under_tls_unless_the_file_says_no() {
         .await
         .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    let connection = tokio::spawn(connection);
+    let (mut sender, connection) = http_2(stream).await;
     let request = http::Request::get("https://store.test/-/ready")
         .body(Empty::<Bytes>::new())
         .unwrap();
@@ -254,11 +261,7 @@ async fn headers_that_are_too_long_for_http_2_are_refused() {
         let stream = connect(server.address, "store.test", &nobody(), &["h2"])
             .await
             .unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-        let connection = tokio::spawn(connection);
+        let (mut sender, connection) = http_2(stream).await;
         let request = http::Request::get("https://store.test/-/ready")
             .header("x", "a".repeat(bytes))
             .body(Empty::<Bytes>::new())
