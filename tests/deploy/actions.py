@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -24,6 +25,7 @@ DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 # An upload is aborted when a part of it failed.
 ONLY_AFTER_FAILURES = {"s3:AbortMultipartUpload"}
 BUCKET = "metrics"
+GIVEN_PORTS = set()
 
 
 def action_of(method, target):
@@ -93,16 +95,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port that nobody listens at, no other call was given, and no connection out is given as its own: those begin at 32768."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in GIVEN_PORTS:
+            GIVEN_PORTS.add(port)
+            return port
 
 
-def wait_for(what, done, seconds=60):
+def wait_for(what, done, seconds=60, tail=lambda: ""):
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
-            raise SystemExit(f"gave up waiting for {what}")
+            raise SystemExit(f"gave up waiting for {what}\n{tail()}")
         time.sleep(0.2)
 
 

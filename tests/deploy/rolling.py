@@ -87,7 +87,7 @@ class Pod:
         return answers(f"http://127.0.0.1:{self.port}/-/ready")
 
     def wait_ready(self):
-        wait_for(f"{self.name} to be ready", self.is_ready, 90)
+        wait_for(f"{self.name} to be ready", self.is_ready, 90, self.tail)
 
     def tail(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
@@ -296,7 +296,7 @@ def ship(stand, prometheus):
         stand.shipped.add(path.parent.name)
 
 
-def start_rest(stand, rendered):
+def start_rest(stand, prometheus, rendered):
     addresses = []
     shards = rendered.named("StatefulSet", "sabre-store")
     for document in shards:
@@ -326,7 +326,9 @@ def start_rest(stand, rendered):
     wanted = len(addresses) + len(stand.mapping.names["prometheus-operated"])
     for pod in queriers:
         wait_for(f"{pod.name} to know its endpoints", lambda pod=pod: up_endpoints(pod.port) == wanted, 120)
-        wait_for("what is scraped", lambda pod=pod: not Client([pod]).check_once("query", "live", is_live), 120)
+    # Prometheus begins to scrape some seconds after it is ready, and the other one is restarted first.
+    for _, server in prometheus:
+        wait_for(f"{server.name} to scrape", lambda server=server: not Client([server]).check_once("query", "live", is_live), 120, server.tail)
     return queriers, compactor, len(shards), wanted
 
 
@@ -563,7 +565,7 @@ def call(stand, method, path, body=None):
 def start_search(stand):
     port = free_port()
     stand.search_address = f"127.0.0.1:{port}"
-    stand.spawn(
+    return stand.spawn(
         "search", ROOT / "tests/servers/start.sh", f"{stand.search}/opensearch-3", stand.root / "node", port,
         f"s3.client.default.endpoint=http://{stand.s3}", "s3.client.default.region=us-east-1", "s3.client.default.path_style_access=true",
         "secure:s3.client.default.access_key=AK", "secure:s3.client.default.secret_key=SK",
@@ -577,10 +579,10 @@ def main():
         try:
             stand.start_s3()
             stand.start_push_gateway()
-            start_search(stand)
+            search = start_search(stand)
             prometheus = start_prometheus(stand, Rendered(stand.kustomize, "kubernetes/overlays/prometheus-statefulset"))
             ship(stand, prometheus)
-            queriers, compactor, shards, wanted = start_rest(stand, Rendered(stand.kustomize, "kubernetes/overlays/eks-sharded"))
+            queriers, compactor, shards, wanted = start_rest(stand, prometheus, Rendered(stand.kustomize, "kubernetes/overlays/eks-sharded"))
             print(f"up after {time.monotonic() - began:.0f} s: 2 Prometheus, {shards} store shards twice, 2 queriers, a compactor", flush=True)
             check_shards(stand, shards)
             compactions = wait_for_compaction(compactor)
@@ -609,7 +611,7 @@ def main():
                 f"the compactor made {compactions:.0f} longer blocks before",
                 flush=True,
             )
-            wait_for("OpenSearch", lambda: answers(f"http://{stand.search_address}/_cluster/health"), 120)
+            wait_for("OpenSearch", lambda: answers(f"http://{stand.search_address}/_cluster/health"), 120, search.tail)
             search_job(stand, stand.kustomize)
             monitor(stand, queriers)
         finally:
