@@ -11,9 +11,9 @@ use crate::{
     block::ServedBlock,
     entry::{self, Wanted},
     error::RequestError,
-    label_table::{LabelTable, Pair, Slot},
+    label_table::{LabelTable, Learnt, Pair, Slot},
     picks::Pick,
-    series_part::RawPart,
+    series_part::{RawPart, Used},
 };
 
 /// How much one run may hold.
@@ -23,6 +23,15 @@ pub(crate) struct RunLimits {
     pub(crate) series: usize,
     /// Stop after about so many bytes.
     pub(crate) bytes: usize,
+}
+
+/// What became of the labels of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// All of those that are left are known. Entries at the end may have been given up.
+    Known { given_up: Used },
+    /// One entry is left, whose labels take so many bytes.
+    Needs { bytes: u64, given_up: Used },
 }
 
 /// Why nothing was decoded.
@@ -44,11 +53,15 @@ pub(crate) struct Entries {
     /// Pairs of which nothing is known yet, by their places in `pairs`.
     unknown: Vec<usize>,
     chunks: Vec<Pick>,
+    /// How many entries of the last run had labels that fitted, if not all had, and more with each run since.
+    most: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     start: u64,
+    /// How long it is.
+    len: u64,
     /// Where the entry after it begins.
     next: u64,
     pairs_end: usize,
@@ -71,8 +84,9 @@ impl Entries {
         self.slots.clear();
         self.unknown.clear();
         self.chunks.clear();
+        let most = limits.series.min(self.most.unwrap_or(usize::MAX)).max(1);
         while let Some(start) = part.next_start() {
-            let is_full = self.entries.len() >= limits.series.max(1) || self.size_bytes() >= limits.bytes;
+            let is_full = self.entries.len() >= most || self.size_bytes() >= limits.bytes;
             if is_full && !self.entries.is_empty() {
                 break;
             }
@@ -96,6 +110,7 @@ impl Entries {
             let end = start.saturating_add(len);
             self.entries.push(Entry {
                 start,
+                len,
                 next: end
                     .checked_next_multiple_of(block.series_alignment())
                     .unwrap_or(end),
@@ -157,19 +172,34 @@ impl Entries {
         !self.unknown.is_empty()
     }
 
-    /// Looks up in the index-header, which may read the disk, what the table does not know.
-    pub(crate) fn learn(&mut self, block: &ServedBlock, table: &mut LabelTable) -> Result<(), RequestError> {
+    /// Looks up in the index-header, which may read the disk, what the table does not know. The texts may take so many
+    /// bytes: entries at the end are given up for that.
+    pub(crate) fn learn(
+        &mut self,
+        block: &ServedBlock,
+        table: &mut LabelTable,
+        most_bytes: u64,
+    ) -> Result<Fit, RequestError> {
         if table.is_full() {
             table.clear();
             self.unknown = (0..self.pairs.len()).collect();
         }
-        let missing = self
-            .unknown
-            .iter()
-            .filter_map(|at| self.pairs.get(*at))
-            .copied()
-            .collect();
-        table.learn(&block.header, missing).map_err(RequestError::Block)?;
+        let mut given_up = Used::default();
+        loop {
+            let missing = self.unknown.iter().filter_map(|at| self.pairs.get(*at));
+            let learnt = table.learn(&block.header, missing.copied().collect(), most_bytes);
+            match learnt.map_err(RequestError::Block)? {
+                Learnt::All => break,
+                Learnt::TooLong { bytes } if self.entries.len() <= 1 => {
+                    return Ok(Fit::Needs { bytes, given_up });
+                }
+                Learnt::TooLong { .. } => self.give_up_half(&mut given_up),
+            }
+        }
+        self.most = match given_up.series {
+            0 => self.most.and_then(|most| most.checked_mul(2)),
+            _ => Some(self.entries.len()),
+        };
         for &at in &self.unknown {
             let slot = self.pairs.get(at).and_then(|pair| table.slot(*pair));
             if let (Some(place), Some(slot)) = (self.slots.get_mut(at), slot) {
@@ -177,7 +207,21 @@ impl Entries {
             }
         }
         self.unknown.clear();
-        Ok(())
+        Ok(Fit::Known { given_up })
+    }
+
+    /// Forgets the later half of the entries.
+    fn give_up_half(&mut self, given_up: &mut Used) {
+        let keep = self.entries.len().div_ceil(2);
+        for entry in self.entries.drain(keep..) {
+            given_up.series += 1;
+            given_up.bytes = given_up.bytes.saturating_add(entry.len);
+        }
+        let last = self.entries.last().copied().unwrap_or_default();
+        self.pairs.truncate(last.pairs_end);
+        self.slots.truncate(last.pairs_end);
+        self.chunks.truncate(last.chunks_end);
+        self.unknown.retain(|at| *at < last.pairs_end);
     }
 
     /// How many entries there are.
@@ -185,14 +229,10 @@ impl Entries {
         self.entries.len()
     }
 
-    /// How many chunks they have together.
-    pub(crate) fn chunk_count(&self) -> usize {
-        self.chunks.len()
-    }
-
-    /// How many bytes the key pieces of all their labels have together.
-    pub(crate) fn key_bytes(&self) -> usize {
-        self.slots.iter().map(|slot| slot.len()).sum()
+    /// How many bytes the key pieces of an entry's labels have together.
+    pub(crate) fn key_bytes(&self, number: usize) -> usize {
+        let (_, slots) = self.labels(number);
+        slots.iter().map(|slot| slot.len()).sum()
     }
 
     /// The labels of an entry, and what is known of them.

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use sabre_block::{BlockError, index_header::IndexHeader};
+use sabre_block::{
+    BlockError,
+    index_header::{IndexHeader, TooLong},
+};
 
 use crate::{
     key,
@@ -34,6 +37,15 @@ pub(crate) struct LabelTable {
     own: KnownLabels,
     /// What `own` may take.
     capacity_bytes: usize,
+}
+
+/// What became of pairs that were looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learnt {
+    /// They are known.
+    All,
+    /// None is known: their texts take so many bytes.
+    TooLong { bytes: u64 },
 }
 
 /// Where the key piece of a label is, and where it goes.
@@ -124,23 +136,40 @@ impl LabelTable {
         self.own = KnownLabels::default();
     }
 
-    /// Looks pairs up in the index-header, which may read the disk.
-    pub(crate) fn learn(&mut self, header: &IndexHeader, mut pairs: Vec<Pair>) -> Result<(), BlockError> {
+    /// Looks pairs up in the index-header, which may read the disk; none of them if their texts are longer than
+    /// `most_bytes` together.
+    pub(crate) fn learn(
+        &mut self,
+        header: &IndexHeader,
+        mut pairs: Vec<Pair>,
+        most_bytes: u64,
+    ) -> Result<Learnt, BlockError> {
         pairs.sort_unstable_by_key(|pair| pair.0);
         pairs.dedup();
-        let symbols = header.symbols(
-            pairs
-                .iter()
-                .flat_map(|pair| [pair.name(), pair.value()])
-                .collect(),
-        )?;
+        let refs = pairs.iter().flat_map(|pair| [pair.name(), pair.value()]);
+        let symbols = match header.symbols(refs.collect(), most_bytes)? {
+            Ok(symbols) => symbols,
+            Err(TooLong { bytes }) => return Ok(Learnt::TooLong { bytes }),
+        };
+        let texts = |pair: Pair| {
+            let text = |reference| symbols.get(reference).unwrap_or_default();
+            (text(pair.name()), text(pair.value()))
+        };
+        // A long name comes once with the symbols, and again with each of its values.
+        let lens = pairs.iter().map(|&pair| {
+            let (name, value) = texts(pair);
+            (name.len() + value.len()) as u64
+        });
+        let bytes = lens.sum();
+        if bytes > most_bytes {
+            return Ok(Learnt::TooLong { bytes });
+        }
         self.own.slots.reserve(pairs.len());
         for pair in pairs {
-            let name = symbols.get(pair.name()).unwrap_or_default();
-            let value = symbols.get(pair.value()).unwrap_or_default();
+            let (name, value) = texts(pair);
             self.insert(pair, name, value);
         }
-        Ok(())
+        Ok(Learnt::All)
     }
 
     /// What is known of a pair.

@@ -15,7 +15,7 @@
 //! | what if a block vanishes meanwhile | `gateway`, `progress` |
 //! | which bytes hold the chunks | `ranges`, `partition`, `fetch`, `prefetch` |
 //! | how do they go out | `aggregates`, `encode`, `encoded_labels`, `series` |
-//! | who may, and how much | `gateway`, `gate`, `admission`, `small_lane`, `late_memory`, `limits` |
+//! | who may, and how much | `gateway`, `gate`, `admission`, `small_lane`, `late_memory`, `long_room`, `limits` |
 //! | which blocks are there, for a viewer | `blocks_api` |
 //! | how does it start | [`flags`], [`run`] |
 
@@ -49,6 +49,7 @@ mod label_calls;
 mod label_table;
 mod late_memory;
 mod limits;
+mod long_room;
 mod merge;
 mod merged;
 mod metrics;

@@ -10,6 +10,8 @@ pub(crate) struct Overlay {
     /// Name and key piece of every label that is added, sorted by name.
     added: Vec<(String, Vec<u8>)>,
     removed: Vec<String>,
+    /// The key pieces together.
+    pieces_bytes: usize,
 }
 
 /// Where a label of a series goes.
@@ -24,12 +26,13 @@ pub(crate) struct Place {
 impl Overlay {
     /// Adds `external` but for the `removed` names, which also leave the series themselves.
     pub(crate) fn new(external: &Labels, removed: &[String]) -> Self {
-        let added = external
+        let added: Vec<(String, Vec<u8>)> = external
             .without(removed)
             .iter()
             .map(|(name, value)| (name.to_owned(), key::from_labels([(name, value)].into_iter())))
             .collect();
         Self {
+            pieces_bytes: added.iter().map(|(_, piece)| piece.len()).sum(),
             added,
             removed: removed.to_vec(),
         }
@@ -38,6 +41,11 @@ impl Overlay {
     /// The key pieces of the added labels in order.
     pub(crate) fn pieces(&self) -> &[(String, Vec<u8>)] {
         &self.added
+    }
+
+    /// How many bytes they have together.
+    pub(crate) fn pieces_bytes(&self) -> usize {
+        self.pieces_bytes
     }
 
     /// Whether some label of the block is replaced or removed, so that its series are no longer in order.

@@ -10,7 +10,7 @@ use sabre_model::{Matcher, shard::Shard};
 use crate::{
     arrange::{Arranger, Arriving},
     block::ServedBlock,
-    entries::{DecodeError, Entries, RunLimits},
+    entries::{DecodeError, Entries, Fit, RunLimits},
     entry::Wanted,
     error::RequestError,
     key,
@@ -48,6 +48,10 @@ pub(crate) struct SeriesDecoder {
     entries: Entries,
     arranger: Arranger,
     keys: KeyWriter,
+    /// How many entries of the run have been put together.
+    emitted: usize,
+    /// How many labels the next entry shares with the one whose key was written last.
+    shared: usize,
     /// The chunks of the series that is put together.
     picks: Vec<Pick>,
     /// Matchers that postings have not been asked about.
@@ -84,6 +88,8 @@ impl SeriesDecoder {
             entries: Entries::default(),
             arranger,
             keys: KeyWriter::default(),
+            emitted: 0,
+            shared: 0,
             picks: Vec::new(),
             deferred: Arc::default(),
             scratch: Vec::new(),
@@ -131,45 +137,62 @@ impl SeriesDecoder {
             maxt_ms,
             only_one: skip_chunks,
         };
+        self.emitted = 0;
+        self.shared = 0;
+        self.keys.clear();
         self.entries
             .read(&self.block, part, &self.table, (wanted, limits))?;
         Ok(self.entries.has_unknown())
     }
 
-    /// Looks up labels that were not met before; may read the disk.
-    pub(crate) fn learn(&mut self) -> Result<(), RequestError> {
-        self.entries.learn(&self.block, &mut self.table)
+    /// Looks up labels that were not met before, of no more than so many bytes; may read the disk.
+    pub(crate) fn learn(&mut self, most_bytes: u64) -> Result<Fit, RequestError> {
+        self.entries.learn(&self.block, &mut self.table, most_bytes)
     }
 
-    /// Puts together what was read from `part`. There may be nothing although something was read.
-    pub(crate) fn emit(&mut self, part: &RawPart) -> Result<SeriesBatch, RequestError> {
-        let series = self.entries.len();
-        let added_bytes: usize = self
-            .table
-            .overlay()
-            .pieces()
-            .iter()
-            .map(|(_, piece)| piece.len())
-            .sum();
-        let key_bytes = self.entries.key_bytes() + series * added_bytes;
-        let picks = if self.filter.skip_chunks {
-            0
-        } else {
-            self.entries.chunk_count()
-        };
-        let mut out = SeriesBatch::with_capacity(series, key_bytes, picks);
-        self.keys.clear();
-        // How many labels the next entry shares with the one whose key was written last.
-        let mut shared = 0;
-        for number in 0..series {
-            shared = self.entries.shared(number).min(shared);
+    /// The labels of the series that has most, in bytes.
+    pub(crate) fn longest_key_bytes(&self) -> usize {
+        let numbers = 0..self.entries.len();
+        numbers.map(|number| self.key_bytes(number)).max().unwrap_or(0)
+    }
+
+    /// The labels of an entry, and those that are added.
+    fn key_bytes(&self, number: usize) -> usize {
+        self.entries
+            .key_bytes(number)
+            .saturating_add(self.table.overlay().pieces_bytes())
+    }
+
+    /// Whether all that was read is put together.
+    pub(crate) fn is_emitted(&self) -> bool {
+        self.emitted >= self.entries.len()
+    }
+
+    /// Puts together what was read from `part`, or the next of it whose labels take about so many bytes. There may be
+    /// nothing although something was read.
+    pub(crate) fn emit(&mut self, part: &RawPart, most_bytes: usize) -> Result<SeriesBatch, RequestError> {
+        let first = self.emitted;
+        let (mut end, mut key_bytes, mut picks) = (first, 0usize, 0usize);
+        while end < self.entries.len() && (end == first || key_bytes < most_bytes) {
+            key_bytes = key_bytes.saturating_add(self.key_bytes(end));
+            picks = picks.saturating_add(self.entries.chunks(end).len());
+            end += 1;
+        }
+        if self.filter.skip_chunks {
+            picks = 0;
+        }
+        let mut out = SeriesBatch::with_capacity(end.saturating_sub(first), key_bytes, picks);
+        for number in first..end {
+            let shared = self.entries.shared(number).min(self.shared);
+            self.shared = shared;
             match self.fill(shared, number, part)? {
                 Filled::No => continue,
                 Filled::KeyOnly => {}
                 Filled::Whole => self.arrange(number, &mut out),
             }
-            shared = usize::MAX;
+            self.shared = usize::MAX;
         }
+        self.emitted = end;
         Ok(out)
     }
 

@@ -138,6 +138,17 @@ impl RawPart {
         self.used.bytes = self.used.bytes.saturating_add(entry_bytes);
     }
 
+    /// Goes back over so many series that were decoded last.
+    pub(crate) fn step_back(&mut self, given_up: Used) {
+        let series = usize::try_from(given_up.series).unwrap_or(usize::MAX);
+        self.at = self.at.saturating_sub(series);
+        if series > 0 {
+            self.whole = None;
+        }
+        self.used.series = self.used.series.saturating_sub(given_up.series);
+        self.used.bytes = self.used.bytes.saturating_sub(given_up.bytes);
+    }
+
     /// What was decoded since the last call.
     pub(crate) fn take_used(&mut self) -> Used {
         std::mem::take(&mut self.used)

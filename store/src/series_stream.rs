@@ -15,10 +15,11 @@ use crate::{
     block::ServedBlock,
     context::CallContext,
     cpu,
-    entries::{DecodeError, RunLimits},
+    entries::{DecodeError, Fit, RunLimits},
     error::RequestError,
     index_cache::Extent,
     limits::Fetching,
+    long_room::LongRoom,
     partition::partition,
     picks::SeriesBatch,
     refs::RefCursor,
@@ -37,6 +38,13 @@ const STREAM_EXTRA_BYTES: u64 = 1536 << 10;
 /// Reads for the entries that a cache lacks that run at once.
 const PARALLEL_READS: usize = 8;
 
+/// A key that does not fit is there so often: with what is known of labels, where it is written, in three batches, in the
+/// merge, encoded, and on its way.
+const LONG_KEY_COPIES: u64 = 8;
+
+/// An entry that does not fit becomes lists of its chunks, which take so many times its bytes at most.
+const LISTS_FACTOR: u64 = 20;
+
 /// The first series are sent as early as can be.
 const FIRST_SERIES: usize = 64;
 
@@ -48,8 +56,11 @@ struct Window {
     ahead_bytes: u64,
     /// Reads that may be under way.
     ahead_reads: usize,
+    /// Bytes of keys too.
     run: RunLimits,
     table_bytes: usize,
+    /// The texts of labels that are looked up at once. They may come on top of the table.
+    learn_bytes: u64,
 }
 
 const SMALL: Window = Window {
@@ -67,6 +78,7 @@ const SMALL: Window = Window {
         bytes: 32 << 10,
     },
     table_bytes: 64 << 10,
+    learn_bytes: 64 << 10,
 };
 
 const LARGE: Window = Window {
@@ -84,6 +96,7 @@ const LARGE: Window = Window {
         bytes: 96 << 10,
     },
     table_bytes: 320 << 10,
+    learn_bytes: 160 << 10,
 };
 
 /// Everything a stream works with.
@@ -117,6 +130,7 @@ impl BlockSeries {
         window.part.tail_bytes = self.block.series_bytes;
         let mut extra: Option<Reservation> = None;
         let mut sorting: Option<Reservation> = None;
+        let mut room = LongRoom::new(self.context.late.clone());
         let mut reads: VecDeque<PendingRead> = VecDeque::new();
         loop {
             self.read_ahead(&mut reads, window)?;
@@ -137,10 +151,10 @@ impl BlockSeries {
             while !part.is_done() {
                 let position = part.position();
                 match self.decoder.read(&mut part, window.run) {
-                    Ok(true) => self.decoder = learnt(self.decoder).await?,
+                    Ok(true) => self.decoder = learnt(self.decoder, &mut part, window, &mut room).await?,
                     Ok(false) => {}
                     Err(error) => {
-                        let supplied = self.supply_or_fail(&mut part, error, is_final).await;
+                        let supplied = self.supply_or_fail(&mut part, error, is_final, &mut room).await;
                         if let Err(error) = supplied {
                             if is_final || error.broken_block().is_none() {
                                 return Err(error);
@@ -155,11 +169,14 @@ impl BlockSeries {
                 }
                 let used = part.take_used();
                 self.context.stats.series.touch(used.series, used.bytes);
-                let batch = self.decoder.emit(&part)?;
-                if !batch.is_empty() && out.send(Ok(batch)).await.is_err() {
-                    return Ok(());
+                self.reserve_for_keys(window, &mut room).await?;
+                while !self.decoder.is_emitted() {
+                    let batch = self.decoder.emit(&part, window.run.bytes)?;
+                    if !batch.is_empty() && out.send(Ok(batch)).await.is_err() {
+                        return Ok(());
+                    }
+                    charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
                 }
-                charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
             }
             if !is_cached || is_final {
                 self.keep(&part);
@@ -185,6 +202,22 @@ impl BlockSeries {
         Ok(())
     }
 
+    /// Keys that are longer than all of a batch should be are paid for.
+    async fn reserve_for_keys(&self, window: Window, room: &mut LongRoom) -> Result<(), RequestError> {
+        let bytes = self.decoder.longest_key_bytes();
+        if bytes <= window.run.bytes {
+            return Ok(());
+        }
+        let what = || {
+            format!(
+                "a series with {bytes} bytes of labels in block {}",
+                self.block.id()
+            )
+        };
+        room.reach((bytes as u64).saturating_mul(LONG_KEY_COPIES), what)
+            .await
+    }
+
     /// The last series of a read may be cut off: its rest is read. One that claims to be very long is not believed at
     /// once.
     async fn supply_or_fail(
@@ -192,10 +225,11 @@ impl BlockSeries {
         part: &mut RawPart,
         error: DecodeError,
         is_final: bool,
+        room: &mut LongRoom,
     ) -> Result<(), RequestError> {
         match error {
             DecodeError::NeedMore(bytes) if is_final || bytes <= LARGE.part.gap_bytes => {
-                self.supply(part, bytes).await
+                self.supply(part, bytes, room).await
             }
             DecodeError::NeedMore(bytes) => {
                 let start = part.next_start().unwrap_or_default();
@@ -281,12 +315,16 @@ impl BlockSeries {
     }
 
     /// Reads all of the series that the part ends in.
-    async fn supply(&self, part: &mut RawPart, bytes: u64) -> Result<(), RequestError> {
+    async fn supply(&self, part: &mut RawPart, bytes: u64, room: &mut LongRoom) -> Result<(), RequestError> {
         let Some(start) = part.next_start() else {
             return Ok(());
         };
         let what = || format!("a series entry of {bytes} bytes in block {}", self.block.id());
-        let room = self.context.late.reserve(bytes, what).await?;
+        let whole_room = self.context.late.reserve(bytes, what).await?;
+        if bytes > LARGE.part.gap_bytes {
+            let what = || format!("the chunks of {}", what());
+            room.reach(bytes.saturating_mul(LISTS_FACTOR), what).await?;
+        }
         self.context.limits.bytes(Fetching::Series, bytes)?;
         let stats = &self.context.stats;
         stats.series_refetches.inc();
@@ -297,7 +335,7 @@ impl BlockSeries {
             let short = sabre_tsdb::Corruption::short("index series", start, bytes, whole.len() as u64);
             return Err(RequestError::Block(self.block.index_error(short)));
         }
-        part.supply(room.attach(whole));
+        part.supply(whole_room.attach(whole));
         Ok(())
     }
 }
@@ -395,9 +433,31 @@ fn place(image: &mut [u8], at: u64, bytes: &[u8]) {
     }
 }
 
+/// Looks up labels, of those series whose labels fit; the others of the run are decoded again later.
+async fn learnt(
+    decoder: SeriesDecoder,
+    part: &mut RawPart,
+    window: Window,
+    room: &mut LongRoom,
+) -> Result<SeriesDecoder, RequestError> {
+    let (decoder, fit) = look_up(decoder, window.learn_bytes).await?;
+    let (Fit::Known { given_up } | Fit::Needs { given_up, .. }) = fit;
+    part.step_back(given_up);
+    let Fit::Needs { bytes, .. } = fit else {
+        return Ok(decoder);
+    };
+    let what = || format!("a series with {bytes} bytes of labels");
+    room.reach(bytes.saturating_mul(LONG_KEY_COPIES), what).await?;
+    let (decoder, fit) = look_up(decoder, bytes).await?;
+    match fit {
+        Fit::Known { .. } => Ok(decoder),
+        Fit::Needs { .. } => Err(RequestError::NoMemory { what: what() }),
+    }
+}
+
 /// Looks up labels where the disk may be read.
-async fn learnt(mut decoder: SeriesDecoder) -> Result<SeriesDecoder, RequestError> {
-    cpu::run_blocking(move || decoder.learn().map(|()| decoder)).await?
+async fn look_up(mut decoder: SeriesDecoder, most_bytes: u64) -> Result<(SeriesDecoder, Fit), RequestError> {
+    cpu::run_blocking(move || decoder.learn(most_bytes).map(|fit| (decoder, fit))).await?
 }
 
 /// So much for sorting is in what a stream has in any case.

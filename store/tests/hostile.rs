@@ -189,28 +189,91 @@ fn hostile(number: usize) -> SeriesRequest {
 /// thread, and twice the memory for the same work.
 const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
-#[test]
-fn sixty_four_at_once_kill_nothing_and_small_ones_still_answer() {
+/// Runs a test in a process of its own, which `said` has to be heard of, and shows what it prints.
+fn in_its_own_process(test: &str, said: &str, future: impl Future<Output = ()>) {
     if ALLOCATOR.iter().all(|(name, _)| std::env::var_os(name).is_some()) {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(4).enable_all().build().unwrap();
-        return runtime.block_on(sixty_four_at_once());
+        return runtime.block_on(future);
     }
     let this = std::env::current_exe().unwrap();
-    let test = "sixty_four_at_once_kill_nothing_and_small_ones_still_answer";
     let child = Command::new(this)
         .args([test, "--exact", "--nocapture"])
         .envs(ALLOCATOR)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&child.stderr);
-    eprintln!("{said}");
+    let printed = String::from_utf8_lossy(&child.stderr);
+    eprintln!("{printed}");
     assert!(
         child.status.success(),
         "{}",
         String::from_utf8_lossy(&child.stdout)
     );
-    assert!(said.contains("hostile queries"), "it was not run");
+    assert!(printed.contains(said), "it was not run");
+}
+
+#[test]
+fn sixty_four_at_once_kill_nothing_and_small_ones_still_answer() {
+    let test = "sixty_four_at_once_kill_nothing_and_small_ones_still_answer";
+    in_its_own_process(test, "hostile queries", sixty_four_at_once());
+}
+
+#[test]
+fn long_labels_take_no_more_memory_than_short_ones() {
+    let test = "long_labels_take_no_more_memory_than_short_ones";
+    in_its_own_process(test, "long labels", long_labels());
+}
+
+const LONG_SERIES: usize = 600;
+const LONG_VALUE_BYTES: usize = 8 << 10;
+const LONG_BUDGET_BYTES: u64 = 32 << 20;
+/// Of 29 MB of labels a few hundred kB are held for each block.
+const LONG_HELD_BYTES: u64 = 24 << 20;
+
+/// Each series has a value of 8 KiB that no other has, and one that all have.
+fn block_of_long_labels(number: u8) -> TestBlock {
+    let rest = "x".repeat(LONG_VALUE_BYTES);
+    let mut block = TestBlock::new(number, 0, SPAN_MS, &[("block", &number.to_string())]);
+    for series in 0..LONG_SERIES {
+        let own = format!("{series:05}-{rest}");
+        block = block.with(
+            &[("own", &own), ("shared", &rest)],
+            &[common::chunk(0, 999, &[7; 20])],
+        );
+    }
+    block
+}
+
+async fn long_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = FilesystemBucket::new(dir.path());
+    for number in 0..BLOCKS {
+        block_of_long_labels(number).put(&bucket as &dyn Bucket).await;
+    }
+    let budget = Budget::new(LONG_BUDGET_BYTES, "--sabre.memory-budget");
+    let store = start_with(Arc::new(bucket), budget, |_| {}).await;
+    let before = held_bytes();
+    let mut answer = store
+        .client()
+        .series(request(&[(Re, "own", ".+")]))
+        .await
+        .unwrap()
+        .into_inner();
+    let (mut series, mut most_held) = (0, 0);
+    while let Some(message) = answer.message().await.unwrap() {
+        series += usize::from(matches!(message.result, Some(Part::Series(_))));
+        most_held = most_held.max(held_bytes());
+    }
+    assert_eq!(series, usize::from(BLOCKS) * LONG_SERIES);
+    let more = most_held.saturating_sub(before);
+    eprintln!(
+        "{series} series with {} KiB of long labels each: {} MiB were held, budget {} of {} MiB",
+        LONG_VALUE_BYTES * 2 >> 10,
+        more >> 20,
+        store.budget.usage().high_water_bytes >> 20,
+        LONG_BUDGET_BYTES >> 20,
+    );
+    assert!(more <= LONG_HELD_BYTES, "{more} bytes are held");
 }
 
 async fn sixty_four_at_once() {

@@ -17,6 +17,7 @@ mod faults;
 mod gate;
 mod headers;
 mod label_faults;
+mod long_labels;
 mod selection;
 mod settings;
 mod succession;

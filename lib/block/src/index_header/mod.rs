@@ -36,7 +36,7 @@ pub use self::{
     loader::{HeaderLoader, Loaded, SharedRoom},
     page_cache::PageCache,
     room::{AnyRoom, Room},
-    symbols::SymbolMap,
+    symbols::{SymbolMap, TooLong},
 };
 use crate::error::{BlockError, Result};
 
@@ -149,13 +149,27 @@ impl IndexHeader {
         Ok(text)
     }
 
-    /// The texts of many symbols, in any order and repeated as they may be, in one pass over the table.
-    pub fn symbols(&self, mut refs: Vec<u32>) -> Result<SymbolMap> {
+    /// The texts of many symbols, in any order and repeated as they may be, in one pass over the table. If they take more
+    /// than `most_bytes` together it is told what they take, and no more than `most_bytes` were held.
+    pub fn symbols(
+        &self,
+        mut refs: Vec<u32>,
+        most_bytes: u64,
+    ) -> Result<std::result::Result<SymbolMap, TooLong>> {
         refs.sort_unstable();
         refs.dedup();
-        let mut map = SymbolMap::default();
-        self.for_each_symbol(&refs, |reference, text| map.push(reference, text))?;
-        Ok(map)
+        let (mut map, mut bytes) = (SymbolMap::default(), 0u64);
+        self.for_each_symbol(&refs, |reference, text| {
+            bytes = bytes.saturating_add(text.len() as u64);
+            if bytes <= most_bytes {
+                map.push(reference, text);
+            }
+        })?;
+        Ok(if bytes <= most_bytes {
+            Ok(map)
+        } else {
+            Err(TooLong { bytes })
+        })
     }
 
     /// Hands the text of each reference to `visit`, in the order given; ascending references are read in one pass.

@@ -37,6 +37,13 @@ pub struct SymbolMap {
     text: String,
 }
 
+/// Texts that together take so many bytes, more than they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// What they take.
+    pub bytes: u64,
+}
+
 impl Symbols {
     /// Verifies the section and notes the offsets.
     pub(super) fn scan(source: &Source, layout: &Layout, ledger: &mut Ledger<'_>) -> Result<Self, Fault> {

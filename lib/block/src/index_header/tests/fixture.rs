@@ -169,7 +169,11 @@ pub(super) fn assert_equal(header: &IndexHeader, index: &[u8]) {
 
     let expected: Vec<_> = reader.symbols().iter().collect();
     let map = header
-        .symbols(expected.iter().map(|(reference, _)| *reference).collect())
+        .symbols(
+            expected.iter().map(|(reference, _)| *reference).collect(),
+            u64::MAX,
+        )
+        .unwrap()
         .unwrap();
     assert_eq!(map.len(), expected.len());
     for (n, &(reference, text)) in expected.iter().enumerate() {

@@ -94,7 +94,7 @@ fn what_is_not_there_is_not_found() {
     let found: Vec<_> = ranges.iter().map(Option::is_some).collect();
     assert_eq!(found, [false, true, false, false]);
     assert!(header.symbol(1_000_000).is_err());
-    let error = header.symbols(vec![0, u32::MAX]).unwrap_err();
+    let error = header.symbols(vec![0, u32::MAX], u64::MAX).unwrap_err();
     assert!(error.is_corrupt(), "{error}");
 }
 
@@ -205,5 +205,12 @@ proptest! {
         let expected: Vec<_> =
             known.iter().map(|&symbol| (symbol, reader.symbols().get(symbol).unwrap().to_owned())).collect();
         prop_assert_eq!(found, expected);
+
+        let distinct: std::collections::BTreeSet<u32> = known.iter().copied().collect();
+        let bytes = distinct.iter().map(|&symbol| reader.symbols().get(symbol).unwrap().len() as u64).sum();
+        prop_assert_eq!(header.symbols(known.clone(), bytes).unwrap().map(|map| map.len()), Ok(distinct.len()));
+        if let Some(less) = bytes.checked_sub(1) {
+            prop_assert_eq!(header.symbols(known, less).unwrap().err(), Some(TooLong { bytes }));
+        }
     }
 }
