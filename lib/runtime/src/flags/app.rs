@@ -90,15 +90,21 @@ impl App {
             .collect::<Result<Vec<String>, OsString>>()
             .map_err(|argument| CliError::usage(format!("argument {argument:?} is not UTF-8")))?;
         let scan = tokens::scan(self, &arguments)?;
-        match scan.request {
-            Some(Request::Version) => return Err(CliError::shown(self.version_text())),
-            Some(Request::Help) => return Err(CliError::shown(help::page(self, &scan.path, false))),
-            Some(Request::HelpLong) => return Err(CliError::shown(help::long(self, &scan.path))),
-            None => {}
-        }
         let names: Vec<&'static str> = scan.path.iter().map(|command| command.name).collect();
-        if let Some(instead) = scan.path.last().and_then(|command| command.refused) {
-            return Err(self.not_built(&names, instead));
+        let refused = scan.path.last().and_then(|command| command.refused);
+        match (scan.request, refused) {
+            (Some(Request::Version), _) => return Err(CliError::shown(self.version_text())),
+            (Some(_), Some(instead)) => return Err(CliError::shown(self.not_built(&names, instead))),
+            (Some(Request::Help), None) => return Err(CliError::shown(help::page(self, &scan.path, false))),
+            (Some(Request::HelpLong), None) => return Err(CliError::shown(help::long(self, &scan.path))),
+            // The arguments may be all right, and no others would do.
+            (None, Some(instead)) => {
+                return Err(CliError {
+                    exit_code: 1,
+                    text: format!("error: {}", self.not_built(&names, instead)),
+                });
+            }
+            (None, None) => {}
         }
         let groups = self.groups(&scan.path);
         let command = help::command(self, &scan.path, true).no_binary_name(true);
@@ -136,13 +142,9 @@ impl App {
             .collect()
     }
 
-    /// Code 1: the arguments may be all right, and no others would do.
-    fn not_built(&self, names: &[&str], instead: &str) -> CliError {
+    fn not_built(&self, names: &[&str], instead: &str) -> String {
         let command = [&[self.name], names].concat().join(" ");
-        CliError {
-            exit_code: 1,
-            text: format!("error: {command} is not built: {instead}\n"),
-        }
+        format!("{command} is not built: {instead}\n")
     }
 
     fn with_hint(&self, names: &[&str], problem: &str) -> CliError {
