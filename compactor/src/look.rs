@@ -11,7 +11,7 @@ use sabre_tsdb::meta::NoCompactReason;
 use crate::compactor::Compactor;
 use crate::error::PassError;
 use crate::metrics::gauge;
-use crate::plan::{BlockInfo, Restraint};
+use crate::plan::{BlockInfo, Restraint, Young};
 use crate::quarantine::{Quarantine, Work};
 use crate::unclear::{AllUnclear, Reason, changed_ms, unclear, unplaced};
 
@@ -30,6 +30,8 @@ pub(crate) struct Looked {
     unseen: Option<String>,
     /// Whether there was such a thing since [`Compactor::forget_unseen`].
     was_unseen: bool,
+    /// The blocks that were too young for the last look.
+    young: Young,
 }
 
 impl Compactor {
@@ -56,6 +58,7 @@ impl Compactor {
             let mut looked = self.looked.lock();
             looked.nothing_due.retain(|block| is_there(*block));
             looked.proven.retain(|block| is_there(*block));
+            looked.young = Young::of(&view, self.config.consistency_delay_ms);
         }
         self.set_impossible_apart(&BlockInfo::with_incomplete(&view));
         let is_settled = |block, work| is_settled(&view, block, work);
@@ -119,6 +122,11 @@ impl Compactor {
             Some(unseen) => Err(PassError::Sync(unseen)),
             None => Ok(()),
         }
+    }
+
+    /// The blocks that were too young when the bucket was last looked at.
+    pub fn young(&self) -> Young {
+        self.looked.lock().young
     }
 
     /// Remembers that downsampling leaves nothing of a block.

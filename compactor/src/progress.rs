@@ -43,8 +43,8 @@ impl Compactor {
         self.metrics.todo_deletion.set(gauge(unmarked.count()));
         self.metrics.waiting.set(gauge(retention.kept.len()));
         let actions = self.plan().await.map_err(PassError::Sync)?;
-        self.board
-            .show_plan(plan::render(&actions, self.now_ms()), self.now_ms());
+        let text = plan::render(&actions, &self.young(), self.now_ms());
+        self.board.show_plan(text, self.now_ms());
         Ok(())
     }
 

@@ -88,7 +88,7 @@ pub async fn run(
 
 async fn print_plan(compactor: &Compactor) -> Result<(), RunError> {
     let actions = compactor.plan().await?;
-    let table = plan::render(&actions, clock::now_ms());
+    let table = plan::render(&actions, &compactor.young(), clock::now_ms());
     writeln!(std::io::stdout(), "{table}")?;
     Ok(())
 }
@@ -150,7 +150,12 @@ async fn work(
         let outcome = compactor.iterate().await;
         if !settings.config.waits {
             outcome?;
-            tracing::info!("everything is done");
+            let young = compactor.young();
+            if young.is_empty() {
+                tracing::info!("everything is done");
+            } else {
+                tracing::info!("everything is done; {young}");
+            }
             return Ok(());
         }
         match outcome {

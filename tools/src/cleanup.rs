@@ -17,7 +17,7 @@ pub(crate) async fn run(flags: &Flags, out: &mut (dyn Write + Send), now_ms: i64
     let compactor = compactor(flags, bucket::open(flags)?)?;
     let actions = compactor.plan().await.map_err(ToolError::Found)?;
     let cleaning: Vec<Action> = actions.into_iter().filter(is_cleaning).collect();
-    writeln!(out, "{}", render(&cleaning, now_ms))?;
+    writeln!(out, "{}", render(&cleaning, &compactor.young(), now_ms))?;
     if flags.bool("dry-run")? {
         return Ok(());
     }

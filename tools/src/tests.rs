@@ -314,7 +314,12 @@ async fn cleanup_leaves_blocks_alone_that_are_younger_than_the_delay() {
     );
     std::fs::write(bucket.path(0, "deletion-mark.json"), text).unwrap();
     // Older than a year at any time at which this can be run, and younger than two hundred.
-    bucket.run("cleanup", &["--consistency-delay=200y"]).await;
+    let (text, error) = bucket.run("cleanup", &["--consistency-delay=200y"]).await;
+    assert_eq!(error, None);
+    assert!(
+        text.starts_with("nothing to do; ") && text.contains("younger than --consistency-delay (200y)"),
+        "{text}"
+    );
     assert!(exists(&bucket.path(0, "index")));
     bucket.run("cleanup", &["--consistency-delay=1y"]).await;
     assert!(!exists(&bucket.path(0, "")));

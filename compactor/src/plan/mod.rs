@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 mod whole;
+mod young;
 
 pub use action::{Action, MarkReason};
 pub use block::BlockInfo;
@@ -35,3 +36,4 @@ pub(crate) use sabre_block::filter::sources_of;
 pub use simulate::{Todo, simulate, todo};
 pub use table::render;
 pub use whole::{PlanInput, plan_all};
+pub use young::Young;

@@ -8,6 +8,7 @@ use super::block::BlockInfo;
 use super::cleaning::PARTIAL_UPLOAD_AGE_MS;
 use super::group::resolution_name;
 use super::simulate::is_planned;
+use super::young::Young;
 
 /// Of many blocks the first few are named.
 const NAMED_BLOCKS: usize = 4;
@@ -21,11 +22,17 @@ struct Row {
     size_bytes: u64,
 }
 
-/// Renders a plan as of `now_ms`.
-pub fn render(actions: &[Action], now_ms: i64) -> String {
-    if actions.is_empty() {
-        return "nothing to do".to_owned();
+/// Renders a plan as of `now_ms`, and which blocks were too young for it.
+pub fn render(actions: &[Action], young: &Young, now_ms: i64) -> String {
+    match (actions.is_empty(), young.is_empty()) {
+        (true, true) => "nothing to do".to_owned(),
+        (true, false) => format!("nothing to do; {young}"),
+        (false, true) => table(actions, now_ms),
+        (false, false) => format!("{}\n{young}", table(actions, now_ms)),
     }
+}
+
+fn table(actions: &[Action], now_ms: i64) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["what", "blocks", "why", "when", "bytes"]);

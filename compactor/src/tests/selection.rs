@@ -8,7 +8,7 @@ use sabre_tsdb::meta::DeletionMark;
 use super::fixture::{Fixture, START_MS, counters};
 use crate::config::CompactSettings;
 use crate::flags::command;
-use crate::plan::HOUR_MS;
+use crate::plan::{HOUR_MS, render};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -76,6 +76,33 @@ async fn blocks_that_the_relabelling_of_the_flag_drops_do_not_count() {
 async fn blocks_younger_than_the_flag_says_do_not_count() {
     assert_eq!(counted(&["--consistency-delay=0s"]).await, [0, 1, 2, 3, 4]);
     assert_eq!(counted(&["--consistency-delay=1h"]).await, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_plan_says_which_blocks_are_too_young_and_until_when() {
+    let mut fixture = Fixture::new();
+    fixture.config.consistency_delay_ms = 30 * MINUTE_MS;
+    let now_ms = START_MS + 400 * HOUR_MS;
+    let mut told = Vec::new();
+    for (n, age_ms) in [(1_u8, 10 * MINUTE_MS), (2, 20 * MINUTE_MS), (3, 30 * MINUTE_MS)] {
+        let id = BlockId::from_parts((now_ms - age_ms) as u64, [n; 10]);
+        let block = counters(0, i64::from(n) * 2, i64::from(n) * 2 + 2, 1).id(id);
+        fixture.put(&block.build().unwrap()).await;
+        let compactor = fixture.compactor();
+        let actions = compactor.plan().await.unwrap();
+        told.push(render(&actions, &compactor.young(), now_ms));
+    }
+    let until = |minutes: i64| format_rfc3339_ms(now_ms + minutes * MINUTE_MS);
+    let one = format!(
+        "nothing to do; 1 block is younger than --consistency-delay (30m) and waits until {}",
+        until(20)
+    );
+    let two = format!(
+        "nothing to do; 2 blocks are younger than --consistency-delay (30m) and wait, the first until {}",
+        until(10)
+    );
+    // The third is old enough.
+    assert_eq!(told, [one, two.clone(), two]);
 }
 
 #[tokio::test]

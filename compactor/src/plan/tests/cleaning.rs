@@ -253,7 +253,7 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
         now_ms: 400 * HOUR_MS,
     };
     let actions = plan_all(&input);
-    let text = render(&actions, input.now_ms);
+    let text = render(&actions, &Young::default(), input.now_ms);
     for part in [
         "what",
         "bytes",
@@ -273,5 +273,5 @@ fn the_table_says_what_why_when_and_how_many_bytes() {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
     assert_eq!(actions.iter().filter(|action| action.is_trouble()).count(), 3);
-    assert_eq!(render(&[], 0), "nothing to do");
+    assert_eq!(render(&[], &Young::default(), 0), "nothing to do");
 }

@@ -12,6 +12,14 @@ pub fn is_too_fresh(meta: &BlockMeta, delay_ms: i64, now_ms: i64) -> bool {
     if delay_ms <= 0 || EXEMPT_SOURCES.contains(&source) {
         return false;
     }
-    let since_ms = meta.upload_time_ms().unwrap_or_else(|| meta.ulid.time_ms());
-    now_ms.saturating_sub(since_ms) < delay_ms
+    now_ms.saturating_sub(age_from_ms(meta)) < delay_ms
+}
+
+/// Until when a block of which [`is_too_fresh`] is true waits.
+pub fn fresh_until_ms(meta: &BlockMeta, delay_ms: i64) -> i64 {
+    age_from_ms(meta).saturating_add(delay_ms)
+}
+
+fn age_from_ms(meta: &BlockMeta) -> i64 {
+    meta.upload_time_ms().unwrap_or_else(|| meta.ulid.time_ms())
 }

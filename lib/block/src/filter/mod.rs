@@ -18,8 +18,8 @@ use sabre_model::{
 use sabre_tsdb::meta::{BlockMeta, DeletionMark};
 
 pub use self::{
-    consistency::is_too_fresh, deletion::is_expired, duplicates::duplicates, duplicates::sources_of,
-    shard::is_of_shard, time::TimePartition,
+    consistency::fresh_until_ms, consistency::is_too_fresh, deletion::is_expired, duplicates::duplicates,
+    duplicates::sources_of, shard::is_of_shard, time::TimePartition,
 };
 
 /// What became of a block in a sync: the `state` label of `thanos_blocks_meta_synced`.
