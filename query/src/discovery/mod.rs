@@ -10,12 +10,19 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::endpoints::{ClientOptions, EndpointKind};
 
 pub(crate) use document::check as check_tls;
 pub use document::{DocumentError, parse as parse_document};
 pub(crate) use files::parse as parse_targets;
 pub use sources::{DiscoveryMetrics, SourceOptions, Sources};
+
+/// A time as the log shows it: nobody needs the nanoseconds of an outage.
+pub(crate) fn rounded(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
+}
 
 /// An endpoint that should be there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,8 @@ use sabre_runtime::{
 };
 use tokio::time::Instant;
 
+use super::rounded;
+
 /// What names stood for when they were last looked up.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -21,6 +23,8 @@ pub(crate) struct Names {
 struct Looked {
     servers: Vec<String>,
     at: Instant,
+    /// Since when it cannot be looked up; `None` if it could be the last time.
+    fails_since: Option<Instant>,
 }
 
 /// Look-ups under the names of who does them.
@@ -113,22 +117,22 @@ impl Names {
         }
         self.metrics.looked_up();
         let before = self.known.remove(name);
-        let servers = match self.resolver.resolve(name).await {
-            Ok(servers) => servers,
-            Err(error) => {
+        let looked = self.resolver.resolve(name).await;
+        let failed_before = before.as_ref().and_then(|known| known.fails_since);
+        tell(name, looked.as_ref().err(), failed_before);
+        let (servers, fails_since) = match looked {
+            Ok(servers) => (servers, None),
+            Err(_) => {
                 self.metrics.failed();
-                tracing::warn!(
-                    name,
-                    error,
-                    "the name of endpoints cannot be looked up, what it stood for stays"
-                );
-                before.map(|known| known.servers).unwrap_or_default()
+                let servers = before.map(|known| known.servers).unwrap_or_default();
+                (servers, failed_before.or(Some(now)))
             }
         };
         self.metrics.found(name, servers.len());
         let looked = Looked {
             servers: servers.clone(),
             at: now,
+            fails_since,
         };
         self.known.insert(name.to_owned(), looked);
         servers
@@ -141,5 +145,21 @@ impl Names {
             self.known.remove(&name);
             self.metrics.forget(&name);
         }
+    }
+}
+
+/// Tells once that a name cannot be looked up, and once that it can be again.
+fn tell(name: &str, error: Option<&String>, fails_since: Option<Instant>) {
+    match (fails_since, error) {
+        (None, Some(error)) => tracing::warn!(
+            name,
+            error,
+            "the name of endpoints cannot be looked up, what it stood for stays"
+        ),
+        (Some(since), None) => {
+            let failed_for = rounded(since.elapsed());
+            tracing::info!(name, ?failed_for, "the name of endpoints can be looked up again");
+        }
+        (None, None) | (Some(_), Some(_)) => {}
     }
 }

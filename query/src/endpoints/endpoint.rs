@@ -50,6 +50,8 @@ struct State {
     last_error: Option<String>,
     last_check_ms: Option<i64>,
     last_success: Option<Instant>,
+    /// Since when it does not answer; `None` if it did when it was last asked.
+    away_since: Option<Instant>,
 }
 
 impl Endpoint {
@@ -150,6 +152,11 @@ impl Endpoint {
         }
     }
 
+    /// Since when it does not answer; `None` if it did when it was last asked, or never was.
+    pub(super) fn away_since(&self) -> Option<Instant> {
+        self.state.read().away_since
+    }
+
     /// Notes what it said, or why it did not.
     pub fn note(&self, outcome: Result<PeerInfo, String>, now_ms: i64, now: Instant) {
         let mut state = self.state.write();
@@ -159,8 +166,12 @@ impl Endpoint {
                 state.peer = Some(Arc::new(peer));
                 state.last_error = None;
                 state.last_success = Some(now);
+                state.away_since = None;
             }
-            Err(error) => state.last_error = Some(error),
+            Err(error) => {
+                state.last_error = Some(error);
+                state.away_since.get_or_insert(now);
+            }
         }
     }
 

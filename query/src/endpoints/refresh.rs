@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Endpoint, EndpointStatus, PeerInfo, Pool, dial::dial, info};
-use crate::discovery::{EndpointSpec, Sources};
+use crate::discovery::{EndpointSpec, Sources, rounded};
 
 /// Endpoints that are asked at once.
 const ASKED_AT_ONCE: usize = 64;
@@ -158,7 +158,6 @@ fn channels(spec: &EndpointSpec) -> Vec<tonic::transport::Channel> {
 /// Asks an endpoint who it is, and notes what it says.
 pub(super) async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
     let outcome = ask_servers(&endpoint, timeout).await;
-    let (was_healthy, is_new) = (endpoint.is_healthy(), endpoint.is_new());
     if let Err(error) = &outcome {
         tracing::debug!(
             address = endpoint.address(),
@@ -166,18 +165,28 @@ pub(super) async fn ask(endpoint: Arc<Endpoint>, timeout: Duration) {
             "endpoint does not say who it is"
         );
     }
-    let failed = outcome.as_ref().err().cloned();
-    endpoint.note(outcome, clock::now_ms(), Instant::now());
-    let Some(error) = failed else { return };
+    let now = Instant::now();
+    tell(&endpoint, outcome.as_ref().err(), now);
+    endpoint.note(outcome, clock::now_ms(), now);
+}
+
+/// Tells once that an endpoint does not answer, and once that it is back: it is asked every few seconds.
+fn tell(endpoint: &Endpoint, error: Option<&String>, now: Instant) {
     let address = endpoint.address();
-    if was_healthy {
-        tracing::warn!(address, error, "endpoint does not answer any more");
-    } else if is_new {
-        tracing::warn!(
-            address,
-            error,
-            "endpoint does not answer; until it does, queries leave it out without a warning"
-        );
+    match (endpoint.away_since(), error) {
+        (None, Some(error)) if endpoint.is_new() && !endpoint.kind().strict => {
+            tracing::warn!(
+                address,
+                error,
+                "endpoint does not answer; until it does, queries leave it out without a warning"
+            );
+        }
+        (None, Some(error)) => tracing::warn!(address, error, "endpoint does not answer any more"),
+        (Some(since), None) => {
+            let away_for = rounded(now.saturating_duration_since(since));
+            tracing::info!(address, ?away_for, "endpoint answers again");
+        }
+        (None, None) | (Some(_), Some(_)) => {}
     }
 }
 

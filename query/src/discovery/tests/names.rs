@@ -2,7 +2,11 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use sabre_runtime::{discovery::Resolver, metrics::Registry};
+use sabre_runtime::{
+    discovery::Resolver,
+    logging::{Capture, LogOptions},
+    metrics::Registry,
+};
 use sabre_testkit::name_server::{NameServer, Record};
 
 use super::super::*;
@@ -169,6 +173,37 @@ async fn while_name_servers_fail_what_they_said_last_stays() {
     fixture.server.fail(false);
     fixture.server.set("pod-0.store", &[a(9)]);
     assert_eq!(fixture.seen().await, ["10.0.0.2:10901", "10.0.0.9:10901"]);
+}
+
+#[tokio::test]
+async fn that_a_name_cannot_be_looked_up_and_then_can_is_in_the_log_once_each() {
+    let mut fixture = Fixture::new(&["dns+sidecar.monitoring:10901"]).await;
+    fixture.server.set("sidecar.monitoring", &[a(2)]);
+    let capture = Capture::default();
+    let log = LogOptions::default().subscriber(capture.clone());
+    // With one subscriber alone it is not asked about places in the code that other threads came by first.
+    let _another = tracing::Dispatch::new(LogOptions::default().subscriber(Capture::default()));
+    let _here = tracing::subscriber::set_default(log);
+    for fails in [false, true, true, true, false, false] {
+        fixture.server.fail(fails);
+        assert_eq!(fixture.seen().await, ["10.0.0.2:10901"]);
+    }
+    let text = capture.text();
+    let told: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("dns+sidecar.monitoring:10901"))
+        .collect();
+    assert_eq!(told.len(), 2, "{text}");
+    assert!(
+        told[0].contains("level=warn") && told[0].contains("cannot be looked up"),
+        "{text}"
+    );
+    assert!(
+        told[1].contains("level=info")
+            && told[1].contains("can be looked up again")
+            && told[1].contains("failed_for="),
+        "{text}"
+    );
 }
 
 #[tokio::test]
