@@ -104,13 +104,21 @@ impl HttpTransport {
             .map_err(|error| TransportError::Unsendable(causes(error)))
     }
 
+    /// Says of a connection that was not made where to it was to go.
+    fn at_endpoint(&self, error: TransportError) -> TransportError {
+        match error {
+            TransportError::Connect(why) => TransportError::Connect(format!("{}: {why}", self.endpoint)),
+            other => other,
+        }
+    }
+
     async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
         let built = self.build(request, sabre_runtime::clock::since_epoch()).await?;
         let answer = self
             .client
             .execute(built)
             .await
-            .map_err(|error| classify(error, request.timeout))?;
+            .map_err(|error| self.at_endpoint(classify(error, request.timeout)))?;
         let status = answer.status().as_u16();
         let retry_after = retry_after(answer.headers());
         if let (Authentication::Aws { signer, .. }, 401 | 403) = (&self.authentication, status) {

@@ -69,8 +69,9 @@ pub struct Response {
 /// Why there is no answer. Texts carry no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// Nothing was sent: name resolution, connecting, or TLS failed. Asking again does no harm.
-    #[error("cannot connect: {0}")]
+    /// Nothing was sent: name resolution, connecting, or TLS failed. Asking again does no harm. The text begins with the
+    /// address.
+    #[error("cannot connect to {0}")]
     Connect(String),
     /// No whole answer within the time; the request may have had its effect.
     #[error("no answer within {} s", .0.as_secs_f64())]

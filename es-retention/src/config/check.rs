@@ -56,21 +56,32 @@ pub(super) fn check(
     })
 }
 
-/// `https://host/`, `host`, with or without the slash.
+/// What Amazon's names end with; the old stack knew no other clusters.
+const AMAZON: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
+
+/// `https://host`, with or without the slash. Of a bare name only one of Amazon's tells how it is spoken to, and the old
+/// stack's files have such.
 fn endpoint(found: &Found) -> Result<String, ConfigError> {
     let text = found.text.trim_end_matches('/');
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("https://{text}")
+    let is_bare = !text.contains("://");
+    let full = match is_bare && AMAZON.iter().any(|end| text.ends_with(end)) {
+        true => format!("https://{text}"),
+        false => text.to_owned(),
     };
-    match url::Url::parse(&full) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(full),
-        _ => Err(ConfigError {
-            place: found.place.clone(),
-            problem: "es_endpoint: an address such as https://search.example.com is wanted".to_owned(),
-        }),
-    }
+    let problem = match url::Url::parse(&full) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && full.contains("://") => {
+            return Ok(full);
+        }
+        _ if is_bare => {
+            "begins with neither https:// nor http://: put the one before it by which the cluster is reached, as in \
+             https://search.example.com"
+        }
+        _ => "an address such as https://search.example.com is wanted",
+    };
+    Err(ConfigError {
+        place: found.place.clone(),
+        problem: format!("es_endpoint: {problem}"),
+    })
 }
 
 fn repository_name(found: &Found) -> Result<String, ConfigError> {

@@ -206,6 +206,16 @@ fn what_is_wrong_is_refused_with_line_and_reason() {
             "line 12: es_endpoint: an address",
         ),
         (
+            "https://vpc-logs.cn-north-1.es.amazonaws.com.cn/",
+            "localhost:9200",
+            "line 12: es_endpoint: begins with neither https:// nor http://: put the one before it",
+        ),
+        (
+            "https://vpc-logs.cn-north-1.es.amazonaws.com.cn/",
+            "search.example.com",
+            "line 12: es_endpoint: begins with neither https:// nor http://: put the one before it",
+        ),
+        (
             "    index_retention: '7'\n",
             "    index_retention: '7'\n  index_retention: 7\n",
             "line 16: index_retention is given twice",

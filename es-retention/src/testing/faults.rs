@@ -102,7 +102,9 @@ impl Fault {
                 Err(TransportError::Timeout(request.timeout))
             }
             Fault::CutBefore | Fault::CutAfter => Err(TransportError::Cut("reset by peer".to_owned())),
-            Fault::NoConnection => Err(TransportError::Connect("refused".to_owned())),
+            Fault::NoConnection => Err(TransportError::Connect(
+                "http://cluster.test/: refused".to_owned(),
+            )),
             Fault::KillBefore | Fault::KillAfter => {
                 killed.notify_one();
                 std::future::pending().await

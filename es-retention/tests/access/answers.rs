@@ -95,5 +95,7 @@ async fn where_nobody_listens_nothing_was_sent() {
         .await
         .unwrap_err();
     assert!(matches!(error, TransportError::Connect(_)), "{error}");
-    assert!(error.to_string().contains("refused"), "{error}");
+    let text = error.to_string();
+    let begins = format!("cannot connect to http://{address}/: ");
+    assert!(text.starts_with(&begins) && text.contains("refused"), "{text}");
 }

@@ -20,8 +20,8 @@ const ANSWERS: &[&str] = &[
 
 const CONFIGURATIONS: &[&str] = &[
     "es2s3:\n  account: '1'\n  region: r\n  vpc: {use_existing: true, vpc_id: v, security_group_id: s}\n  s3:\n    bucket_name: b\n  lambda:\n    es_repo_name: n\n    es_endpoint: https://h/\n    es_index_prefix: a-\n    snapshot_retention: '9'\n    index_retention: '7'\n",
-    "account: 1\nregion: r\nvpc_id: v\nsecurity_group_id: s\nbucket-name: b\nes_repo_name: n\nES_ENDPOINT: h\nES_INDEX_PREFIX: a-\nsnapshot_retention: 9\nindex_retention: 7\n",
-    "es2s3: {region: r, s3: {bucket_name: b}, lambda: {es_repo_name: n, es_endpoint: h, es_index_prefix: a-, snapshot_retention: 9, index_retention: 7}}\nes_retention:\n  prefixes: [{prefix: b-, pattern: '%G.%V', time_zone: Asia/Tokyo, shards: 1}]\n  repository: {type: s3, settings: {base_path: p, region: null}}\n  schedule: {cron: '0 5 * * *', time_zone: UTC}\n  timeouts: {attempts: 2}\n  access: {basic: {username: u, password: p}, tls: {ca_file: /c}}\n",
+    "account: 1\nregion: r\nvpc_id: v\nsecurity_group_id: s\nbucket-name: b\nes_repo_name: n\nES_ENDPOINT: http://h\nES_INDEX_PREFIX: a-\nsnapshot_retention: 9\nindex_retention: 7\n",
+    "es2s3: {region: r, s3: {bucket_name: b}, lambda: {es_repo_name: n, es_endpoint: http://h, es_index_prefix: a-, snapshot_retention: 9, index_retention: 7}}\nes_retention:\n  prefixes: [{prefix: b-, pattern: '%G.%V', time_zone: Asia/Tokyo, shards: 1}]\n  repository: {type: s3, settings: {base_path: p, region: null}}\n  schedule: {cron: '0 5 * * *', time_zone: UTC}\n  timeouts: {attempts: 2}\n  access: {basic: {username: u, password: p}, tls: {ca_file: /c}}\n",
     "%Y.%m.%d\na2026.02.29",
     "%G-w%V\nsn_a2026-w53-2",
     "%Y.%j\na2024.366",
