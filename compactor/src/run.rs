@@ -55,8 +55,11 @@ pub async fn run(
         now,
     ));
     if settings.is_dry_run {
+        // It may be asked for beside a compactor that works: it keeps nothing there but copies of metas.
         return print_plan(&compactor).await;
     }
+    // To the end: a second process would remove what this one is writing.
+    let _lock = data_dir::lock(&settings.config.data_dir)?;
     compactor.prepare().await?;
 
     let probe = Probe::new(&registry);

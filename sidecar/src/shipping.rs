@@ -2,12 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
+use sabre_block::dir_lock::DirLock;
 use sabre_runtime::{cpu::blocking, metrics::Gauge};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     known::ContactReader,
-    shipper::{DirLock, Shipper, SyncError, Wakeups},
+    shipper::{Shipper, SyncError, Wakeups, take_lock},
 };
 
 /// The rescan that finds what no notification told.
@@ -87,7 +88,7 @@ async fn take(tsdb_dir: &Path, directory_taken: &Gauge) -> Result<DirLock, SyncE
     let mut is_first = true;
     loop {
         let dir = tsdb_dir.to_path_buf();
-        let taken = blocking(move || DirLock::take(&dir)).await?;
+        let taken = blocking(move || take_lock(&dir)).await?;
         let lock = taken.map_err(|source| SyncError::Local {
             path: tsdb_dir.to_path_buf(),
             source,

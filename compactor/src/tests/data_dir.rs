@@ -1,5 +1,7 @@
 //! What a compactor refuses before it binds a port.
 
+use std::net::SocketAddr;
+
 use sabre_runtime::flags::{App, groups};
 use sabre_runtime::metrics::Registry;
 use tokio::sync::oneshot;
@@ -10,6 +12,16 @@ use crate::run::run;
 
 /// Runs a compactor on a bucket without blocks, and returns why it ended and whether it had bound its port by then.
 async fn outcome(more: &[&str]) -> (Result<(), String>, bool) {
+    let (listening, mut listens) = oneshot::channel();
+    let ended = run_until(more, CancellationToken::new(), listening).await;
+    (ended, listens.try_recv().is_ok())
+}
+
+async fn run_until(
+    more: &[&str],
+    stop: CancellationToken,
+    listening: oneshot::Sender<SocketAddr>,
+) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let objstore = format!(
         "--objstore.config={{type: FILESYSTEM, config: {{directory: {:?}}}}}",
@@ -24,13 +36,8 @@ async fn outcome(more: &[&str]) -> (Result<(), String>, bool) {
     ]
     .concat();
     let parsed = app.parse(arguments).map_err(|error| error.text).unwrap();
-    let (listening, mut listens) = oneshot::channel();
-    let stop = CancellationToken::new();
     let ended = run(&parsed.flags, Registry::new(), stop, Some(listening)).await;
-    (
-        ended.map_err(|error| error.to_string()),
-        listens.try_recv().is_ok(),
-    )
+    ended.map_err(|error| error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,4 +68,28 @@ async fn a_budget_that_is_too_small_ends_the_start() {
     let error = ended.unwrap_err();
     assert!(error.starts_with("--sabre.memory-budget: 1024 bytes"), "{error}");
     assert!(!is_bound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_dir_in_which_another_compactor_works_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let flag = format!("--data-dir={}", dir.path().display());
+    let stop = CancellationToken::new();
+    let (listening, listens) = oneshot::channel();
+    let first = tokio::spawn({
+        let (flag, stop) = (flag.clone(), stop.clone());
+        async move { run_until(&[&flag, "--wait"], stop, listening).await }
+    });
+    listens.await.unwrap();
+    let (ended, is_bound) = outcome(&[&flag]).await;
+    let error = ended.unwrap_err();
+    let begins = format!(
+        "--data-dir: {} cannot be used: another process works in it; stop that one",
+        dir.path().display()
+    );
+    assert!(error.starts_with(&begins) && !is_bound, "{error}");
+    assert_eq!(outcome(&[&flag, "--dry-run"]).await.0, Ok(()));
+    stop.cancel();
+    assert_eq!(first.await.unwrap(), Ok(()));
+    assert_eq!(outcome(&[&flag]).await, (Ok(()), true));
 }

@@ -6,13 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::dir_lock::DirLock;
+
 /// The flag that names the directory.
 const FLAG: &str = "--data-dir";
 
 /// An empty file that is made and removed to see whether files can be written.
 const PROBE_FILE: &str = ".sabre-writable";
 
-/// A directory in which no files can be written.
+/// An empty file that is locked by who works in the directory.
+const LOCK_FILE: &str = ".sabre-lock";
+
+/// A directory in which no files can be written, or in which another process works.
 #[derive(Debug, thiserror::Error)]
 #[error("{FLAG}: {} cannot be used: {error}; {}", path.display(), advice(error))]
 pub struct DataDirError {
@@ -35,6 +40,25 @@ pub fn prepare(path: &Path) -> Result<(), DataDirError> {
             error,
         }),
         _ => Ok(()),
+    }
+}
+
+/// Takes the directory for this process alone, for as long as what is returned lives.
+///
+/// # Errors
+/// Another process has it, or no file can be made in it.
+pub fn lock(path: &Path) -> Result<DirLock, DataDirError> {
+    let taken = DirLock::take(&path.join(LOCK_FILE));
+    let taken = taken.and_then(|lock| {
+        lock.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "another process works in it"))
+    });
+    match taken {
+        // A full disk is no reason to end, as for `prepare`; no file can be made to lock, and a second process is not noticed.
+        Err(error) if is_full(&error) => Ok(DirLock::none()),
+        taken => taken.map_err(|error| DataDirError {
+            path: path.to_owned(),
+            error,
+        }),
     }
 }
 
@@ -66,6 +90,9 @@ fn advice(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "mount it so that it can be written to, or name another directory"
+        }
+        io::ErrorKind::WouldBlock => {
+            "stop that one, or name another directory; of two on the same blocks one has to be stopped in any case"
         }
         _ => "name a directory on a disk that can be written to",
     }
@@ -99,6 +126,20 @@ mod tests {
             let begins = format!("--data-dir: {} cannot be used: ", path.display());
             assert!(error.starts_with(&begins) && error.contains(advice), "{error}");
         }
+    }
+
+    #[test]
+    fn a_directory_in_which_another_works_is_refused_until_that_one_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        let error = lock(dir.path()).unwrap_err().to_string();
+        let begins = format!(
+            "--data-dir: {} cannot be used: another process works in it; stop that one",
+            dir.path().display()
+        );
+        assert!(error.starts_with(&begins), "{error}");
+        drop(first);
+        lock(dir.path()).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | how do they come, how do they go | [`upload`], [`delete`] |
 //! | where in its index is what a query needs | [`index_header`] |
 //! | can local files be kept | [`data_dir`] |
+//! | does another process work there | [`dir_lock`] |
 //!
 //! A directory is a block once it has a `meta.json`, which is written last and deleted first; so whatever stops a
 //! program between two requests, no reader ever takes a part for the whole. Everything read is taken for untrusted:
@@ -16,6 +17,7 @@
 mod blocking;
 pub mod data_dir;
 pub mod delete;
+pub mod dir_lock;
 mod error;
 pub mod fetcher;
 pub mod filter;

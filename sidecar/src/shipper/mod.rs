@@ -38,7 +38,7 @@ use sabre_objstore::SharedBucket;
 use sabre_runtime::cpu::{WorkPanicked, blocking};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::lock::DirLock;
+pub(crate) use self::lock::take_lock;
 use self::{
     alarm::{Alarm, Loudness},
     backlog::Backlog,

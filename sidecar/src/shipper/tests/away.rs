@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::shipper::{DirLock, SyncError};
+use crate::shipper::{SyncError, take_lock};
 
 const HOUR: i64 = 3_600_000;
 
@@ -147,10 +147,10 @@ async fn what_prometheus_compacted_itself_is_not_foreign() {
 #[tokio::test]
 async fn two_sidecars_on_one_directory_take_turns() {
     let local = Local::new();
-    let first = DirLock::take(local.path()).unwrap().unwrap();
-    assert!(DirLock::take(local.path()).unwrap().is_none());
+    let first = take_lock(local.path()).unwrap().unwrap();
+    assert!(take_lock(local.path()).unwrap().is_none());
     drop(first);
-    assert!(DirLock::take(local.path()).unwrap().is_some());
+    assert!(take_lock(local.path()).unwrap().is_some());
 }
 
 #[tokio::test]
