@@ -191,6 +191,8 @@ impl Entries {
             match learnt.map_err(RequestError::Block)? {
                 Learnt::All => break,
                 Learnt::TooLong { bytes } if self.entries.len() <= 1 => {
+                    // The next ones may be as long.
+                    self.most = Some(1);
                     return Ok(Fit::Needs { bytes, given_up });
                 }
                 Learnt::TooLong { .. } => self.give_up_half(&mut given_up),

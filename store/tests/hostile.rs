@@ -268,7 +268,7 @@ async fn long_labels() {
     let more = most_held.saturating_sub(before);
     eprintln!(
         "{series} series with {} KiB of long labels each: {} MiB were held, budget {} of {} MiB",
-        LONG_VALUE_BYTES * 2 >> 10,
+        (LONG_VALUE_BYTES * 2) >> 10,
         more >> 20,
         store.budget.usage().high_water_bytes >> 20,
         LONG_BUDGET_BYTES >> 20,
