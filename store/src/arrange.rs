@@ -12,6 +12,9 @@ use crate::{
 /// How large the pieces are in which sorted series come out.
 const SORTED_BATCH_BYTES: usize = 64 << 10;
 
+/// Memory of a series that takes more is not kept for another one.
+const SPARE_BYTES: usize = 4 << 10;
+
 /// A series that waits for its turn.
 #[derive(Debug, Default)]
 struct Held {
@@ -48,6 +51,8 @@ enum Order {
         stack: PrefixStack<Held>,
         /// How many are on it.
         waiting: usize,
+        /// What they take.
+        bytes: usize,
     },
     /// All must be known first.
     Sort { all: Vec<Held>, bytes: usize },
@@ -60,6 +65,7 @@ impl Arranger {
             order: Order::Stack {
                 stack: PrefixStack::new(),
                 waiting: 0,
+                bytes: 0,
             },
             spare: Vec::new(),
         }
@@ -94,13 +100,21 @@ impl Arranger {
             }
             // Nearly all series are so: nothing waits, and nothing can overtake them.
             Order::Stack { waiting: 0, .. } if !series.may_go_on => out.push(series.key, series.picks),
-            Order::Stack { stack, waiting } => {
+            Order::Stack {
+                stack,
+                waiting,
+                bytes,
+            } => {
                 let held = spare.pop().unwrap_or_default().filled(series);
                 let left = Cell::new(waiting.saturating_add(1));
+                let left_bytes = Cell::new(bytes.saturating_add(held.size_bytes()));
                 let mut emit = |held: Held| {
                     out.push(&held.key, &held.picks);
                     left.set(left.get().saturating_sub(1));
-                    spare.push(held);
+                    left_bytes.set(left_bytes.get().saturating_sub(held.size_bytes()));
+                    if held.size_bytes() <= SPARE_BYTES {
+                        spare.push(held);
+                    }
                 };
                 stack.push(
                     held,
@@ -111,6 +125,7 @@ impl Arranger {
                     stack.finish(&mut emit);
                 }
                 *waiting = left.get();
+                *bytes = left_bytes.get();
             }
         }
     }
@@ -130,8 +145,12 @@ impl Arranger {
             }
         };
         match &mut self.order {
-            Order::Stack { stack, waiting } => {
-                *waiting = 0;
+            Order::Stack {
+                stack,
+                waiting,
+                bytes,
+            } => {
+                (*waiting, *bytes) = (0, 0);
                 stack.finish(&mut push);
             }
             Order::Sort { all, bytes } => {
@@ -144,12 +163,16 @@ impl Arranger {
         out
     }
 
-    /// Memory of the series that wait to be sorted.
-    pub(crate) fn sorting_bytes(&self) -> usize {
+    /// Memory of the series that wait for others.
+    pub(crate) fn waiting_bytes(&self) -> usize {
         match &self.order {
-            Order::Stack { .. } => 0,
-            Order::Sort { bytes, .. } => *bytes,
+            Order::Stack { bytes, .. } | Order::Sort { bytes, .. } => *bytes,
         }
+    }
+
+    /// Whether all series wait to be sorted, which takes its time.
+    pub(crate) fn sorts(&self) -> bool {
+        matches!(self.order, Order::Sort { .. })
     }
 }
 
@@ -208,6 +231,26 @@ mod tests {
             chunk_ref: number as u64,
             len_bytes: 1,
         }
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_goes_out() {
+        let mut arranger = Arranger::nearly_sorted();
+        let pairs: Vec<Pair> = (0..3).map(|name| Pair::new((name, 10))).collect();
+        let mut out = SeriesBatch::default();
+        for labels in 1..=3 {
+            let (before, key) = (arranger.waiting_bytes(), vec![1; 10_000 * labels]);
+            let series = Arriving {
+                pairs: &pairs[..labels],
+                key: &key,
+                picks: &[],
+                may_go_on: true,
+            };
+            arranger.put(series, |_| true, &mut out);
+            assert!(arranger.waiting_bytes() >= before + key.len());
+        }
+        assert_eq!((out.len(), arranger.finish()[0].len()), (0, 3));
+        assert_eq!(arranger.waiting_bytes(), 0);
     }
 
     proptest! {

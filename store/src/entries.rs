@@ -53,8 +53,10 @@ pub(crate) struct Entries {
     /// Pairs of which nothing is known yet, by their places in `pairs`.
     unknown: Vec<usize>,
     chunks: Vec<Pick>,
-    /// How many entries of the last run had labels that fitted, if not all had, and more with each run since.
+    /// How many entries had labels that fitted, if not all of a run had, and more with each run since.
     most: Option<usize>,
+    /// Whether that was so in the last run.
+    did_not_fit: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +86,11 @@ impl Entries {
         self.slots.clear();
         self.unknown.clear();
         self.chunks.clear();
+        if !std::mem::take(&mut self.did_not_fit) {
+            // Not twice as many: so most runs fit, though labels are long.
+            let more = |most: usize| most.checked_add(most / 4 + 1);
+            self.most = self.most.and_then(more);
+        }
         let most = limits.series.min(self.most.unwrap_or(usize::MAX)).max(1);
         while let Some(start) = part.next_start() {
             let is_full = self.entries.len() >= most || self.size_bytes() >= limits.bytes;
@@ -182,7 +189,13 @@ impl Entries {
     ) -> Result<Fit, RequestError> {
         if table.is_full() {
             table.clear();
-            self.unknown = (0..self.pairs.len()).collect();
+            self.unknown.clear();
+            for (at, (pair, slot)) in self.pairs.iter().zip(&mut self.slots).enumerate() {
+                if table.slot(*pair).is_none() {
+                    *slot = Slot::UNKNOWN;
+                    self.unknown.push(at);
+                }
+            }
         }
         let mut given_up = Used::default();
         loop {
@@ -192,16 +205,15 @@ impl Entries {
                 Learnt::All => break,
                 Learnt::TooLong { bytes } if self.entries.len() <= 1 => {
                     // The next ones may be as long.
-                    self.most = Some(1);
+                    (self.most, self.did_not_fit) = (Some(1), true);
                     return Ok(Fit::Needs { bytes, given_up });
                 }
                 Learnt::TooLong { .. } => self.give_up_half(&mut given_up),
             }
         }
-        self.most = match given_up.series {
-            0 => self.most.and_then(|most| most.checked_mul(2)),
-            _ => Some(self.entries.len()),
-        };
+        if given_up.series > 0 {
+            (self.most, self.did_not_fit) = (Some(self.entries.len()), true);
+        }
         for &at in &self.unknown {
             let slot = self.pairs.get(at).and_then(|pair| table.slot(*pair));
             if let (Some(place), Some(slot)) = (self.slots.get_mut(at), slot) {
@@ -229,6 +241,12 @@ impl Entries {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// What the lists of an entry take in a batch: its labels, as pieces of its key, and its chunks.
+    pub(crate) fn batch_bytes(&self, number: usize) -> usize {
+        self.key_bytes(number)
+            .saturating_add(size_of_val(self.chunks(number)))
     }
 
     /// How many bytes the key pieces of an entry's labels have together.

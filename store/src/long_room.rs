@@ -22,6 +22,11 @@ impl LongRoom {
         }
     }
 
+    /// Whether anything is held.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Holds at least so many bytes from now on, waiting for them if that can end; `what` they are for is told if there
     /// are none.
     pub(crate) async fn reach(

@@ -150,10 +150,11 @@ impl SeriesDecoder {
         self.entries.learn(&self.block, &mut self.table, most_bytes)
     }
 
-    /// The labels of the series that has most, in bytes.
-    pub(crate) fn longest_key_bytes(&self) -> usize {
-        let numbers = 0..self.entries.len();
-        numbers.map(|number| self.key_bytes(number)).max().unwrap_or(0)
+    /// What the longest of the series that were read takes in a batch.
+    pub(crate) fn longest_bytes(&self) -> usize {
+        let bytes = (0..self.entries.len()).map(|number| self.entries.batch_bytes(number));
+        let longest = bytes.max().unwrap_or(0);
+        longest.saturating_add(self.table.overlay().pieces_bytes())
     }
 
     /// The labels of an entry, and those that are added.
@@ -219,9 +220,14 @@ impl SeriesDecoder {
         self.arranger.finish()
     }
 
-    /// Memory of series that wait to be sorted.
-    pub(crate) fn sorting_bytes(&self) -> usize {
-        self.arranger.sorting_bytes()
+    /// Memory of series that wait for others.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.arranger.waiting_bytes()
+    }
+
+    /// Whether all series wait to be sorted, which takes its time.
+    pub(crate) fn sorts(&self) -> bool {
+        self.arranger.sorts()
     }
 
     /// Puts an entry together, which shares so many labels with the one before of which that was done.

@@ -38,11 +38,11 @@ const STREAM_EXTRA_BYTES: u64 = 1536 << 10;
 /// Reads for the entries that a cache lacks that run at once.
 const PARALLEL_READS: usize = 8;
 
-/// A key that does not fit is there so often: with what is known of labels, where it is written, in three batches, in the
-/// merge, encoded, and on its way.
-const LONG_KEY_COPIES: u64 = 8;
+/// What does not fit is there so often: with what is known of labels, where it is written and waits, in three batches, in
+/// the merge, in batches that are fetched, encoded, and on its way.
+const COPIES: u64 = 16;
 
-/// An entry that does not fit becomes lists of its chunks, which take so many times its bytes at most.
+/// What is read of an entry that does not fit becomes lists of its chunks, which take some so many times its bytes.
 const LISTS_FACTOR: u64 = 20;
 
 /// The first series are sent as early as can be.
@@ -56,8 +56,9 @@ struct Window {
     ahead_bytes: u64,
     /// Reads that may be under way.
     ahead_reads: usize,
-    /// Bytes of keys too.
     run: RunLimits,
+    /// Bytes of keys in a batch.
+    key_bytes: usize,
     table_bytes: usize,
     /// The texts of labels that are looked up at once. They may come on top of the table.
     learn_bytes: u64,
@@ -75,10 +76,11 @@ const SMALL: Window = Window {
     ahead_reads: 1,
     run: RunLimits {
         series: usize::MAX,
-        bytes: 32 << 10,
+        bytes: 24 << 10,
     },
+    key_bytes: 32 << 10,
     table_bytes: 64 << 10,
-    learn_bytes: 64 << 10,
+    learn_bytes: 48 << 10,
 };
 
 const LARGE: Window = Window {
@@ -95,8 +97,9 @@ const LARGE: Window = Window {
         series: usize::MAX,
         bytes: 96 << 10,
     },
+    key_bytes: 128 << 10,
     table_bytes: 320 << 10,
-    learn_bytes: 160 << 10,
+    learn_bytes: 192 << 10,
 };
 
 /// Everything a stream works with.
@@ -114,12 +117,17 @@ pub(crate) type BatchSender = mpsc::Sender<Result<SeriesBatch, RequestError>>;
 impl BlockSeries {
     /// Sends all series of the block, batch by batch, until the receiver goes.
     pub(crate) async fn run(self, out: BatchSender) {
-        let end = self.produce(&out).await.map(|()| SeriesBatch::default());
+        let mut room = LongRoom::new(self.context.late.clone());
+        let end = self.produce(&out, &mut room).await;
         // A receiver that has gone wants no end either.
-        let _ = out.send(end).await;
+        let _ = out.send(end.map(|()| SeriesBatch::default())).await;
+        if room.is_held() {
+            // What was paid for is still on its way to the merge, or in it.
+            out.closed().await;
+        }
     }
 
-    async fn produce(mut self, out: &BatchSender) -> Result<(), RequestError> {
+    async fn produce(mut self, out: &BatchSender, room: &mut LongRoom) -> Result<(), RequestError> {
         let mut window = Window {
             part: PartLimits {
                 series: FIRST_SERIES,
@@ -130,7 +138,6 @@ impl BlockSeries {
         window.part.tail_bytes = self.block.series_bytes;
         let mut extra: Option<Reservation> = None;
         let mut sorting: Option<Reservation> = None;
-        let mut room = LongRoom::new(self.context.late.clone());
         let mut reads: VecDeque<PendingRead> = VecDeque::new();
         loop {
             self.read_ahead(&mut reads, window)?;
@@ -151,10 +158,10 @@ impl BlockSeries {
             while !part.is_done() {
                 let position = part.position();
                 match self.decoder.read(&mut part, window.run) {
-                    Ok(true) => self.decoder = learnt(self.decoder, &mut part, window, &mut room).await?,
+                    Ok(true) => self.decoder = learnt(self.decoder, &mut part, window, room).await?,
                     Ok(false) => {}
                     Err(error) => {
-                        let supplied = self.supply_or_fail(&mut part, error, is_final, &mut room).await;
+                        let supplied = self.supply_or_fail(&mut part, error, is_final, room).await;
                         if let Err(error) = supplied {
                             if is_final || error.broken_block().is_none() {
                                 return Err(error);
@@ -169,13 +176,17 @@ impl BlockSeries {
                 }
                 let used = part.take_used();
                 self.context.stats.series.touch(used.series, used.bytes);
-                self.reserve_for_keys(window, &mut room).await?;
+                self.reserve_for_long(window, room).await?;
                 while !self.decoder.is_emitted() {
-                    let batch = self.decoder.emit(&part, window.run.bytes)?;
+                    let batch = self.decoder.emit(&part, window.key_bytes)?;
                     if !batch.is_empty() && out.send(Ok(batch)).await.is_err() {
                         return Ok(());
                     }
-                    charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
+                    if self.decoder.sorts() {
+                        charge_sort(&self.decoder, &self.block, &self.context.budget, &mut sorting)?;
+                    } else {
+                        self.reserve_for_waiting(room).await?;
+                    }
                 }
             }
             if !is_cached || is_final {
@@ -183,7 +194,7 @@ impl BlockSeries {
             }
         }
         let mut decoder = self.decoder;
-        let (decoder, rest) = if decoder.sorting_bytes() > 0 {
+        let (decoder, rest) = if decoder.sorts() {
             cpu::run(move || {
                 let rest = decoder.finish();
                 (decoder, rest)
@@ -202,20 +213,32 @@ impl BlockSeries {
         Ok(())
     }
 
-    /// Keys that are longer than all of a batch should be are paid for.
-    async fn reserve_for_keys(&self, window: Window, room: &mut LongRoom) -> Result<(), RequestError> {
-        let bytes = self.decoder.longest_key_bytes();
-        if bytes <= window.run.bytes {
+    /// A series that alone takes more than all of a batch should is paid for.
+    async fn reserve_for_long(&self, window: Window, room: &mut LongRoom) -> Result<(), RequestError> {
+        let bytes = self.decoder.longest_bytes();
+        if bytes <= window.run.bytes.max(window.key_bytes) {
+            return Ok(());
+        }
+        let what = || {
+            let block = self.block.id();
+            format!("a series with {bytes} bytes of labels and chunk references in block {block}")
+        };
+        room.reach((bytes as u64).saturating_mul(COPIES), what).await
+    }
+
+    /// Series that wait for others are there once more when these come.
+    async fn reserve_for_waiting(&self, room: &mut LongRoom) -> Result<(), RequestError> {
+        let bytes = self.decoder.waiting_bytes() as u64;
+        if bytes <= SORT_IN_MIN_BYTES {
             return Ok(());
         }
         let what = || {
             format!(
-                "a series with {bytes} bytes of labels in block {}",
+                "{bytes} bytes of series that wait for others in block {}",
                 self.block.id()
             )
         };
-        room.reach((bytes as u64).saturating_mul(LONG_KEY_COPIES), what)
-            .await
+        room.reach(bytes.saturating_mul(2), what).await
     }
 
     /// The last series of a read may be cut off: its rest is read. One that claims to be very long is not believed at
@@ -440,18 +463,22 @@ async fn learnt(
     window: Window,
     room: &mut LongRoom,
 ) -> Result<SeriesDecoder, RequestError> {
-    let (decoder, fit) = look_up(decoder, window.learn_bytes).await?;
-    let (Fit::Known { given_up } | Fit::Needs { given_up, .. }) = fit;
-    part.step_back(given_up);
-    let Fit::Needs { bytes, .. } = fit else {
-        return Ok(decoder);
-    };
-    let what = || format!("a series with {bytes} bytes of labels");
-    room.reach(bytes.saturating_mul(LONG_KEY_COPIES), what).await?;
-    let (decoder, fit) = look_up(decoder, bytes).await?;
-    match fit {
-        Fit::Known { .. } => Ok(decoder),
-        Fit::Needs { .. } => Err(RequestError::NoMemory { what: what() }),
+    let (mut decoder, mut most_bytes) = (decoder, window.learn_bytes);
+    loop {
+        let (back, fit) = look_up(decoder, most_bytes).await?;
+        decoder = back;
+        let (Fit::Known { given_up } | Fit::Needs { given_up, .. }) = fit;
+        part.step_back(given_up);
+        let Fit::Needs { bytes, .. } = fit else {
+            return Ok(decoder);
+        };
+        let what = || format!("a series with {bytes} bytes of labels");
+        if bytes <= most_bytes {
+            return Err(RequestError::NoMemory { what: what() });
+        }
+        // A text that two labels have is counted once with the symbols, and twice with the pairs: this comes round again.
+        room.reach(bytes.saturating_mul(COPIES), what).await?;
+        most_bytes = bytes;
     }
 }
 
@@ -470,7 +497,7 @@ fn charge_sort(
     budget: &Budget,
     paid: &mut Option<Reservation>,
 ) -> Result<(), RequestError> {
-    let held = decoder.sorting_bytes() as u64;
+    let held = decoder.waiting_bytes() as u64;
     let paid_bytes = paid.as_ref().map_or(0, Reservation::bytes);
     let missing = held.saturating_sub(SORT_IN_MIN_BYTES.saturating_add(paid_bytes));
     if missing == 0 {

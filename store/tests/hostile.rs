@@ -12,6 +12,7 @@ mod common;
 
 use std::{process::Command, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use sabre_model::MatchKind::{Eq, Re};
 use sabre_objstore::{Bucket, FilesystemBucket};
 use sabre_proto::thanos::{SeriesRequest, SeriesResponse, series_response::Result as Part};
@@ -196,6 +197,9 @@ fn in_its_own_process(test: &str, said: &str, future: impl Future<Output = ()>) 
         let runtime = runtime.worker_threads(4).enable_all().build().unwrap();
         return runtime.block_on(future);
     }
+    // One after the other: of the other one's processor time this one would be short.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock();
     let this = std::env::current_exe().unwrap();
     let child = Command::new(this)
         .args([test, "--exact", "--nocapture"])

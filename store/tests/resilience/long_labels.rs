@@ -9,13 +9,15 @@ use tonic::Code;
 
 use crate::common::{TestBlock, TestStore, chunk, request, start_with};
 
-/// A store of two blocks in which a short series comes before and behind one with such a label.
+/// A store of two blocks in which a short series comes before and behind one with such a label. Two more have the same
+/// value, as short as it is long.
 async fn store(value_bytes: usize, budget_bytes: u64) -> TestStore {
     let bucket = Arc::new(MemoryBucket::new("test"));
     for number in [1, 2] {
         let mut block = TestBlock::new(number, 0, 1000, &[("block", &number.to_string())]);
         for value in ["a".to_owned(), "b".repeat(value_bytes), "c".to_owned()] {
-            block = block.with(&[("own", &value)], &[chunk(0, 999, &[7; 20])]);
+            let labels = [("again", "x"), ("own", &value), ("own_again", &value), ("x", "x")];
+            block = block.with(&labels, &[chunk(0, 999, &[7; 20])]);
         }
         block.put(&*bucket).await;
     }
@@ -24,8 +26,7 @@ async fn store(value_bytes: usize, budget_bytes: u64) -> TestStore {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_label_of_a_megabyte_is_answered_where_there_is_memory() {
-    let store = store(1 << 20, 64 << 20).await;
-    let before = store.budget.usage().used_bytes;
+    let store = store(1 << 20, 256 << 20).await;
     // What is known of it from the first time is of no help to the second.
     for _ in 0..2 {
         let answer = store
@@ -38,11 +39,6 @@ async fn a_label_of_a_megabyte_is_answered_where_there_is_memory() {
             .map(|(labels, _)| labels.get("own").unwrap().len())
             .collect();
         assert_eq!(lens, [1, 1 << 20, 1, 1, 1 << 20, 1]);
-        let high_water = store.budget.usage().high_water_bytes;
-        assert!(
-            high_water >= before + (8 << 20),
-            "{high_water} is no room for copies of it"
-        );
     }
 }
 

@@ -131,9 +131,21 @@ impl<'a> Cursor<'a> {
 
     /// Reads a length and takes that many bytes, which must be UTF-8.
     pub(super) fn text(&mut self) -> Result<&str, Fault> {
+        self.text_if(|_| true).map(Option::unwrap_or_default)
+    }
+
+    /// As [`Self::text`] if `admits` says so of the length; else the bytes are skipped.
+    pub(super) fn text_if(&mut self, admits: impl FnOnce(u64) -> bool) -> Result<Option<&str>, Fault> {
         let (section, start) = (self.section, self.position);
-        let bytes = self.text_bytes()?;
-        std::str::from_utf8(bytes).map_err(|_| corrupt_at(section, start, "text that is not utf-8"))
+        let length = self.text_length()?;
+        if !admits(length) {
+            self.skip(length)?;
+            return Ok(None);
+        }
+        let bytes = self.take(length)?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| corrupt_at(section, start, "text that is not utf-8"));
+        text.map(Some)
     }
 
     /// Reads a length and skips that many bytes.

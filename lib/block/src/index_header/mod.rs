@@ -144,7 +144,12 @@ impl IndexHeader {
     pub fn symbol(&self, reference: u32) -> Result<String> {
         let mut text = String::new();
         self.symbols
-            .resolve(&self.source, &[reference], |_, symbol| text.push_str(symbol))
+            .resolve(
+                &self.source,
+                &[reference],
+                |_| true,
+                |_, symbol| text.push_str(symbol),
+            )
             .map_err(|fault| self.error(fault))?;
         Ok(text)
     }
@@ -159,12 +164,15 @@ impl IndexHeader {
         refs.sort_unstable();
         refs.dedup();
         let (mut map, mut bytes) = (SymbolMap::default(), 0u64);
-        self.for_each_symbol(&refs, |reference, text| {
-            bytes = bytes.saturating_add(text.len() as u64);
-            if bytes <= most_bytes {
+        let admits = |length| {
+            bytes = bytes.saturating_add(length);
+            bytes <= most_bytes
+        };
+        self.symbols
+            .resolve(&self.source, &refs, admits, |reference, text| {
                 map.push(reference, text);
-            }
-        })?;
+            })
+            .map_err(|fault| self.error(fault))?;
         Ok(if bytes <= most_bytes {
             Ok(map)
         } else {
@@ -175,7 +183,7 @@ impl IndexHeader {
     /// Hands the text of each reference to `visit`, in the order given; ascending references are read in one pass.
     pub fn for_each_symbol(&self, refs: &[u32], visit: impl FnMut(u32, &str)) -> Result<()> {
         self.symbols
-            .resolve(&self.source, refs, visit)
+            .resolve(&self.source, refs, |_| true, visit)
             .map_err(|fault| self.error(fault))
     }
 

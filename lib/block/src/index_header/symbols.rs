@@ -84,19 +84,27 @@ impl Symbols {
         self.samples.capacity() * size_of::<u32>()
     }
 
-    /// Hands the text of each reference to `visit`; ascending references are read in one pass.
+    /// Hands the text of each reference to `visit` if `admits` says so of its length; ascending references are read in one
+    /// pass.
     pub(super) fn resolve(
         &self,
         source: &Source,
         refs: &[u32],
+        mut admits: impl FnMut(u64) -> bool,
         mut visit: impl FnMut(u32, &str),
     ) -> Result<(), Fault> {
+        let mut show = |reference: u32, cursor: &mut Cursor<'_>| {
+            if let Some(text) = cursor.text_if(&mut admits)? {
+                visit(reference, text);
+            }
+            Ok::<_, Fault>(())
+        };
         let Range { start, end } = self.entries;
         let mut cursor = Cursor::new(source, Access::Random, SECTION, start, end);
         if self.index_version == Version::V1 {
             for &reference in refs {
                 cursor.seek(self.position_v1(reference)?);
-                visit(reference, cursor.text()?);
+                show(reference, &mut cursor)?;
             }
             return Ok(());
         }
@@ -107,7 +115,7 @@ impl Symbols {
                 cursor.skip_text()?;
                 next = next.saturating_add(1);
             }
-            visit(reference, cursor.text()?);
+            show(reference, &mut cursor)?;
             next = next.saturating_add(1);
         }
         Ok(())
