@@ -109,11 +109,19 @@ def free_port():
 
 
 def wait_for(what, done, seconds=60, tail=lambda: ""):
+    """Waits until it is so; a server that cannot say in time is asked again."""
     end = time.monotonic() + seconds
-    while not done():
+    while not is_so(done):
         if time.monotonic() > end:
             raise SystemExit(f"gave up waiting for {what}\n{tail()}")
         time.sleep(0.2)
+
+
+def is_so(done):
+    try:
+        return done()
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def answers(url):

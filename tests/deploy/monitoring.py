@@ -96,7 +96,7 @@ def board_queries(jobs):
         board = json.loads(file.read_text())
         for panel in board["panels"]:
             for target in panel["targets"]:
-                text = target["expr"].replace("$__rate_interval", "20s").replace("[1h]", "[20s]")
+                text = target["expr"].replace("$__rate_interval", "5m").replace("[1h]", "[5m]")
                 # The demo is one process with no figures of its own; here the compactor alone is a process by itself.
                 job = "compact" if "process_" in text else file.stem
                 yield f"{file.name}: {panel['title']}", text.replace("$job", jobs[job])
@@ -159,6 +159,9 @@ def start_prometheus(prometheus, shipping, targets, jobs, running):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ))
     wait_for("Prometheus", lambda: answers(url + "/-/ready"))
+    # It begins some seconds after it is ready, and what happens before is in no rate.
+    count = sum(len(urls) for urls in targets.values())
+    wait_for("all targets to be scraped", lambda: len(ask(url, "count_over_time(up[5m]) >= 2")) == count)
 
 
 def ask(url, query):

@@ -316,13 +316,13 @@ def start_rest(stand, prometheus, rendered):
         pod = stand.pod(f"sabre-query-{replica}", document, free_port(), free_port())
         queriers.append(pod)
         stand.rolls.append(([pod], pause_after(document)))
-    for roll, _ in stand.rolls:
-        for pod in roll:
-            if pod.process is None:
-                pod.start()
-    for roll, _ in stand.rolls:
-        for pod in roll:
-            pod.wait_ready()
+    # Not the compactor: a store that looks late would see a longer block, and not those it was made of.
+    begin = [pod for roll, _ in stand.rolls for pod in roll if pod is not compactor]
+    for pod in begin:
+        if pod.process is None:
+            pod.start()
+    for pod in begin:
+        pod.wait_ready()
     wanted = len(addresses) + len(stand.mapping.names["prometheus-operated"])
     for pod in queriers:
         wait_for(f"{pod.name} to know its endpoints", lambda pod=pod: up_endpoints(pod.port) == wanted, 120)
@@ -354,7 +354,7 @@ def check_shards(stand, shards):
 def wait_for_compaction(compactor):
     """Stores learn of the longer blocks when they are restarted, and not all at once."""
     url = f"http://127.0.0.1:{compactor.port}"
-    wait_for("an iteration of the compactor", lambda: metric(url, "thanos_compact_iterations_total") >= 1, 60)
+    wait_for("an iteration of the compactor", lambda: metric(url, "thanos_compact_iterations_total") >= 1, 180)
     compactions = metric(url, "thanos_compact_group_compactions_total")
     # Twenty hours hold one range of eight that is over at any time of day, and a second one at some: blocks end with their last
     # sample, a minute before the range, so that the last two of them show that it is over.
@@ -585,6 +585,8 @@ def main():
             queriers, compactor, shards, wanted = start_rest(stand, prometheus, Rendered(stand.kustomize, "kubernetes/overlays/eks-sharded"))
             print(f"up after {time.monotonic() - began:.0f} s: 2 Prometheus, {shards} store shards twice, 2 queriers, a compactor", flush=True)
             check_shards(stand, shards)
+            compactor.start()
+            compactor.wait_ready()
             compactions = wait_for_compaction(compactor)
             clients = [Client(queriers) for _ in range(2)]
             for client in clients:

